@@ -1,0 +1,3 @@
+public import RayStoreNode
+internal import GRPCCore
+internal import GRPCNIOTransportHTTP2Posix

@@ -1,0 +1,4 @@
+public import RayStore
+internal import GRDB
+internal import Logging
+internal import Metrics

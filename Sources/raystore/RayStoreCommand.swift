@@ -1,0 +1,3 @@
+import ArgumentParser
+import RayStoreCluster
+@main struct RayStoreCommand: AsyncParsableCommand {}

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+// Host: the node's end of its clients' sockets.
+//
+// A host listens on a Unix socket in a directory of mode 0700, admits processes of the same user only (SO_PEERCRED), gives each the
+// store's descriptors and a slot, and hands their requests to the node. When a client's socket ends, however it ended, the host
+// reaps its slot and then says so.
+//
+// Thread safety: functions may be called from any thread, callbacks too. Callbacks come from the host's one thread, in order, and
+// must not block: take the request and answer later.
+#ifndef RAYSTORE_HOST_H
+#define RAYSTORE_HOST_H
+
+#include "client.h"
+
+RAY_BEGIN_DECLS
+RAY_ASSUME_NONNULL_BEGIN
+
+typedef struct ray_host ray_host;
+
+typedef struct ray_attach_request {
+    int64_t pid;
+    uint32_t slot;
+    uint32_t job;                  // to join; 0: a new one
+    const char *name_space;        // "" for the job's own
+} ray_attach_request;
+
+typedef struct ray_host_callbacks {
+    // A client wants in. Answer with ray_host_welcome or ray_host_refuse, now or later. `client` is never used twice.
+    void (*attached)(void *RAY_NULLABLE context, uint64_t client, const ray_attach_request *request);
+    // A request of a welcomed client. Answer it exactly once with ray_host_reply. The payload is valid during the call.
+    void (*requested)(void *RAY_NULLABLE context, uint64_t client, uint64_t request_id, uint16_t request,
+                      const void *payload, size_t payload_size);
+    // The client gave a request up. It must still be answered.
+    void (*cancelled)(void *RAY_NULLABLE context, uint64_t client, uint64_t request_id);
+    // The client is gone and its slot is reaped. Answers to it are dropped from now on.
+    void (*detached)(void *RAY_NULLABLE context, uint64_t client, uint32_t slot);
+} ray_host_callbacks;
+
+typedef struct ray_host_options {
+    uint32_t struct_size;
+    const char *socket_path;       // its directory is made with mode 0700 if missing
+    ray_store *store;
+    ray_host_callbacks callbacks;
+    void *RAY_NULLABLE context;
+} ray_host_options;
+
+// RAY_ADDRESS_IN_USE when a living node answers at that path; a stale socket is replaced.
+RAY_API ray_status ray_host_start(const ray_host_options *options, ray_host *RAY_NULLABLE *RAY_NULLABLE host) RAY_NODISCARD;
+
+// Closes every client and the listener, removes the socket, waits for the thread. Accepts NULL.
+RAY_API void ray_host_stop(ray_host *RAY_NULLABLE host);
+
+RAY_API void ray_host_welcome(ray_host *host, uint64_t client, const ray_session_info *info);
+RAY_API void ray_host_refuse(ray_host *host, uint64_t client, ray_status status, const char *message);
+RAY_API void ray_host_reply(ray_host *host, uint64_t client, uint64_t request_id, ray_status status, const char *message,
+                            const void *RAY_NULLABLE payload, size_t payload_size);
+RAY_API void ray_host_progress(ray_host *host, uint64_t client, uint64_t request_id, const ray_object_id *id,
+                               const ray_transfer_progress *progress);
+
+RAY_ASSUME_NONNULL_END
+RAY_END_DECLS
+#endif

@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: Apache-2.0
+// Store: immutable objects in a node's shared memory.
+//
+// A store is two segments of shared memory: *meta*, which holds the object table, and *data*, which holds the bytes. The
+// node makes them; clients map them and then create, seal, get, release and delete by themselves. The object table is
+// the truth; all else in the segments can be rebuilt from it. Every process has a slot (0 is the node's). An entry of
+// the table has two bits for each slot: a *pin* (the process reads this memory: it may not move or go) and a *ref* (the process
+// holds a reference: the object may not be forgotten). How many pins and refs a process has is its own private count.
+//
+// The life of an entry: remote (known, not here) or creating -> sealed -> deleting -> gone. An entry whose value is gone while refs
+// remain is failed: a get of it answers the status it failed with. When the last ref of an object goes, the process that
+// dropped it frees the object on the spot, unless the node holds a ref too; then the node hears of it (see attention).
+//
+// Caveats:
+//  - An object can be read only once sealed, and never changed again.
+//  - A fork's child owns nothing: every call with the parent's handle answers RAY_FORKED.
+//  - Timeouts are relative, in nanoseconds; 0 is "do not wait", RAY_FOREVER waits without end.
+//
+// Thread safety: a ray_store may be used by any thread. A ray_object_writer and a ray_object_view belong to one thread at a time.
+#ifndef RAYSTORE_STORE_H
+#define RAYSTORE_STORE_H
+
+#include "id.h"
+
+RAY_BEGIN_DECLS
+RAY_ASSUME_NONNULL_BEGIN
+
+typedef struct ray_store ray_store;
+
+#define RAY_FOREVER UINT64_MAX
+#define RAY_CLIENTS_MAX 256u // slots of a store, the node's own included: four 64-bit words a bitmap
+#define RAY_NODE_SLOT 0u
+
+enum {
+    RAY_STATE_EMPTY = 0,
+    RAY_STATE_CREATING = 1,
+    RAY_STATE_SEALED = 2,
+    RAY_STATE_SPILLED = 3,
+    RAY_STATE_REMOTE = 4,
+    RAY_STATE_FAILED = 5,
+    RAY_STATE_DELETING = 6,
+};
+
+typedef struct ray_store_options {
+    uint32_t struct_size;    // sizeof(ray_store_options)
+    uint32_t entry_count_max; // 0: one for every 4 KiB of capacity, at least 16,384
+    uint64_t capacity_bytes; // of the data segment, rounded up to a page; 0: 1 GiB
+} ray_store_options;
+
+// Makes an empty store and attaches to it as the node, slot 0. Memory of the table is taken at once, memory for data as it is
+// used or when ray_store_prefault runs; a machine without memory is answered with RAY_STORE_FULL or RAY_OUT_OF_MEMORY, never a
+// SIGBUS.
+RAY_API ray_status ray_store_create(const ray_store_options *options, ray_store *RAY_NULLABLE *RAY_NULLABLE store) RAY_NODISCARD;
+
+// Attaches to a store made by another process, by the descriptors and the slot that the node gave. Takes the descriptors
+// on success and on failure. RAY_LAYOUT_MISMATCH when another build made it.
+RAY_API ray_status ray_store_attach(int meta_fd, int data_fd, uint32_t slot, ray_store *RAY_NULLABLE *RAY_NULLABLE store) RAY_NODISCARD;
+
+// Unmaps. Every pin and ref of this process is dropped first; views and writers are void afterwards. Accepts NULL.
+RAY_API void ray_store_close(ray_store *RAY_NULLABLE store);
+
+RAY_API int ray_store_meta_fd(const ray_store *store);
+RAY_API int ray_store_data_fd(const ray_store *store);
+RAY_API uint32_t ray_store_slot(const ray_store *store);
+
+// Reserves memory from the front of the data segment until at least up_to_bytes are reserved; blocking, may be called from
+// a background thread while others work. The node calls it in steps.
+RAY_API ray_status ray_store_prefault(ray_store *store, uint64_t up_to_bytes) RAY_NODISCARD;
+
+// ---- create, seal, abort ------------------------------------------------------------------------------------------------
+
+// An object being filled by this process. data and metadata are this process's writable view of it, 64-byte aligned;
+// they are void after seal and abort.
+typedef struct ray_object_writer {
+    uint8_t *RAY_NULLABLE data;
+    uint64_t data_size;
+    uint8_t *RAY_NULLABLE metadata;
+    uint32_t metadata_size;
+    uint32_t entry;      // private
+    uint64_t generation; // private
+} ray_object_writer;
+
+enum {
+    RAY_CREATE_WITH_REF = 1u << 0, // this process also gets a ref, dropped with ray_ref_release
+};
+
+// Takes room for an object and claims its id. A remote entry of that id becomes creating; any other existing entry answers
+// RAY_EXISTS. RAY_STORE_FULL when there is no room, RAY_TABLE_FULL when there is no entry; the message says needed and free.
+RAY_API ray_status ray_object_create(ray_store *store, const ray_object_id *id, uint64_t data_size, uint32_t metadata_size,
+                                     uint32_t flags, ray_object_writer *writer) RAY_NODISCARD;
+
+// Makes the object visible to every process and wakes who waits for it. From here on it never changes.
+RAY_API ray_status ray_object_seal(ray_store *store, ray_object_writer *writer) RAY_NODISCARD;
+
+// Gives the room back. The entry goes, or is remote again if refs remain. Accepts a writer that was sealed or aborted already.
+RAY_API void ray_object_abort(ray_store *store, ray_object_writer *writer);
+
+// create, copy, seal. Large data is copied by more than one thread where that is faster.
+RAY_API ray_status ray_object_put(ray_store *store, const ray_object_id *id, const void *RAY_NULLABLE data, uint64_t data_size,
+                                  const void *RAY_NULLABLE metadata, uint32_t metadata_size, uint32_t flags) RAY_NODISCARD;
+
+// ---- get, release --------------------------------------------------------------------------------------------------------
+
+// A pinned, sealed object, mapped read-only.
+typedef struct ray_object_view {
+    const uint8_t *RAY_NULLABLE data;
+    uint64_t data_size;
+    const uint8_t *RAY_NULLABLE metadata;
+    uint32_t metadata_size;
+    uint32_t entry;      // private
+    uint64_t generation; // private
+} ray_object_view;
+
+// Pins a sealed object, waiting until it is sealed if need be. RAY_NOT_FOUND: no entry (and timeout_ns is 0);
+// RAY_NOT_SEALED / RAY_NOT_LOCAL: creating / remote or spilled (and timeout_ns is 0); RAY_TIMED_OUT: still not sealed; or
+// the status the object failed with. An id that has no entry yet may be waited for.
+RAY_API ray_status ray_object_get(ray_store *store, const ray_object_id *id, uint64_t timeout_ns, ray_object_view *view) RAY_NODISCARD;
+
+// Drops the pin. The last pin of an object that is being deleted frees it.
+RAY_API void ray_object_release(ray_store *store, ray_object_view *view);
+
+// One more pin of the same object, released on its own.
+RAY_API void ray_object_view_copy(ray_store *store, const ray_object_view *from, ray_object_view *to);
+
+// ---- look, wait ----------------------------------------------------------------------------------------------------------
+
+typedef struct ray_object_info {
+    ray_object_id id;
+    uint32_t state;
+    uint32_t creator_slot;
+    int32_t failure;          // the status, when the state is failed
+    uint64_t data_size;
+    uint32_t metadata_size;
+    uint32_t pin_slot_count;  // processes that pin it
+    uint32_t ref_slot_count;  // processes that hold refs, the node not counted
+    bool node_has_ref;
+    uint64_t access_tick;     // larger is later
+} ray_object_info;
+
+RAY_API bool ray_object_contains(ray_store *store, const ray_object_id *id); // sealed here?
+RAY_API ray_status ray_object_stat(ray_store *store, const ray_object_id *id, ray_object_info *info) RAY_NODISCARD;
+
+// Fills infos from *cursor on (0 at the start) and moves the cursor; *count is 0 at the end. Not a snapshot: an entry that
+// lives throughout is listed exactly once.
+RAY_API ray_status ray_store_list(ray_store *store, uint64_t *cursor, ray_object_info *infos, uint32_t capacity,
+                                  uint32_t *count) RAY_NODISCARD;
+
+// Waits until at least ready_count_wanted of the ids are sealed or failed here. ready[i] becomes 1 for those that are; *ready_count
+// says how many. RAY_TIMED_OUT when fewer are; ready is filled all the same. One futex wait however many ids.
+RAY_API ray_status ray_object_wait(ray_store *store, const ray_object_id *ids, uint32_t count, uint32_t ready_count_wanted,
+                                   uint64_t timeout_ns, uint8_t *ready, uint32_t *ready_count) RAY_NODISCARD;
+
+// ---- refs, delete --------------------------------------------------------------------------------------------------------
+
+// One more ref of this process. The entry must exist, in any state but empty and deleting: RAY_NOT_FOUND otherwise.
+RAY_API ray_status ray_ref_acquire(ray_store *store, const ray_object_id *id) RAY_NODISCARD;
+
+// One ref less. The process's last clears its bit; the store's last frees the object, or calls the node's attention.
+RAY_API ray_status ray_ref_release(ray_store *store, const ray_object_id *id);
+
+// Ends the value: its memory is freed when the last pin goes; until then those who pinned it read on. With refs left the entry stays,
+// failed with `failure` (such as RAY_OBJECT_FREED), else it goes. RAY_NOT_FOUND for an unknown id. Never blocks.
+RAY_API ray_status ray_object_delete(ray_store *store, const ray_object_id *id, ray_status failure) RAY_NODISCARD;
+
+// ---- accounting, check ---------------------------------------------------------------------------------------------------
+
+typedef struct ray_store_stats {
+    uint32_t struct_size;
+    uint32_t client_count;      // slots in use, the node's included
+    uint32_t entry_count;       // entries not empty
+    uint32_t entry_count_max;
+    uint64_t capacity_bytes;
+    uint64_t used_bytes;        // in blocks that objects own, rounding included; used + free = capacity
+    uint64_t free_bytes;
+    uint64_t largest_free_bytes;
+    uint64_t pinned_bytes;
+    uint64_t reserved_bytes;    // memory of the data segment that is certainly there
+    uint64_t sealed_count;
+    uint64_t creating_count;
+} ray_store_stats;
+
+RAY_API ray_status ray_store_stats_read(ray_store *store, ray_store_stats *stats) RAY_NODISCARD;
+
+// Verifies the numbered invariants of docs/LAYOUT.md. Level 0: header; 1: and locks, counters; 2: everything (stops writers).
+// RAY_POISONED with a message that names the invariant and the entry.
+RAY_API ray_status ray_plasma_check(ray_store *store, uint32_t level) RAY_NODISCARD;
+
+// ---- for the node (slot 0) only: RAY_INVALID_ARGUMENT for others -------------------------------------------------------
+
+// Takes a free slot for a client. RAY_TOO_MANY_CLIENTS if there is none.
+RAY_API ray_status ray_store_slot_claim(ray_store *store, int64_t pid, uint32_t *slot) RAY_NODISCARD;
+
+typedef struct ray_reap_report {
+    uint32_t aborted_count; // unsealed objects given back
+    uint32_t pin_count;     // bits cleared
+    uint32_t ref_count;
+    uint32_t freed_count;   // objects that had nobody else
+} ray_reap_report;
+
+// Undoes what a client that is gone has left: its unsealed objects, pins, refs, waits, locks; then frees its slot. The client must
+// not run any more.
+RAY_API ray_status ray_store_slot_reap(ray_store *store, uint32_t slot, ray_reap_report *report) RAY_NODISCARD;
+
+// Makes a remote entry for an object that is elsewhere, with the node's ref; if an entry exists, only adds the node's ref to it. *state
+// is the state it has now. The node's ref is a bit, not a count.
+RAY_API ray_status ray_node_adopt(ray_store *store, const ray_object_id *id, uint32_t *state) RAY_NODISCARD;
+
+// Clears the node's ref. The object is freed if nobody else has one.
+RAY_API ray_status ray_node_disown(ray_store *store, const ray_object_id *id);
+
+// Sets the ref bit of a client on its behalf, so that nothing can go before the client itself acquires.
+RAY_API ray_status ray_node_ref_for(ray_store *store, const ray_object_id *id, uint32_t slot) RAY_NODISCARD;
+
+// Gives up the local value of an object that is elsewhere too: sealed becomes remote, its memory is free. RAY_IN_USE when pinned.
+RAY_API ray_status ray_node_evict(ray_store *store, const ray_object_id *id) RAY_NODISCARD;
+
+// Ends an entry that has no value yet (remote or spilled) with a failure and wakes its waiters.
+RAY_API ray_status ray_node_fail(ray_store *store, const ray_object_id *id, ray_status failure) RAY_NODISCARD;
+
+// The failed entry of an object that can be tried again becomes remote.
+RAY_API ray_status ray_node_unfail(ray_store *store, const ray_object_id *id) RAY_NODISCARD;
+
+// Calls attention once when the object is sealed, fails or goes. If that is so already, it calls at once.
+RAY_API ray_status ray_node_watch(ray_store *store, const ray_object_id *id) RAY_NODISCARD;
+
+// Entries that want the node's attention: the clients' refs of an object with the node's ref went to none, or a watched object changed.
+// Attention is a level, not a queue: an entry is named once however often it was called, with what is true when it is read, and look
+// again is always harmless. Waits until there is at least one; RAY_TIMED_OUT, or RAY_CLOSED after ray_node_attention_stop.
+RAY_API ray_status ray_node_attention_wait(ray_store *store, uint64_t timeout_ns, ray_object_info *infos, uint32_t capacity,
+                                           uint32_t *count) RAY_NODISCARD;
+RAY_API void ray_node_attention_stop(ray_store *store);
+
+RAY_ASSUME_NONNULL_END
+RAY_END_DECLS
+#endif

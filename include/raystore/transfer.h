@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+// Transfer: bulk data between machines, by chunks, asked for by the receiver.
+//
+// One ray_transfer serves what this machine has and pulls what it wants. An object or a file is a list of chunks of 4 MiB, the last
+// one shorter; an empty one has none. A pull opens the object at a source, which answers with a *card* (size, metadata, other
+// holders, and the bytes themselves if they are few), decides where the bytes go (the *sink*), then asks for chunks within a credit
+// window, over one or more connections, from every holder it was told of. Each chunk carries the XXH3-64 of its raw bytes and is verified on
+// arrival; a chunk that is wrong, late or lost is asked for again, elsewhere if there is an elsewhere. The codec of each chunk is chosen
+// by measurement (codec.h).
+//
+// Usable without nodes: two programs that share a key can serve and pull.
+//
+// Caveats: the connection is authenticated (auth.h), not encrypted.
+// Thread safety: every function may be called from any thread. Callbacks come from the transfer's own threads, must not block for
+// long, and must not destroy the transfer.
+#ifndef RAYSTORE_TRANSFER_H
+#define RAYSTORE_TRANSFER_H
+
+#include "auth.h"
+#include "store.h"
+
+RAY_BEGIN_DECLS
+RAY_ASSUME_NONNULL_BEGIN
+
+#define RAY_CHUNK_SIZE (4u << 20)
+#define RAY_INLINE_MAX (100u << 10)     // data of this size and less travels inside the card
+#define RAY_METADATA_MAX (1u << 20)
+#define RAY_HOST_MAX 256
+
+enum { RAY_KIND_OBJECT = 0, RAY_KIND_FILE = 1 };
+enum { RAY_CODEC_AUTO = 0, RAY_CODEC_NONE = 1, RAY_CODEC_LZ4 = 2, RAY_CODEC_ZSTD = 3 };
+
+typedef struct ray_transfer ray_transfer;
+typedef struct ray_answer ray_answer; // what a server's find callback fills in
+typedef struct ray_pull ray_pull;
+
+typedef struct ray_endpoint {
+    char host[RAY_HOST_MAX]; // a name or a numeric address
+    uint16_t port;
+} ray_endpoint;
+
+// Looks up what a peer asks for. Answer with the ray_answer_* functions and return RAY_OK, or return why not (RAY_NOT_FOUND,
+// RAY_OBJECT_FREED, RAY_OWNER_DIED, ...). Called on a connection's thread; must not block for long.
+typedef ray_status (*ray_find_fn)(void *RAY_NULLABLE context, const ray_object_id *id, ray_answer *answer);
+
+typedef struct ray_transfer_options {
+    uint32_t struct_size;
+    uint32_t connection_count;         // per source and pull; 0: 2
+    ray_store *RAY_NULLABLE store;     // for objects; NULL: files only
+    ray_key key;
+    const char *RAY_NULLABLE bind_host; // NULL: do not listen
+    uint16_t bind_port;                // 0: any free port
+    uint16_t codec;                    // RAY_CODEC_*, 0: automatic
+    int32_t level;                     // of zstd, when the codec is fixed
+    ray_find_fn RAY_NULLABLE find;
+    void *RAY_NULLABLE context;        // for find
+    uint64_t window_bytes;             // asked for and not yet arrived, per source; 0: 64 MiB
+} ray_transfer_options;
+
+// Starts serving, if bind_host is given. RAY_ADDRESS_IN_USE names the address.
+RAY_API ray_status ray_transfer_create(const ray_transfer_options *options, ray_transfer *RAY_NULLABLE *RAY_NULLABLE transfer) RAY_NODISCARD;
+
+// Cancels all pulls, ends all connections, waits for the threads. Every pull's done callback has run when it returns. Accepts NULL.
+RAY_API void ray_transfer_destroy(ray_transfer *RAY_NULLABLE transfer);
+
+// The port that it listens on, 0 if it does not.
+RAY_API uint16_t ray_transfer_port(const ray_transfer *transfer);
+
+typedef struct ray_transfer_stats {
+    uint32_t struct_size;
+    uint32_t connection_count;
+    uint64_t sent_bytes;          // raw
+    uint64_t sent_wire_bytes;     // as stored in frames
+    uint64_t received_bytes;
+    uint64_t received_wire_bytes;
+    uint64_t refused_count;       // connections without the key
+    uint64_t corrupt_count;       // chunks that did not match their checksum
+    uint64_t retried_count;       // chunks asked for again, for any reason
+} ray_transfer_stats;
+
+RAY_API void ray_transfer_stats_read(ray_transfer *transfer, ray_transfer_stats *stats);
+
+// Forgets the cached checksums of an object (it was deleted or replaced).
+RAY_API void ray_transfer_forget(ray_transfer *transfer, const ray_object_id *id);
+
+// ---- answering a find --------------------------------------------------------------------------------------------------
+
+// The object is in the store; its size and metadata come from there. Without this, or a file, the answer is only holders.
+RAY_API void ray_answer_object(ray_answer *answer);
+
+// The object is a file here. descriptor says what its owner knows of it. size_bytes and mtime_ns are what the file must still have when it
+// is opened and when it was sent, else the peer hears RAY_SOURCE_CHANGED.
+RAY_API void ray_answer_file(ray_answer *answer, const char *path, uint64_t size_bytes, int64_t mtime_ns,
+                             const void *metadata, size_t metadata_size, const void *descriptor, size_t descriptor_size);
+
+// Another place that has it, whole or in part.
+RAY_API void ray_answer_holder(ray_answer *answer, const char *host, uint16_t port);
+
+// Why the find fails, in words that reach the peer; for use before returning a failure.
+RAY_API void ray_answer_message(ray_answer *answer, const char *message);
+
+// ---- pulling -----------------------------------------------------------------------------------------------------------
+
+// What a source said of the object. The pointers are valid during the callback.
+typedef struct ray_card {
+    uint32_t kind;                            // RAY_KIND_*
+    uint32_t metadata_size;
+    const uint8_t *RAY_NULLABLE metadata;
+    uint64_t size_bytes;                      // of the data, or of the file
+    const uint8_t *RAY_NULLABLE descriptor;   // of a file
+    uint32_t descriptor_size;
+    uint32_t holder_count;                    // other places, which the pull uses by itself
+} ray_card;
+
+typedef struct ray_transfer_progress {
+    uint64_t done_bytes;      // verified and in place
+    uint64_t total_bytes;
+    uint64_t wire_bytes;      // received in frames, for the done bytes
+    uint64_t elapsed_ns;
+    uint32_t none_count;      // chunks by codec
+    uint32_t lz4_count;
+    uint32_t zstd_count;
+    int32_t zstd_level;       // of the latest zstd chunk
+    uint32_t source_count;    // places that serve it now
+    uint32_t retried_count;
+} ray_transfer_progress;
+
+typedef struct ray_pull_callbacks {
+    // Called once, when the first source has answered. Choose the sink with ray_pull_into_store or ray_pull_into_file and return
+    // RAY_OK, or return why the pull must fail.
+    ray_status (*opened)(void *RAY_NULLABLE context, ray_pull *pull, const ray_card *card);
+    // Now and then, at most ten times a second, and once at the end. May be NULL.
+    void (*RAY_NULLABLE progressed)(void *RAY_NULLABLE context, const ray_transfer_progress *progress);
+    // Called exactly once, last. On RAY_OK the object is sealed, or the file complete and synced to its name by the caller's choice;
+    // otherwise nothing of it is left in the store, and the partial file is removed. The message names the peer or the path.
+    void (*done)(void *RAY_NULLABLE context, ray_status status, const char *message, const ray_transfer_progress *progress);
+} ray_pull_callbacks;
+
+typedef struct ray_pull_options {
+    uint32_t struct_size;
+    uint32_t connection_count; // 0: the transfer's
+    uint64_t timeout_ns;       // for the whole pull; 0: no limit
+    uint64_t rate_max_bytes;   // a second; 0: no limit
+    uint16_t codec;            // what to ask the sources for: RAY_CODEC_*, 0: automatic
+    int32_t level;
+} ray_pull_options;
+
+// Starts a pull from these sources; more may be learned from their cards. Returns at once. The caller owns *pull and ends it
+// with ray_pull_release, before or after done. RAY_INVALID_ARGUMENT without sources.
+RAY_API ray_status ray_pull_start(ray_transfer *transfer, const ray_object_id *id, const ray_endpoint *sources, uint32_t source_count,
+                                  const ray_pull_options *RAY_NULLABLE options, const ray_pull_callbacks *callbacks,
+                                  void *RAY_NULLABLE context, ray_pull *RAY_NULLABLE *RAY_NULLABLE pull) RAY_NODISCARD;
+
+// In opened: the data goes into the store under the pull's id, is verified chunk by chunk, and sealed when all is there.
+RAY_API ray_status ray_pull_into_store(ray_pull *pull) RAY_NODISCARD;
+
+// In opened: the data goes into a new file at this path. Room is reserved first: RAY_OUT_OF_DISK says needed and free. The file is complete,
+// but neither renamed nor made read-only, when done is called.
+RAY_API ray_status ray_pull_into_file(ray_pull *pull, const char *path) RAY_NODISCARD;
+
+// Another place to pull from.
+RAY_API ray_status ray_pull_add_source(ray_pull *pull, const ray_endpoint *source);
+
+// Ends it soon with RAY_CANCELLED, unless it is done already.
+RAY_API void ray_pull_cancel(ray_pull *pull);
+
+RAY_API void ray_pull_progress(ray_pull *pull, ray_transfer_progress *progress);
+
+// Gives the handle up; does not cancel. Accepts NULL.
+RAY_API void ray_pull_release(ray_pull *RAY_NULLABLE pull);
+
+RAY_ASSUME_NONNULL_END
+RAY_END_DECLS
+#endif
