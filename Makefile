@@ -20,3 +20,19 @@ $(BUILD)/libraystore.a: $(CORE_OBJECTS)
 	rm -f $@ && ar rcs $@ $^
 
 -include $(CORE_OBJECTS:.o=.d)
+
+# ---- tests of the core -------------------------------------------------------------------------------------------------
+CORE_TESTS := $(patsubst Tests/Core/%.c,$(BUILD)/tests/%,$(sort $(wildcard Tests/Core/*_test.c)))
+
+$(BUILD)/tests/%: Tests/Core/%.c Tests/Core/check.h $(BUILD)/libraystore.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -std=gnu11 -pthread -Wall -Wextra -Wshadow -Werror -D_GNU_SOURCE -Iinclude -ICSources -ITests/Core $< -o $@ \
+	    $(BUILD)/libraystore.a $(CORE_LIBS)
+
+.PHONY: test-core test-asan
+test-core: $(CORE_TESTS)
+	Tests/Core/run $(CORE_TESTS)
+
+# The same programs with AddressSanitizer and UndefinedBehaviorSanitizer, built apart.
+test-asan:
+	$(MAKE) BUILD=$(BUILD)/asan CFLAGS="-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer" test-core
