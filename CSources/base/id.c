@@ -122,7 +122,9 @@ ray_status ray_object_id_parse(const char *text, size_t length, ray_object_id *i
         int high = hex_value(text[2 * i]);
         int low = hex_value(text[2 * i + 1]);
         valid = high >= 0 && low >= 0;
-        parsed.bytes[i] = (uint8_t)((high << 4) | (low & 15));
+        if (valid) {
+            parsed.bytes[i] = (uint8_t)(high << 4 | low);
+        }
     }
     if (!valid) {
         int shown = length > 80 ? 80 : (int)length;
