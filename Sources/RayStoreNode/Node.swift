@@ -1,4 +1,0 @@
-public import RayStore
-internal import GRDB
-internal import Logging
-internal import Metrics
