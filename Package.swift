@@ -74,6 +74,22 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: swiftSettings),
+        .testTarget(
+            name: "RayStoreNodeTests",
+            dependencies: [
+                "CRayStore", "RayStore", "RayStoreNode",
+                .product(name: "GRDB", package: "GRDB.swift"),
+            ],
+            swiftSettings: swiftSettings),
+        .testTarget(
+            name: "RayStoreClusterTests",
+            dependencies: [
+                "CRayStore", "RayStore", "RayStoreNode", "RayStoreCluster",
+                .product(name: "GRPCCore", package: "grpc-swift-2"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+            ],
+            swiftSettings: swiftSettings),
     ],
     cLanguageStandard: .gnu11
 )
