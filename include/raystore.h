@@ -6,6 +6,7 @@
 #include "raystore/auth.h"
 #include "raystore/client.h"
 #include "raystore/codec.h"
+#include "raystore/file.h"
 #include "raystore/host.h"
 #include "raystore/id.h"
 #include "raystore/macros.h"

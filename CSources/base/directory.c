@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/error_internal.h"
+#include "raystore/file.h"
+
+static ray_status make_one(const char *path) {
+    if (mkdir(path, 0700) == 0 || errno == EEXIST) {
+        return RAY_OK;
+    }
+    return ray__fail_errno(RAY_SYSTEM, "directory %s cannot be made", path);
+}
+
+ray_status ray_directory_make_private(const char *path) {
+    char partial[4096];
+    size_t length = strlen(path);
+    if (length == 0 || length >= sizeof partial) {
+        return ray__fail(RAY_INVALID_ARGUMENT, "'%s' is not a path for a directory", path);
+    }
+    memcpy(partial, path, length + 1);
+    for (char *slash = strchr(partial + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        RAY_TRY(make_one(partial));
+        *slash = '/';
+    }
+    RAY_TRY(make_one(path));
+    struct stat status;
+    if (stat(path, &status) != 0) {
+        return ray__fail_errno(RAY_SYSTEM, "directory %s", path);
+    }
+    if (!S_ISDIR(status.st_mode)) {
+        return ray__fail(RAY_INVALID_ARGUMENT, "%s is not a directory", path);
+    }
+    if (status.st_uid != geteuid()) {
+        return ray__fail(RAY_INVALID_ARGUMENT, "directory %s belongs to another user; choose one of your own", path);
+    }
+    if ((status.st_mode & 0077u) != 0) {
+        return ray__fail(RAY_INVALID_ARGUMENT, "directory %s is open to other users; close it: chmod 700 %s", path, path);
+    }
+    return RAY_OK;
+}
+
+ray_status ray_directory_lock(const char *path, int *lock) {
+    char file[4096];
+    int length = snprintf(file, sizeof file, "%s/lock", path);
+    if (length < 0 || length >= (int)sizeof file) {
+        return ray__fail(RAY_INVALID_ARGUMENT, "the path %s is too long", path);
+    }
+    int descriptor = open(file, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (descriptor < 0) {
+        return ray__fail_errno(RAY_SYSTEM, "the lock %s cannot be opened", file);
+    }
+    if (flock(descriptor, LOCK_EX | LOCK_NB) != 0) {
+        char holder[32] = "";
+        ssize_t count = read(descriptor, holder, sizeof holder - 1);
+        holder[count > 0 ? count : 0] = '\0';
+        close(descriptor);
+        return ray__fail(RAY_IN_USE, "a node (process %s) uses the state directory %s; stop it, or choose another --state-dir", holder,
+                         path);
+    }
+    // Who holds it, for the message above; the lock itself is the kernel's and goes with the process.
+    char mine[32];
+    int size = snprintf(mine, sizeof mine, "%d", (int)getpid());
+    if (ftruncate(descriptor, 0) != 0 || pwrite(descriptor, mine, (size_t)size, 0) != size) {
+        ray_status status = ray__fail_errno(RAY_SYSTEM, "the lock %s cannot be written", file);
+        close(descriptor);
+        return status;
+    }
+    *lock = descriptor;
+    return RAY_OK;
+}
+
+void ray_directory_unlock(int lock) {
+    if (lock >= 0) {
+        close(lock);
+    }
+}

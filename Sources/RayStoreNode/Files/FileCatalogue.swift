@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+internal import Foundation
+internal import GRDB
+internal import RayStore
+
+/// The list of every file that the store made or took, kept in SQLite so that a restart finds what a killed node left behind.
+///
+/// A row is written before the file appears and removed after it went; a row without a file is harmless, a file without a row cannot be.
+final class FileCatalogue: Sendable {
+    struct Row: Codable, FetchableRecord, PersistableRecord, Sendable {
+        static let databaseTableName = "file"
+
+        var object: String
+        var path: String
+        /// `copy`, `adopted` or `pulled`.
+        var origin: String
+        var isDetached: Bool
+    }
+
+    private let database: DatabaseQueue
+
+    init(path: String) throws(RayStoreError) {
+        do {
+            var configuration = Configuration()
+            configuration.prepareDatabase { database in
+                try database.execute(sql: "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL")
+            }
+            database = try DatabaseQueue(path: path, configuration: configuration)
+            var migrator = DatabaseMigrator()
+            migrator.registerMigration("1") { database in
+                try database.create(table: Row.databaseTableName) { table in
+                    table.primaryKey("object", .text)
+                    table.column("path", .text).notNull()
+                    table.column("origin", .text).notNull()
+                    table.column("isDetached", .boolean).notNull()
+                }
+            }
+            try migrator.migrate(database)
+        } catch {
+            throw RayStoreError(.system, "the file catalogue \(path) cannot be opened: \(error)")
+        }
+    }
+
+    func add(_ row: Row) throws(RayStoreError) {
+        try write { try row.save($0) }
+    }
+
+    func remove(_ object: ObjectID) throws(RayStoreError) {
+        try write { _ = try Row.deleteOne($0, key: object.description) }
+    }
+
+    func setDetached(_ object: ObjectID, _ isDetached: Bool) throws(RayStoreError) {
+        try write {
+            try $0.execute(
+                sql: "UPDATE file SET isDetached = ? WHERE object = ?", arguments: [isDetached, object.description])
+        }
+    }
+
+    func all() throws(RayStoreError) -> [Row] {
+        do {
+            return try database.read { try Row.fetchAll($0) }
+        } catch {
+            throw RayStoreError(.system, "the file catalogue cannot be read: \(error)")
+        }
+    }
+
+    func removeAll() throws(RayStoreError) {
+        try write { _ = try Row.deleteAll($0) }
+    }
+
+    private func write(_ body: (Database) throws -> Void) throws(RayStoreError) {
+        do {
+            try database.write(body)
+        } catch {
+            throw RayStoreError(.system, "the file catalogue cannot be written: \(error)")
+        }
+    }
+}

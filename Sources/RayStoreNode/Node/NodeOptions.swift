@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// How a node is set up.
+public struct NodeOptions: Sendable {
+    /// Where the node keeps files, catalogues and its socket. Made with mode 0700 if missing; one node at a time uses it.
+    public var stateDirectory: String
+    /// Bytes of shared memory for objects.
+    public var capacity: UInt64
+    /// The Unix socket of its clients; nil for `node.sock` in the state directory.
+    public var socketPath: String?
+    /// The address that chunks are served at; nil for a node that serves no other.
+    public var bindHost: String?
+    /// The port that chunks are served at; 0 for any free one.
+    public var bulkPort: UInt16
+    /// How long a ref that was passed on is kept for whoever opens it. Its session's end ends it earlier.
+    public var shareLease: Duration
+    /// Free bytes that file copies must leave on their disk.
+    public var diskReserve: UInt64
+
+    public init(stateDirectory: String, capacity: UInt64 = 1 << 30) {
+        self.stateDirectory = stateDirectory
+        self.capacity = capacity
+        socketPath = nil
+        bindHost = nil
+        bulkPort = 0
+        shareLease = .seconds(600)
+        diskReserve = 64 << 20
+    }
+
+    var resolvedSocketPath: String { socketPath ?? stateDirectory + "/node.sock" }
+}

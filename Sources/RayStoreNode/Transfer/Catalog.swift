@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+internal import RayStore
+internal import Synchronization
+
+/// Where a node's bulk port is.
+struct BulkEndpoint: Hashable, Sendable {
+    let host: String
+    let port: UInt16
+}
+
+/// What this node can serve beyond what lies in its store: files, and where else an object is.
+///
+/// The transfer engine's threads ask it synchronously, so it is a lock and not an actor; the actors that know write into it.
+final class Catalog: Sendable {
+    struct ServedFile: Sendable {
+        var path: String
+        var size: UInt64
+        var modifiedNanoseconds: Int64
+        var metadata: [UInt8]
+        var descriptor: [UInt8]
+    }
+
+    private struct Contents {
+        var files: [ObjectID: ServedFile] = [:]
+        var holders: [ObjectID: [BulkEndpoint]] = [:]
+        var ended: [ObjectID: PeerFailure] = [:]
+        var endedInOrder: [ObjectID] = []
+    }
+
+    /// How many ended objects are remembered for the sake of a precise error.
+    private static let endedCountMax = 16_384
+
+    private let contents = Mutex(Contents())
+
+    func serve(_ file: ServedFile, as id: ObjectID) {
+        contents.withLock { $0.files[id] = file }
+    }
+
+    func file(_ id: ObjectID) -> ServedFile? {
+        contents.withLock { $0.files[id] }
+    }
+
+    func stopServing(_ id: ObjectID) {
+        contents.withLock { contents in
+            contents.files[id] = nil
+            contents.holders[id] = nil
+        }
+    }
+
+    func setHolders(_ endpoints: [BulkEndpoint], of id: ObjectID) {
+        contents.withLock { $0.holders[id] = endpoints.isEmpty ? nil : endpoints }
+    }
+
+    func holders(of id: ObjectID) -> [BulkEndpoint] {
+        contents.withLock { $0.holders[id] ?? [] }
+    }
+
+    /// Remembers why an object ended, so that a late question gets the right answer.
+    func noteEnd(of id: ObjectID, _ failure: RayStoreError) {
+        contents.withLock { contents in
+            if contents.ended.updateValue(PeerFailure(failure), forKey: id) == nil {
+                contents.endedInOrder.append(id)
+            }
+            if contents.endedInOrder.count > Self.endedCountMax {
+                // Halves at once, so that the cost of moving the rest is paid rarely.
+                for old in contents.endedInOrder.prefix(Self.endedCountMax / 2) { contents.ended[old] = nil }
+                contents.endedInOrder.removeFirst(Self.endedCountMax / 2)
+            }
+        }
+    }
+
+    /// Why there is no such object here, as precisely as is known.
+    func absence(of id: ObjectID) -> RayStoreError {
+        if let failure = contents.withLock({ $0.ended[id] }) {
+            return failure.error
+        }
+        return RayStoreError(
+            .notFound, "no object \(id) is known to its owner: it was never put, or it ended when its last reference went",
+            object: id)
+    }
+}

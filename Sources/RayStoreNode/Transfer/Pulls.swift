@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+internal import CRayStore
+internal import RayStore
+internal import Synchronization
+
+/// The pulls under way: one for an object, however many wait for it.
+///
+/// A waiter that gives up disturbs nobody; when the last one does, the pull ends, unless it was asked to linger.
+actor Pulls {
+    private typealias Waiter = CheckedContinuation<Result<Void, RayStoreError>, Never>
+    typealias Observer = @Sendable (ray_transfer_progress) -> Void
+
+    private struct Running {
+        var task: Task<Void, Never>
+        var waiters: [UInt64: Waiter] = [:]
+        var lingers = false
+        let observers: ObserverList
+    }
+
+    private var running: [ObjectID: Running] = [:]
+    private var nextTicket: UInt64 = 0
+
+    /// Waits for the object, starting `work` if nobody has yet.
+    func fetch(
+        _ id: ObjectID, lingering: Bool, observer: Observer?,
+        work: @escaping @Sendable (@escaping Observer) async throws(RayStoreError) -> Void
+    ) async throws(RayStoreError) {
+        nextTicket += 1
+        let ticket = nextTicket
+        if running[id] == nil {
+            let observers = ObserverList()
+            let task = Task {
+                let result: Result<Void, RayStoreError>
+                do throws(RayStoreError) {
+                    try await work { observers.notify($0) }
+                    result = .success(())
+                } catch {
+                    result = .failure(error)
+                }
+                self.finish(id, result)
+            }
+            running[id] = Running(task: task, observers: observers)
+        }
+        if lingering { running[id]?.lingers = true }
+        if let observer { running[id]?.observers.add(ticket, observer) }
+        let result = await withTaskCancellationHandler {
+            await withCheckedContinuation { (continuation: Waiter) in
+                if Task.isCancelled {
+                    continuation.resume(returning: .failure(RayStoreError(.cancelled, "", object: id)))
+                    leave(id, ticket)
+                } else {
+                    running[id]?.waiters[ticket] = continuation
+                }
+            }
+        } onCancel: {
+            Task { await self.leave(id, ticket) }
+        }
+        try result.get()
+    }
+
+    /// Ends a pull whose object nobody wants any more.
+    func cancel(_ id: ObjectID) {
+        running[id]?.task.cancel()
+    }
+
+    func cancelAll() {
+        for pull in running.values { pull.task.cancel() }
+    }
+
+    private func leave(_ id: ObjectID, _ ticket: UInt64) {
+        guard var pull = running[id] else { return }
+        pull.observers.remove(ticket)
+        let waiter = pull.waiters.removeValue(forKey: ticket)
+        running[id] = pull
+        waiter?.resume(returning: .failure(RayStoreError(.cancelled, "", object: id)))
+        if pull.waiters.isEmpty && !pull.lingers { pull.task.cancel() }
+    }
+
+    private func finish(_ id: ObjectID, _ result: Result<Void, RayStoreError>) {
+        guard let pull = running.removeValue(forKey: id) else { return }
+        for waiter in pull.waiters.values { waiter.resume(returning: result) }
+    }
+}
+
+/// Who watches a pull; told from the engine's threads.
+private final class ObserverList: Sendable {
+    private let observers = Mutex<[UInt64: Pulls.Observer]>([:])
+
+    func add(_ ticket: UInt64, _ observer: @escaping Pulls.Observer) {
+        observers.withLock { $0[ticket] = observer }
+    }
+
+    func remove(_ ticket: UInt64) {
+        observers.withLock { _ = $0.removeValue(forKey: ticket) }
+    }
+
+    func notify(_ progress: ray_transfer_progress) {
+        let all = observers.withLock { Array($0.values) }
+        for observer in all { observer(progress) }
+    }
+}
