@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,6 +46,23 @@ ray_status ray_directory_make_private(const char *path) {
         return ray__fail(RAY_INVALID_ARGUMENT, "directory %s is open to other users; close it: chmod 700 %s", path, path);
     }
     return RAY_OK;
+}
+
+static int remove_entry(const char *path, const struct stat *status, int kind, struct FTW *position) {
+    (void)status;
+    (void)kind;
+    return position->level == 0 || remove(path) == 0 ? 0 : -1;
+}
+
+ray_status ray_directory_clear(const char *path) {
+    if (nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT) != 0) {
+        return ray__fail_errno(RAY_SYSTEM, "directory %s cannot be cleared", path);
+    }
+    return RAY_OK;
+}
+
+bool ray_directory_remove_empty(const char *path) {
+    return rmdir(path) == 0;
 }
 
 ray_status ray_directory_lock(const char *path, int *lock) {

@@ -190,8 +190,9 @@ ray_status ray_file_copy(const char *from, const char *to, uint64_t reserve_byte
     if (status == RAY_OK && (fstat(target, &copy) != 0 || copy.st_size != before.st_size)) {
         status = ray__fail(RAY_SYSTEM, "the copy of %s at %s is not complete", from, to);
     }
-    if (status == RAY_OK && fchmod(target, before.st_mode & 0777u) != 0) {
-        status = ray__fail_errno(RAY_SYSTEM, "permissions of %s", to);
+    struct timespec times[2] = {before.st_atim, before.st_mtim};
+    if (status == RAY_OK && (fchmod(target, before.st_mode & 0777u) != 0 || futimens(target, times) != 0)) {
+        status = ray__fail_errno(RAY_SYSTEM, "permissions and times of %s", to);
     }
     close(source);
     if (close(target) != 0 && status == RAY_OK) {
@@ -229,6 +230,20 @@ ray_status ray_file_protect(const char *path) {
     struct stat status;
     if (stat(path, &status) != 0 || chmod(path, status.st_mode & 07777u & ~0222u) != 0) {
         return ray__fail_errno(RAY_SYSTEM, "permissions of %s", path);
+    }
+    return RAY_OK;
+}
+
+ray_status ray_file_dress(const char *path, const ray_file_info *info) {
+    int64_t seconds = info->mtime_ns / 1000000000;
+    int64_t rest = info->mtime_ns % 1000000000;
+    if (rest < 0) {
+        seconds -= 1;
+        rest += 1000000000;
+    }
+    struct timespec times[2] = {{.tv_nsec = UTIME_NOW}, {.tv_sec = seconds, .tv_nsec = rest}};
+    if (chmod(path, info->mode & 0777u) != 0 || utimensat(AT_FDCWD, path, times, AT_SYMLINK_NOFOLLOW) != 0) {
+        return ray__fail_errno(RAY_SYSTEM, "permissions and times of %s", path);
     }
     return RAY_OK;
 }

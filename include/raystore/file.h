@@ -24,7 +24,7 @@ typedef struct ray_file_info {
 // Size and time of a regular file that can be read. RAY_FILE_NOT_FOUND, RAY_FILE_NOT_READABLE, RAY_NOT_A_FILE.
 RAY_API ray_status ray_file_look(const char *path, ray_file_info *info) RAY_NODISCARD;
 
-// Copies to a path that does not exist: by reference where the file system can (reflink), else inside the kernel, else by hand. *info is the
+// Copies, with permissions and modification time, to a path that does not exist: by reference where the file system can (reflink), else inside the kernel, else by hand. *info is the
 // source's. RAY_OUT_OF_DISK, saying needed and free, when less than reserve_bytes would be left; RAY_SOURCE_CHANGED when the source changes
 // meanwhile. After a failure there is no file at `to`.
 RAY_API ray_status ray_file_copy(const char *from, const char *to, uint64_t reserve_bytes, ray_file_info *info) RAY_NODISCARD;
@@ -35,6 +35,9 @@ RAY_API ray_status ray_file_move(const char *from, const char *to, uint64_t rese
 // Takes every write permission away, execute permissions kept.
 RAY_API ray_status ray_file_protect(const char *path) RAY_NODISCARD;
 
+// Gives a file these permissions and this modification time.
+RAY_API ray_status ray_file_dress(const char *path, const ray_file_info *info) RAY_NODISCARD;
+
 // Removes a file; none is not a failure.
 RAY_API ray_status ray_file_remove(const char *path);
 
@@ -43,6 +46,12 @@ RAY_API ray_status ray_file_unchanged(const char *path, uint64_t size_bytes, int
 
 // Makes a directory and its parents with mode 0700; one that exists must be ours and closed to others: RAY_INVALID_ARGUMENT otherwise.
 RAY_API ray_status ray_directory_make_private(const char *path) RAY_NODISCARD;
+
+// Removes all that is in a directory, itself not, following no link.
+RAY_API ray_status ray_directory_clear(const char *path) RAY_NODISCARD;
+
+// Removes a directory if nothing is in it; says whether it went.
+RAY_API bool ray_directory_remove_empty(const char *path);
 
 // Takes the directory's lock for this process until it ends or unlocks: RAY_IN_USE naming the path and the holder's pid.
 RAY_API ray_status ray_directory_lock(const char *path, int *lock) RAY_NODISCARD;
