@@ -74,6 +74,7 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: swiftSettings),
+        .testTarget(name: "RayStoreTests", dependencies: ["CRayStore", "RayStore"], swiftSettings: swiftSettings),
         .testTarget(
             name: "RayStoreNodeTests",
             dependencies: [
