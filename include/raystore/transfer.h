@@ -17,18 +17,17 @@
 #define RAYSTORE_TRANSFER_H
 
 #include "auth.h"
+#include "codec.h" // RAY_CHUNK_SIZE, RAY_CODEC_*
 #include "store.h"
 
 RAY_BEGIN_DECLS
 RAY_ASSUME_NONNULL_BEGIN
 
-#define RAY_CHUNK_SIZE (4u << 20)
 #define RAY_INLINE_MAX (100u << 10)     // data of this size and less travels inside the card
 #define RAY_METADATA_MAX (1u << 20)
 #define RAY_HOST_MAX 256
 
 enum { RAY_KIND_OBJECT = 0, RAY_KIND_FILE = 1 };
-enum { RAY_CODEC_AUTO = 0, RAY_CODEC_NONE = 1, RAY_CODEC_LZ4 = 2, RAY_CODEC_ZSTD = 3 };
 
 typedef struct ray_transfer ray_transfer;
 typedef struct ray_answer ray_answer; // what a server's find callback fills in
