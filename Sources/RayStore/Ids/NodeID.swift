@@ -17,6 +17,12 @@ public struct NodeID: Hashable, Sendable, Codable, CustomStringConvertible {
         return NodeID(String((0..<56).map { _ in digits[Int.random(in: 0..<16)] }))!
     }
 
+    /// The 28 bytes that the digits stand for.
+    public var bytes: [UInt8] {
+        let digits = description.utf8.map { UInt8(Character(UnicodeScalar($0)).hexDigitValue!) }
+        return stride(from: 0, to: digits.count, by: 2).map { digits[$0] << 4 | digits[$0 + 1] }
+    }
+
     /// The first digits, enough to tell the nodes of a cluster apart.
     public var short: String { String(description.prefix(8)) }
 

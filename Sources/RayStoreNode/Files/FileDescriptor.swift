@@ -25,3 +25,12 @@ struct FileDescriptor: Sendable {
         ray_file_info(size_bytes: size, mtime_ns: modifiedNanoseconds, mode: mode)
     }
 }
+
+extension FileDescriptor {
+    func checkUnchanged() throws(RayStoreError) {
+        try RayStoreError.check { ray_file_unchanged(path, size, modifiedNanoseconds).rawValue }
+    }
+}
+
+/// The version of the library, for descriptions of nodes.
+let libraryVersion = String(cString: ray_version())

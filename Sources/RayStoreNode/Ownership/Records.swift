@@ -14,15 +14,12 @@ struct OwnedObject {
     var contains: [ObjectID] = []
     /// How many objects contain this one.
     var containerCount = 0
-    /// Opens of local sessions under way.
-    var openingCount = 0
     var isDetached = false
     var isNamed = false
-    var isFile = false
 
     /// Whether anyone but a process of this node wants it.
     var isWanted: Bool {
-        isDetached || containerCount > 0 || openingCount > 0 || !borrowers.isEmpty || !shares.isEmpty
+        isDetached || containerCount > 0 || !borrowers.isEmpty || !shares.isEmpty
     }
 
     /// One of the refs in flight has arrived.

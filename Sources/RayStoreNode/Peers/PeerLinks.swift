@@ -1,16 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 internal import Logging
 internal import RayStore
+internal import Synchronization
 
 /// The ways to the other nodes: one queue each, so that what is said to a node arrives in the order in which it was said. A ref that is
-/// released and then borrowed again must not be released last.
-actor PeerLinks {
+/// released and then borrowed again must not be released last. `tell` is therefore synchronous: whoever decides also queues.
+final class PeerLinks: Sendable {
     private let transport: any Transport
     private let clock: any NodeClock
     private let peers: Peers
     private let log: Logger
-    private var links: [NodeID: AsyncStream<Message>.Continuation] = [:]
-    private var workers: [NodeID: Task<Void, Never>] = [:]
+    private let links = Mutex<[NodeID: Link]>([:])
+
+    private struct Link: Sendable {
+        let messages: AsyncStream<Message>.Continuation
+        let worker: Task<Void, Never>
+    }
 
     private struct Message: Sendable {
         let request: PeerRequest
@@ -27,7 +32,7 @@ actor PeerLinks {
 
     /// Tells a node something that it must hear, for as long as it lives.
     func tell(_ node: NodeID, _ request: PeerRequest) {
-        link(to: node)?.yield(Message(request: request, answer: nil))
+        _ = link(to: node)?.yield(Message(request: request, answer: nil))
     }
 
     /// Asks a node, in its turn.
@@ -50,21 +55,45 @@ actor PeerLinks {
 
     /// Ends the way to a node that is gone; what was waiting fails.
     func close(_ node: NodeID) {
-        links.removeValue(forKey: node)?.finish()
-        workers.removeValue(forKey: node)?.cancel()
+        let link = links.withLock { $0.removeValue(forKey: node) }
+        link?.messages.finish()
+        link?.worker.cancel()
     }
 
     func closeAll() {
-        for node in links.keys { close(node) }
+        for node in links.withLock({ Array($0.keys) }) { close(node) }
+    }
+
+    /// Waits until all that was told has been said, for so long at most.
+    func drain(for limit: Duration) async {
+        let open = links.withLock { Array($0.values) }
+        for link in open { link.messages.finish() }
+        await withTaskGroup(of: Bool.self) { group in
+            group.addTask {
+                for link in open { await link.worker.value }
+                return true
+            }
+            group.addTask { [clock] in
+                try? await clock.sleep(for: limit)
+                return false
+            }
+            if await group.next() == false {
+                // A worker that is cancelled gives its messages up, so the first task ends too.
+                for link in open { link.worker.cancel() }
+            }
+            group.cancelAll()
+        }
     }
 
     private func link(to node: NodeID) -> AsyncStream<Message>.Continuation? {
-        if let link = links[node] { return link }
         guard peers[node] != nil else { return nil }
-        let (messages, link) = AsyncStream.makeStream(of: Message.self)
-        links[node] = link
-        workers[node] = Task { await self.work(through: messages, for: node) }
-        return link
+        return links.withLock { links in
+            if let link = links[node] { return link.messages }
+            let (messages, continuation) = AsyncStream.makeStream(of: Message.self)
+            let worker = Task { await self.work(through: messages, for: node) }
+            links[node] = Link(messages: continuation, worker: worker)
+            return continuation
+        }
     }
 
     private func work(through messages: AsyncStream<Message>, for node: NodeID) async {

@@ -27,6 +27,10 @@ public enum PeerRequest: Sendable, Codable {
     case endShares(session: UInt64)
     /// The sender has a complete copy of each of these.
     case hold([ObjectID])
+    /// Is each of these complete somewhere? To the owner.
+    case available([ObjectID])
+    /// The object has got a name, which goes when it ends. To the owner.
+    case named(ObjectID)
     /// Free these objects everywhere. To the owner.
     case free([ObjectID])
     /// Let the object live until it is removed, whatever becomes of its job. To the owner.

@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: Apache-2.0
+internal import CRayStore
+internal import Logging
+internal import RayStore
+internal import Synchronization
+
+/// Serves the node's clients: admits their sessions, and turns each request into work for the node's rooms.
+///
+/// Every request is a task of its own, so a get that waits holds up nothing. A client that goes takes its tasks along.
+final class ClientDesk: ClientHostDelegate {
+    private struct Session: Sendable {
+        let slot: UInt32
+        let job: JobID
+        let namespace: String
+        let isDriver: Bool
+        var tasks: [UInt64: Task<Void, Never>] = [:]
+    }
+
+    private struct State {
+        var host: ClientHost?
+        var sessions: [UInt64: Session] = [:]
+        /// Clients that ended before they were admitted.
+        var early: Set<UInt64> = []
+    }
+
+    private let rooms: NodeRooms
+    private let state = Mutex(State())
+
+    init(rooms: NodeRooms) {
+        self.rooms = rooms
+    }
+
+    func open(socketPath: String) throws(RayStoreError) {
+        let host = try ClientHost(socketPath: socketPath, store: rooms.store, delegate: self)
+        state.withLock { $0.host = host }
+    }
+
+    /// Ends every session. Blocks on the host's thread.
+    func close() {
+        let host = state.withLock { state in
+            defer { state.host = nil }
+            return state.host
+        }
+        host?.stop()
+    }
+
+    var sessionCount: Int {
+        state.withLock { $0.sessions.count }
+    }
+
+    private var host: ClientHost? {
+        state.withLock { $0.host }
+    }
+
+    // MARK: Sessions
+
+    func attached(_ client: UInt64, _ attach: ClientAttach) {
+        Task {
+            do throws(RayStoreError) {
+                try await admit(client, attach)
+            } catch {
+                host?.refuse(client, error)
+            }
+        }
+    }
+
+    private func admit(_ client: UInt64, _ attach: ClientAttach) async throws(RayStoreError) {
+        let record: JobRecord
+        let task: ray_task_id
+        if let job = attach.job {
+            record = try await rooms.jobs.join(job)
+            task = ray_task_id_session(job.rawValue, rooms.description.number, await rooms.jobs.takeSerial())
+        } else {
+            record = try await rooms.jobs.begin(namespace: attach.namespace)
+            task = ray_task_id_driver(record.job.rawValue)
+        }
+        let isDriver = attach.job == nil
+        let session = Session(
+            slot: attach.slot, job: record.job, namespace: attach.namespace ?? record.namespace, isDriver: isDriver)
+        let isGone = state.withLock { state in
+            if state.early.remove(client) != nil { return true }
+            state.sessions[client] = session
+            return false
+        }
+        if isGone {
+            if isDriver { try await rooms.jobs.end(record.job) }
+            return
+        }
+        host?.welcome(
+            client, slot: attach.slot, job: record, task: task, isDriver: isDriver, node: rooms.description)
+    }
+
+    func detached(_ client: UInt64) {
+        let session = state.withLock { state in
+            let session = state.sessions.removeValue(forKey: client)
+            if session == nil { state.early.insert(client) }
+            return session
+        }
+        guard let session else { return }
+        for task in session.tasks.values { task.cancel() }
+        Task {
+            await rooms.ownership.endSession(client)
+            guard session.isDriver else { return }
+            await rooms.ownership.jobEnded(session.job)
+            do throws(RayStoreError) {
+                try await rooms.jobs.end(session.job)
+            } catch {
+                // The head ends it when it misses this node; nothing here depends on that.
+                rooms.log.warning("a job's end was not told", metadata: ["job": "\(session.job)", "reason": "\(error.message)"])
+            }
+        }
+    }
+
+    // MARK: Requests
+
+    func requested(_ client: UInt64, requestID: UInt64, kind: UInt16, payload: [UInt8]) {
+        state.withLock { state in
+            guard let session = state.sessions[client] else { return }
+            state.sessions[client]!.tasks[requestID] = Task {
+                let result: Result<[UInt8], RayStoreError>
+                do throws(RayStoreError) {
+                    result = .success(try await serve(kind, payload, client: client, requestID: requestID, session))
+                } catch {
+                    result = .failure(error)
+                }
+                let host = self.state.withLock { state in
+                    state.sessions[client]?.tasks[requestID] = nil
+                    return state.host
+                }
+                host?.reply(client, requestID, result)
+            }
+        }
+    }
+
+    func cancelled(_ client: UInt64, requestID: UInt64) {
+        state.withLock { $0.sessions[client]?.tasks[requestID] }?.cancel()
+    }
+
+    private func serve(
+        _ kind: UInt16, _ bytes: [UInt8], client: UInt64, requestID: UInt64, _ session: Session
+    ) async throws(RayStoreError) -> [UInt8] {
+        var payload = RequestPayload(bytes)
+        let ownership = rooms.ownership
+        switch Int(kind) {
+        case Int(RAY_REQUEST_GET):
+            let timeout = try payload.integer(UInt64.self)
+            try await get(try payload.ids(), timeout: timeout) { [weak self] id, progress in
+                self?.host?.progress(client, requestID, of: id, progress)
+            }
+        case Int(RAY_REQUEST_WAIT):
+            let timeout = try payload.integer(UInt64.self)
+            let wanted = Int(try payload.integer(UInt32.self))
+            let flags = try payload.integer(UInt32.self)
+            return try await wait(
+                try payload.ids(), wanted: wanted, fetches: flags & UInt32(RAY_WAIT_FETCH) != 0, timeout: timeout)
+        case Int(RAY_REQUEST_OPEN_REF):
+            try await ownership.open(try payload.id(), slot: session.slot)
+        case Int(RAY_REQUEST_SHARE_REF):
+            try await ownership.share(try payload.id(), session: client)
+        case Int(RAY_REQUEST_CONTAIN):
+            let outer = try payload.id()
+            try await ownership.contain(outer, try payload.ids())
+        case Int(RAY_REQUEST_FREE):
+            try await ownership.free(try payload.ids())
+        case Int(RAY_REQUEST_PUT_FILE):
+            try await putFile(&payload, session)
+        case Int(RAY_REQUEST_DETACH):
+            try await ownership.setDetached(try payload.id(), true)
+        case Int(RAY_REQUEST_REMOVE):
+            try await ownership.setDetached(try payload.id(), false)
+        case Int(RAY_REQUEST_BIND_NAME):
+            let id = try payload.id()
+            try await ownership.bind(id, to: try payload.text(), in: session.namespace)
+        case Int(RAY_REQUEST_FIND_NAME):
+            return try await rooms.control.find(try payload.text(), in: session.namespace).bytes
+        case Int(RAY_REQUEST_UNBIND_NAME):
+            return try await rooms.control.unbind(try payload.text(), in: session.namespace).bytes
+        case Int(RAY_REQUEST_REPORT):
+            let what = try payload.text()
+            return Array(try await rooms.reports.answer(what, arguments: try payload.text(), namespace: session.namespace).utf8)
+        case Int(RAY_REQUEST_STOP):
+            rooms.stopRequested.fire()
+        default:
+            throw RayStoreError(
+                .unsupported, "this node does not know request \(kind); the client is of a later version, update the node")
+        }
+        return []
+    }
+
+    private func putFile(_ payload: inout RequestPayload, _ session: Session) async throws(RayStoreError) {
+        let mode = try payload.integer(UInt32.self)
+        _ = try payload.integer(UInt32.self)
+        let id = try payload.id()
+        let path = try payload.text()
+        let origin: FileStore.Origin
+        switch Int(mode) {
+        case Int(RAY_FILE_COPY): origin = .copy
+        case Int(RAY_FILE_REFERENCE): origin = .reference
+        case Int(RAY_FILE_ADOPT): origin = .adopted
+        default: throw RayStoreError(.invalidArgument, "\(mode) is not a way to put a file")
+        }
+        guard id.job == session.job else {
+            throw RayStoreError(.invalidArgument, "object \(id) is not of this session's job \(session.job)", object: id)
+        }
+        guard path.hasPrefix("/") else {
+            throw RayStoreError(.invalidArgument, "the path '\(path)' is not absolute: the node may have another working directory")
+        }
+        _ = try await rooms.files.take(path, as: origin, for: id)
+        try await rooms.ownership.addFile(id, slot: session.slot)
+    }
+
+    // MARK: get and wait
+
+    private func get(
+        _ ids: [ObjectID], timeout: UInt64, observer: @escaping @Sendable (ObjectID, ray_transfer_progress) -> Void
+    ) async throws(RayStoreError) {
+        let ownership = rooms.ownership
+        try await withTimeout(timeout, clock: rooms.clock) { () async throws(RayStoreError) in
+            try await gather(ids) { (id) async throws(RayStoreError) in
+                try await ownership.makeLocal(id, lingering: false) { observer(id, $0) }
+            }
+        } orThrow: {
+            let missing = ids.filter { self.rooms.store.entry(of: $0)?.state != .sealed }
+            let named = missing.prefix(3).map(\.description).joined(separator: ", ") + (missing.count > 3 ? ", ..." : "")
+            return RayStoreError(
+                .timedOut, "\(missing.count) of \(ids.count) objects did not arrive in time: \(named)", object: missing.first)
+        }
+    }
+
+    private func wait(
+        _ ids: [ObjectID], wanted: Int, fetches: Bool, timeout: UInt64
+    ) async throws(RayStoreError) -> [UInt8] {
+        guard wanted >= 1, wanted <= ids.count else {
+            throw RayStoreError(.invalidArgument, "waiting for \(wanted) of \(ids.count) objects is not possible")
+        }
+        let ownership = rooms.ownership
+        let clock = rooms.clock
+        return await withTaskGroup(of: WaitStep.self) { group in
+            for (index, id) in ids.enumerated() {
+                group.addTask {
+                    do throws(RayStoreError) {
+                        if fetches {
+                            try await ownership.makeLocal(id, lingering: true, observer: nil)
+                        } else {
+                            while !(try await ownership.isAvailable(id)) {
+                                try? await clock.sleep(for: .milliseconds(20))
+                                if Task.isCancelled { return .givenUp }
+                            }
+                        }
+                    } catch {
+                        // What failed is ready too: its get answers at once.
+                        if error.code == .cancelled { return .givenUp }
+                    }
+                    return .ready(index)
+                }
+            }
+            if timeout != UInt64.max {
+                group.addTask {
+                    try? await clock.sleep(for: .nanoseconds(Int64(clamping: timeout)))
+                    return .timeIsUp
+                }
+            }
+            var ready = [UInt8](repeating: 0, count: ids.count)
+            var readyCount = 0
+            for await step in group {
+                switch step {
+                case .ready(let index):
+                    ready[index] = 1
+                    readyCount += 1
+                case .timeIsUp, .givenUp:
+                    group.cancelAll()
+                }
+                if readyCount >= wanted { group.cancelAll() }
+            }
+            return ready
+        }
+    }
+}
+
+/// What one of the tasks of a wait found.
+private enum WaitStep: Sendable {
+    case ready(Int)
+    case timeIsUp
+    case givenUp
+}
+
+/// Runs one piece of work for each id, all at once, and throws the first failure.
+private func gather(
+    _ ids: [ObjectID], _ work: @escaping @Sendable (ObjectID) async throws(RayStoreError) -> Void
+) async throws(RayStoreError) {
+    if ids.count == 1 {
+        try await work(ids[0])
+        return
+    }
+    let failure = await withTaskGroup(of: RayStoreError?.self) { group in
+        for id in ids {
+            group.addTask {
+                do throws(RayStoreError) {
+                    try await work(id)
+                    return nil
+                } catch {
+                    return error
+                }
+            }
+        }
+        for await failure in group {
+            if let failure {
+                group.cancelAll()
+                return failure as RayStoreError?
+            }
+        }
+        return nil
+    }
+    if let failure { throw failure }
+}

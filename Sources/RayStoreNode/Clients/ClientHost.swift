@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+internal import CRayStore
+internal import RayStore
+
+/// What the clients' socket tells the node. Called on the host's one thread, in order; must not block.
+protocol ClientHostDelegate: AnyObject, Sendable {
+    func attached(_ client: UInt64, _ attach: ClientAttach)
+    func requested(_ client: UInt64, requestID: UInt64, kind: UInt16, payload: [UInt8])
+    func cancelled(_ client: UInt64, requestID: UInt64)
+    func detached(_ client: UInt64)
+}
+
+struct ClientAttach: Sendable {
+    let pid: Int64
+    let slot: UInt32
+    /// Nil for a new job.
+    let job: JobID?
+    /// Nil for the job's own.
+    let namespace: String?
+}
+
+/// The Unix socket of the node's clients.
+///
+/// `@unchecked Sendable`: the C host may be used by any thread; it is stopped once.
+final class ClientHost: @unchecked Sendable {
+    private let handle: OpaquePointer
+    private let context: Unmanaged<Context>
+
+    private final class Context: Sendable {
+        let delegate: any ClientHostDelegate
+
+        init(_ delegate: any ClientHostDelegate) {
+            self.delegate = delegate
+        }
+
+        static func of(_ pointer: UnsafeMutableRawPointer?) -> any ClientHostDelegate {
+            Unmanaged<Context>.fromOpaque(pointer!).takeUnretainedValue().delegate
+        }
+    }
+
+    init(socketPath: String, store: NodeStore, delegate: any ClientHostDelegate) throws(RayStoreError) {
+        let context = Unmanaged.passRetained(Context(delegate))
+        let callbacks = ray_host_callbacks(
+            attached: { context, client, request in
+                let request = request.pointee
+                let namespace = String(cString: request.name_space)
+                Context.of(context).attached(
+                    client,
+                    ClientAttach(
+                        pid: request.pid, slot: request.slot, job: request.job == 0 ? nil : JobID(rawValue: request.job),
+                        namespace: namespace.isEmpty ? nil : namespace))
+            },
+            requested: { context, client, requestID, kind, payload, size in
+                let bytes = Array(UnsafeRawBufferPointer(start: payload, count: size))
+                Context.of(context).requested(client, requestID: requestID, kind: kind, payload: bytes)
+            },
+            cancelled: { context, client, requestID in
+                Context.of(context).cancelled(client, requestID: requestID)
+            },
+            detached: { context, client, _ in
+                Context.of(context).detached(client)
+            })
+        var made: OpaquePointer?
+        let status = socketPath.withCString { path in
+            var options = ray_host_options(
+                struct_size: UInt32(MemoryLayout<ray_host_options>.size), socket_path: path, store: store.handle,
+                callbacks: callbacks, context: context.toOpaque())
+            return ray_host_start(&options, &made)
+        }
+        guard status == .ok, let made else {
+            context.release()
+            throw RayStoreError(status: status.rawValue)
+        }
+        handle = made
+        self.context = context
+    }
+
+    func welcome(_ client: UInt64, slot: UInt32, job: JobRecord, task: ray_task_id, isDriver: Bool, node: NodeDescription) {
+        var info = ray_session_info()
+        info.job = job.job.rawValue
+        info.node_number = node.number
+        info.slot = slot
+        info.is_driver = isDriver
+        info.task = task
+        withUnsafeMutableBytes(of: &info.node_id) { $0.copyBytes(from: node.id.bytes) }
+        ray_host_welcome(handle, client, &info)
+    }
+
+    func refuse(_ client: UInt64, _ error: RayStoreError) {
+        ray_host_refuse(handle, client, ray_status(rawValue: error.code.rawValue), error.message)
+    }
+
+    func reply(_ client: UInt64, _ requestID: UInt64, _ result: Result<[UInt8], RayStoreError>) {
+        switch result {
+        case .success(let payload):
+            ray_host_reply(handle, client, requestID, .ok, "", payload, payload.count)
+        case .failure(let error):
+            // A failure that is about an object names it in the payload.
+            let payload = error.object?.bytes ?? []
+            ray_host_reply(
+                handle, client, requestID, ray_status(rawValue: error.code.rawValue), error.message, payload, payload.count)
+        }
+    }
+
+    func progress(_ client: UInt64, _ requestID: UInt64, of id: ObjectID, _ progress: ray_transfer_progress) {
+        var progress = progress
+        id.withC { ray_host_progress(handle, client, requestID, &$0, &progress) }
+    }
+
+    /// Closes every client, waits for the host's thread. Blocks. Call once.
+    func stop() {
+        ray_host_stop(handle)
+        context.release()
+    }
+}

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+internal import RayStore
+
+/// Reads the fields of a client's request in order: little-endian integers, ids, and texts with their length before them. The bytes come from
+/// another process, so every read is checked.
+struct RequestPayload {
+    private var rest: ArraySlice<UInt8>
+
+    init(_ bytes: [UInt8]) {
+        rest = bytes[...]
+    }
+
+    mutating func integer<Number: FixedWidthInteger>(_ type: Number.Type = Number.self) throws(RayStoreError) -> Number {
+        let bytes = try take(MemoryLayout<Number>.size)
+        return bytes.reversed().reduce(0) { $0 << 8 | Number($1) }
+    }
+
+    mutating func id() throws(RayStoreError) -> ObjectID {
+        ObjectID(bytes: try take(28))!
+    }
+
+    mutating func ids() throws(RayStoreError) -> [ObjectID] {
+        let count = Int(try integer(UInt32.self))
+        guard count <= rest.count / 28 else { throw Self.malformed }
+        var ids: [ObjectID] = []
+        ids.reserveCapacity(count)
+        for _ in 0..<count { ids.append(try id()) }
+        return ids
+    }
+
+    mutating func text() throws(RayStoreError) -> String {
+        try text(length: Int(try integer(UInt32.self)))
+    }
+
+    mutating func text(length: Int) throws(RayStoreError) -> String {
+        let bytes = try take(length)
+        guard let text = String(validating: bytes, as: UTF8.self) else { throw Self.malformed }
+        return text
+    }
+
+    private mutating func take(_ count: Int) throws(RayStoreError) -> ArraySlice<UInt8> {
+        guard count <= rest.count else { throw Self.malformed }
+        defer { rest = rest.dropFirst(count) }
+        return rest.prefix(count)
+    }
+
+    private static let malformed = RayStoreError(.protocolError, "a request is shorter than it says, or holds a text that is not UTF-8")
+}

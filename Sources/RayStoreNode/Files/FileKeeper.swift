@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+internal import Logging
+internal import RayStore
+internal import Synchronization
+
+/// Ties files to their objects: a file on this node lives as long as its object's entry in the store.
+///
+/// An object that is a file has its descriptor as its data. Ending the object deletes that value; the file goes when nobody has the value
+/// pinned any more, because whoever has it pinned may have the path in hand.
+final class FileKeeper: Sendable {
+    private struct Contents {
+        var kept: [ObjectID: FileDescriptor] = [:]
+        var retiring: [ObjectID: FileDescriptor] = [:]
+        var removals: [ObjectID: Task<Void, Never>] = [:]
+    }
+
+    private let files: FileStore
+    private let store: NodeStore
+    private let catalog: Catalog
+    private let log: Logger
+    private let contents = Mutex(Contents())
+
+    init(files: FileStore, store: NodeStore, catalog: Catalog, log: Logger) {
+        self.files = files
+        self.store = store
+        self.catalog = catalog
+        self.log = log
+    }
+
+    func has(_ id: ObjectID) -> Bool {
+        contents.withLock { $0.kept[id] != nil }
+    }
+
+    func descriptor(of id: ObjectID) -> FileDescriptor? {
+        contents.withLock { $0.kept[id] }
+    }
+
+    /// The file under way to this node.
+    func partialPath(_ id: ObjectID) -> String {
+        files.partialPath(id)
+    }
+
+    /// Makes a file an object: takes it, seals its descriptor, serves it.
+    func take(_ path: String, as origin: FileStore.Origin, for id: ObjectID) async throws(RayStoreError) -> FileDescriptor {
+        let files = files
+        let descriptor = try await runBlocking { () throws(RayStoreError) in try files.take(path, as: origin, for: id) }
+        try await keep(descriptor, as: id, metadata: FileDescriptor.metadata)
+        return descriptor
+    }
+
+    /// Makes a file that has just been pulled an object of this node too.
+    func placePulled(_ id: ObjectID, metadata: [UInt8], descriptor bytes: [UInt8]) async throws(RayStoreError) {
+        let files = files
+        let sent = try FileDescriptor(decoding: bytes)
+        let placed = try await runBlocking { () throws(RayStoreError) in try files.placePulled(id, like: sent) }
+        try await keep(placed, as: id, metadata: metadata)
+    }
+
+    private func keep(_ descriptor: FileDescriptor, as id: ObjectID, metadata: [UInt8]) async throws(RayStoreError) {
+        let encoded = descriptor.encoded()
+        do throws(RayStoreError) {
+            try store.put(id, data: encoded, metadata: metadata)
+        } catch {
+            await remove(descriptor, of: id)
+            throw error
+        }
+        contents.withLock { $0.kept[id] = descriptor }
+        catalog.serve(
+            Catalog.ServedFile(
+                path: descriptor.path, size: descriptor.size, modifiedNanoseconds: descriptor.modifiedNanoseconds,
+                metadata: metadata, descriptor: encoded),
+            as: id)
+    }
+
+    /// A file that was put by reference is another's to change: whoever gets it hears of it.
+    func checkUnchanged(_ id: ObjectID) throws(RayStoreError) {
+        guard let descriptor = descriptor(of: id), descriptor.origin == .reference else { return }
+        try descriptor.checkUnchanged()
+    }
+
+    func setDetached(_ id: ObjectID, _ isDetached: Bool) throws(RayStoreError) {
+        if has(id) { try files.setDetached(id, isDetached) }
+    }
+
+    /// Ends the local value; the file goes now, or when its last reader lets go.
+    func retire(_ id: ObjectID, failure: RayStoreError.Code) {
+        contents.withLock { contents in
+            contents.retiring[id] = contents.kept.removeValue(forKey: id)
+        }
+        // Deleted first: a watch on what is still sealed would be answered at once.
+        store.delete(id, failure: failure)
+        store.watch(id)
+        attend(to: id)
+    }
+
+    /// Looks whether a file that is to go can go.
+    func attend(to id: ObjectID) {
+        let isFree =
+            switch store.entry(of: id)?.state {
+            case .deleting, .sealed: false
+            default: true
+            }
+        guard isFree else { return }
+        contents.withLock { contents in
+            guard let descriptor = contents.retiring.removeValue(forKey: id) else { return }
+            contents.removals[id] = Task {
+                await remove(descriptor, of: id)
+                store.disown(id)
+                self.contents.withLock { $0.removals[id] = nil }
+            }
+        }
+    }
+
+    /// Waits for the removals under way; and removes what readers still hold, for the node that serves them ends.
+    func awaitRemovals() async {
+        let (held, removals) = contents.withLock { contents in
+            defer { contents.retiring = [:] }
+            return (contents.retiring, Array(contents.removals.values))
+        }
+        for (id, descriptor) in held { await remove(descriptor, of: id) }
+        for removal in removals { await removal.value }
+    }
+
+    private func remove(_ descriptor: FileDescriptor, of id: ObjectID) async {
+        let files = files
+        do throws(RayStoreError) {
+            try await runBlocking { () throws(RayStoreError) in try files.remove(descriptor, of: id) }
+        } catch {
+            // The catalogue still lists it, so the next start of the node tries again.
+            log.warning("a file was not removed", metadata: ["path": "\(descriptor.path)", "reason": "\(error.message)"])
+        }
+    }
+
+    /// How many files are here or on their way out.
+    var count: Int {
+        contents.withLock { $0.kept.count + $0.retiring.count + $0.removals.count }
+    }
+
+    var all: [ObjectID: FileDescriptor] {
+        contents.withLock { $0.kept }
+    }
+}

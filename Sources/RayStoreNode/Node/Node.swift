@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+internal import Logging
+public import RayStore
+internal import Synchronization
+
+/// A node: a store in shared memory, the files beside it, and everything that knows other machines.
+///
+/// A node is put together from what it is given: where the cluster's memory is (`ControlStore`), how to reach other nodes (`Transport`), and
+/// what time it is. `RayStoreCluster` gives it real ones; `Session.start()` runs one alone in the calling process.
+public final class Node: PeerService {
+    /// This node as the cluster knows it.
+    public var description: NodeDescription { rooms.description }
+
+    /// The Unix socket that clients attach at.
+    public let socketPath: String
+
+    private let rooms: NodeRooms
+    private let desk: ClientDesk
+    private let transfer: BulkTransfer
+    private let pulls: Pulls
+    private let links: PeerLinks
+    private let peers: Peers
+    private let stateLock: StateLock
+    private let tasks = Mutex<[Task<Void, Never>]>([])
+    private let isStopped = Atomic(false)
+    private let attentionThread = BlockingThreads(limit: 1)
+    private let attentionEnded = Signal()
+
+    /// Starts a node: locks its state directory, makes its store, opens its ports, joins the cluster, and only then lets clients in.
+    ///
+    /// - Throws: `inUse` when another node has the state directory; `addressInUse`; `storeFull` or `outOfMemory` when the machine has no memory
+    ///   for the store; what the control store answered.
+    public static func start(
+        _ options: NodeOptions, id: NodeID, advertisedHost: String, controlPort: UInt16, key: ClusterKey,
+        control: any ControlStore, transport: any Transport, clock: any NodeClock
+    ) async throws(RayStoreError) -> Node {
+        let log = Logger(label: "raystore.node")
+        let lock = try StateLock(options.stateDirectory)
+        let store = try NodeStore(capacity: options.capacity)
+        let catalog = Catalog()
+        let fileStore = try await runBlocking { () throws(RayStoreError) in
+            try FileStore(root: options.stateDirectory, reserve: options.diskReserve)
+        }
+        let transfer = try BulkTransfer(
+            store: store, catalog: catalog, key: key, bindHost: options.bindHost, port: options.bulkPort)
+        let description: NodeDescription
+        do throws(RayStoreError) {
+            description = try await control.join(
+                NodeDescription(
+                    id: id, host: advertisedHost, controlPort: controlPort, bulkPort: transfer.port,
+                    libraryVersion: libraryVersion))
+        } catch {
+            try? await runBlocking { transfer.stop() }
+            throw error
+        }
+        let peers = Peers()
+        peers.add(description)
+        let links = PeerLinks(transport: transport, clock: clock, peers: peers, log: log)
+        let jobs = Jobs(me: id, control: control, peers: peers)
+        let pulls = Pulls()
+        let files = FileKeeper(files: fileStore, store: store, catalog: catalog, log: log)
+        let ownership = Ownership(
+            me: id, store: store, catalog: catalog, files: files, pulls: pulls, transfer: transfer, links: links,
+            peers: peers, jobs: jobs, control: control, clock: clock, shareLease: options.shareLease, log: log)
+        let reports = Reports(
+            description: description, store: store, files: files, transfer: transfer, ownership: ownership, links: links,
+            peers: peers, control: control)
+        let rooms = NodeRooms(
+            description: description, store: store, files: files, jobs: jobs, ownership: ownership, control: control,
+            reports: reports, clock: clock, log: log, stopRequested: Signal())
+        let node = Node(
+            rooms: rooms, transfer: transfer, pulls: pulls, links: links, peers: peers, stateLock: lock,
+            socketPath: options.resolvedSocketPath)
+        do throws(RayStoreError) {
+            try node.begin()
+            try node.desk.open(socketPath: node.socketPath)
+        } catch {
+            await node.stop()
+            throw error
+        }
+        return node
+    }
+
+    private init(
+        rooms: NodeRooms, transfer: BulkTransfer, pulls: Pulls, links: PeerLinks, peers: Peers, stateLock: StateLock,
+        socketPath: String
+    ) {
+        self.rooms = rooms
+        self.transfer = transfer
+        self.pulls = pulls
+        self.links = links
+        self.peers = peers
+        self.stateLock = stateLock
+        self.socketPath = socketPath
+        desk = ClientDesk(rooms: rooms)
+    }
+
+    /// Starts what runs beside the requests: the store's calls for attention, the cluster's events, expiry, prefaulting.
+    private func begin() throws(RayStoreError) {
+        let rooms = rooms
+        let (batches, attention) = AsyncStream.makeStream(of: [StoreEntry].self)
+        let attentionEnded = attentionEnded
+        // A thread of its own: the wait lasts as long as the node.
+        let accepted = attentionThread.submit {
+            while let batch = rooms.store.awaitAttention() {
+                if !batch.isEmpty { attention.yield(batch) }
+            }
+            attention.finish()
+            attentionEnded.fire()
+        }
+        guard accepted else {
+            attentionEnded.fire()
+            throw RayStoreError(.system, "no thread can be made for the node: raise the process's thread limit (ulimit -u)")
+        }
+        let attend = Task {
+            for await batch in batches { await rooms.ownership.attend(to: batch) }
+        }
+        let events = rooms.control.events()
+        let follow = Task { [peers] in
+            for await event in events {
+                switch event {
+                case .nodeJoined(let node): peers.add(node)
+                case .nodeGone(let node):
+                    if node != rooms.description.id { await rooms.ownership.nodeGone(node) }
+                case .jobEnded(let job): await rooms.ownership.jobEnded(job)
+                }
+            }
+        }
+        let expire = Task {
+            while !Task.isCancelled {
+                try? await rooms.clock.sleep(for: .seconds(5))
+                await rooms.ownership.expireShares()
+            }
+        }
+        tasks.withLock { $0 = [attend, follow, expire] }
+    }
+
+    public func handle(_ request: PeerRequest, from sender: NodeID) async throws(RayStoreError) -> PeerAnswer {
+        if case .report(let what, _) = request {
+            return .report(try await rooms.reports.answerPeer(what))
+        }
+        return try await rooms.ownership.handle(request, from: sender)
+    }
+
+    /// Joins the cluster again after the control store had given this node up, and has its borrowed refs counted again.
+    public func rejoin() async throws(RayStoreError) {
+        _ = try await rooms.control.join(rooms.description)
+        await rooms.ownership.registerAgain()
+    }
+
+    /// Returns when a client has asked the node to stop (`raystore stop`). Stopping is up to whoever runs the node.
+    public func waitForStopRequest() async {
+        await rooms.stopRequested.wait()
+    }
+
+    /// Ends the node: its clients' sessions, its objects everywhere, its transfers; then leaves the cluster. May be called again.
+    public func stop() async {
+        guard !isStopped.exchange(true, ordering: .acquiringAndReleasing) else { return }
+        try? await runBlocking { [desk] in desk.close() }
+        await rooms.ownership.endAll()
+        // Owners and holders hear of the end before this node leaves; a node that does not answer is not waited for long.
+        await links.drain(for: .seconds(2))
+        try? await rooms.control.leave(rooms.description.id)
+        links.closeAll()
+        await pulls.cancelAll()
+        try? await runBlocking { [transfer] in transfer.stop() }
+        await rooms.files.awaitRemovals()
+        for task in tasks.withLock({ $0 }) { task.cancel() }
+        rooms.store.stopAttention()
+        await attentionEnded.wait()
+        stateLock.unlock()
+    }
+}

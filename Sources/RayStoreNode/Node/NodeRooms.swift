@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+internal import Logging
+internal import RayStore
+
+/// The rooms of a node, for those that work across them.
+struct NodeRooms: Sendable {
+    let description: NodeDescription
+    let store: NodeStore
+    let files: FileKeeper
+    let jobs: Jobs
+    let ownership: Ownership
+    let control: any ControlStore
+    let reports: Reports
+    let clock: any NodeClock
+    let log: Logger
+    /// A client has asked the node to stop.
+    let stopRequested: Signal
+}

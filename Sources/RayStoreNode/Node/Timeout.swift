@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+internal import RayStore
+
+/// Runs work for at most so many nanoseconds; `UInt64.max` is without end. Work that runs over is cancelled and waited for.
+func withTimeout(
+    _ nanoseconds: UInt64, clock: any NodeClock, _ work: @escaping @Sendable () async throws(RayStoreError) -> Void,
+    orThrow timeoutError: @Sendable () -> RayStoreError
+) async throws(RayStoreError) {
+    if nanoseconds == .max {
+        try await work()
+        return
+    }
+    enum Outcome {
+        case done(RayStoreError?)
+        case timeIsUp
+    }
+    let outcome = await withTaskGroup(of: Outcome.self) { group in
+        group.addTask {
+            do throws(RayStoreError) {
+                try await work()
+                return .done(nil)
+            } catch {
+                return .done(error)
+            }
+        }
+        group.addTask {
+            try? await clock.sleep(for: .nanoseconds(Int64(clamping: nanoseconds)))
+            return .timeIsUp
+        }
+        let first = await group.next()!
+        group.cancelAll()
+        return first
+    }
+    switch outcome {
+    case .done(nil): return
+    case .done(let error?): throw error
+    case .timeIsUp: throw timeoutError()
+    }
+}

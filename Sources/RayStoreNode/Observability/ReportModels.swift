@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+public import RayStore
+
+/// What a node says of itself; the rows of `raystore status`.
+public struct NodeReport: Codable, Sendable {
+    public var node: NodeDescription
+    public var capacityBytes: UInt64
+    public var usedBytes: UInt64
+    public var freeBytes: UInt64
+    public var largestFreeBytes: UInt64
+    public var pinnedBytes: UInt64
+    public var reservedBytes: UInt64
+    public var objectCount: Int
+    public var clientCount: Int
+    public var fileCount: Int
+    public var fileBytes: UInt64
+    public var sentBytes: UInt64
+    public var sentWireBytes: UInt64
+    public var receivedBytes: UInt64
+    public var receivedWireBytes: UInt64
+    public var refusedConnections: UInt64
+    public var corruptChunks: UInt64
+    public var retriedChunks: UInt64
+}
+
+/// One object on one node; the rows of `raystore list` and `raystore memory`.
+public struct ObjectReport: Codable, Sendable {
+    public var object: ObjectID
+    /// The short id of the node that this row is about.
+    public var node: String
+    /// `object` or `file`.
+    public var kind: String
+    public var state: String
+    /// Bytes in memory; of a file, its descriptor's.
+    public var memoryBytes: UInt64
+    /// Of the data, or of the file.
+    public var size: UInt64
+    public var job: JobID
+    public var isOwner: Bool
+    public var isDetached: Bool
+    /// Processes of this node.
+    public var referringClients: Int
+    public var pinningClients: Int
+    /// Other nodes; known at the owner.
+    public var borrowers: Int
+    public var holders: Int
+    public var shares: Int
+    public var path: String?
+}
+
+/// The whole cluster; the answer to `report("status")`.
+public struct ClusterReport: Codable, Sendable {
+    /// The node that was asked.
+    public var node: NodeID
+    public var nodes: [NodeReport]
+    /// Nodes that are in the cluster and did not answer.
+    public var silent: [NodeDescription]
+}
+
+/// Objects of every node; the answer to `report("list")` and `report("memory")`.
+public struct ObjectsReport: Codable, Sendable {
+    public var objects: [ObjectReport]
+    public var names: [NameRecord]
+    public var nodes: [NodeReport]
+    public var silent: [NodeDescription]
+}

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+internal import Logging
+internal import RayStore
+
+// Getting an object onto this node.
+extension Ownership {
+    /// Returns when the object is sealed here; a file, when it is complete, verified and in its place.
+    ///
+    /// - Parameter lingering: the pull goes on when the caller gives up.
+    /// - Throws: what the object failed with; `notFound` for an id that no process of this node has opened; `sourceChanged`.
+    func makeLocal(_ id: ObjectID, lingering: Bool, observer: Pulls.Observer?) async throws(RayStoreError) {
+        while true {
+            guard let entry = store.entry(of: id) else { throw catalog.absence(of: id) }
+            switch entry.state {
+            case .sealed:
+                try files.checkUnchanged(id)
+                return
+            case .failed, .deleting:
+                let absence = catalog.absence(of: id)
+                guard absence.code == .notFound else { throw absence }
+                let code = entry.state == .failed ? entry.failure : .objectFreed
+                throw RayStoreError(code, "object \(id): \(code.text)", object: id)
+            default:
+                break
+            }
+            // Looked at only now: what is here already is here, however short the time.
+            if Task.isCancelled { throw RayStoreError(.cancelled, "the get of \(id) was cancelled", object: id) }
+            if let owner = borrowed[id]?.owner {
+                try await pull(id, owner: owner, lingering: lingering, observer: observer)
+            } else if entry.state == .creating {
+                _ = try record(of: id)
+                await awaitChange(of: id)
+            } else if let record = owned[id], !record.holders.isEmpty {
+                try await pull(id, owner: me, lingering: lingering, observer: observer)
+            } else {
+                let absence = catalog.absence(of: id)
+                guard absence.code == .notFound else { throw absence }
+                throw RayStoreError(.objectLost, "every copy of \(id) is lost, and nothing is known that could make it again", object: id)
+            }
+        }
+    }
+
+    /// Whether the object is complete, here or elsewhere.
+    func isAvailable(_ id: ObjectID) async throws(RayStoreError) -> Bool {
+        if let entry = store.entry(of: id), entry.state == .sealed || entry.state == .failed { return true }
+        guard let owner = borrowed[id]?.owner else { return owned[id]?.holders.isEmpty == false }
+        guard case .outcomes(let outcomes) = try await links.askAside(owner, .available([id])), let outcome = outcomes.first else {
+            throw RayStoreError(.protocolError, "node \(owner.short) gave no outcome for \(id)", object: id)
+        }
+        // A failure counts as ready: a get would answer at once.
+        return outcome?.code != .notSealed
+    }
+
+    private func pull(
+        _ id: ObjectID, owner: NodeID, lingering: Bool, observer: Pulls.Observer?
+    ) async throws(RayStoreError) {
+        try await pulls.fetch(id, lingering: lingering, observer: observer) { observe throws(RayStoreError) in
+            try await self.pullUntilHere(id, owner: owner, observe: observe)
+        }
+    }
+
+    /// Pulls, and pulls again while that can help: until the object is here, its owner says that it will not be, or the owner's node is gone.
+    private func pullUntilHere(
+        _ id: ObjectID, owner: NodeID, observe: @escaping Pulls.Observer
+    ) async throws(RayStoreError) {
+        var pause = Duration.milliseconds(10)
+        while true {
+            let sources = sources(of: id, owner: owner)
+            guard !sources.isEmpty else {
+                throw RayStoreError(.ownerDied, "the owner of \(id), node \(owner.short), is not in the cluster any more", object: id)
+            }
+            do throws(RayStoreError) {
+                let pulled = try await transfer.pull(id, from: sources, partialPath: files.partialPath(id), progress: observe)
+                if case .file(let metadata, let descriptor) = pulled.place {
+                    try await files.placePulled(id, metadata: metadata, descriptor: descriptor)
+                }
+                try await announce(id, to: owner)
+                return
+            } catch {
+                guard Self.mayPass(error.code), !Task.isCancelled else { throw error }
+                log.debug("pull again", metadata: ["object": "\(id)", "reason": "\(error.message)"])
+            }
+            try? await clock.sleep(for: pause)
+            pause = min(pause * 2, .milliseconds(500))
+            if Task.isCancelled { throw RayStoreError(.cancelled, "the get of \(id) was cancelled", object: id) }
+        }
+    }
+
+    private func sources(of id: ObjectID, owner: NodeID) -> [BulkEndpoint] {
+        var sources = catalog.holders(of: id)
+        if owner != me, let node = peers[owner] {
+            sources.insert(BulkEndpoint(host: node.host, port: node.bulkPort), at: 0)
+        }
+        return sources
+    }
+
+    /// Failures that end by themselves: the object is sealed later, or the membership decides that the node is gone.
+    private static func mayPass(_ code: RayStoreError.Code) -> Bool {
+        [.notSealed, .notLocal, .unreachable, .peerClosed, .fetchTimedOut].contains(code)
+    }
+
+    /// Tells the owner of the new copy. One that has ended meanwhile is dropped again.
+    private func announce(_ id: ObjectID, to owner: NodeID) async throws(RayStoreError) {
+        guard owner != me else { return }
+        guard borrowed[id] != nil else {
+            await dropValue(of: id, failure: .objectFreed)
+            throw catalog.absence(of: id)
+        }
+        links.tell(owner, .hold([id]))
+    }
+}

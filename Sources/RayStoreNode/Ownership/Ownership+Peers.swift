@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+internal import RayStore
+
+// What other nodes ask for and tell.
+extension Ownership {
+    func handle(_ request: PeerRequest, from sender: NodeID) async throws(RayStoreError) -> PeerAnswer {
+        switch request {
+        case .borrow(let ids):
+            return .outcomes(ids.map { id in outcome { () throws(RayStoreError) in try lend(id, to: sender) } })
+        case .release(let ids):
+            for id in ids {
+                owned[id]?.borrowers.remove(sender)
+                owned[id]?.holders.remove(sender)
+                publishHolders(of: id)
+                await settle(id)
+            }
+        case .share(let id, let session):
+            try noteShare(of: id, by: Sharer(node: sender, session: session))
+        case .endShares(let session):
+            await endShares(of: Sharer(node: sender, session: session))
+        case .hold(let ids):
+            return .outcomes(ids.map { id in outcome { () throws(RayStoreError) in try noteHolder(of: id, sender) } })
+        case .available(let ids):
+            return .outcomes(ids.map { id in outcome { () throws(RayStoreError) in try requireSealed(id) } })
+        case .named(let id):
+            try noteNamed(id)
+        case .free(let ids):
+            for id in ids { try await freeOwned(id) }
+        case .detach(let id):
+            try await setOwnedDetached(id, true)
+        case .remove(let id):
+            try await setOwnedDetached(id, false)
+        case .gone(let ids, let code, let message):
+            await forget(ids, from: sender, RayStoreError(code, message))
+        case .report:
+            throw RayStoreError(.unsupported, "reports are not ownership's to answer")
+        }
+        return .done
+    }
+
+    private func outcome(_ body: () throws(RayStoreError) -> Void) -> PeerFailure? {
+        do throws(RayStoreError) {
+            try body()
+            return nil
+        } catch {
+            return PeerFailure(error)
+        }
+    }
+
+    private func lend(_ id: ObjectID, to borrower: NodeID) throws(RayStoreError) {
+        _ = try record(of: id)
+        // A node that asks again, because an answer was lost, has used its share up already.
+        if owned[id]!.borrowers.insert(borrower).inserted {
+            owned[id]!.useUpShare()
+        }
+    }
+
+    private func noteHolder(of id: ObjectID, _ holder: NodeID) throws(RayStoreError) {
+        guard owned[id] != nil else { throw catalog.absence(of: id) }
+        owned[id]!.holders.insert(holder)
+        publishHolders(of: id)
+    }
+
+    private func requireSealed(_ id: ObjectID) throws(RayStoreError) {
+        switch store.entry(of: id)?.state {
+        case .sealed: return
+        case .creating: throw RayStoreError(.notSealed, "object \(id) is not sealed yet", object: id)
+        default:
+            guard owned[id]?.holders.isEmpty == false else { throw catalog.absence(of: id) }
+        }
+    }
+
+    /// The owner says that objects are gone.
+    private func forget(_ ids: [ObjectID], from owner: NodeID, _ reason: RayStoreError) async {
+        for id in ids where borrowed[id]?.owner == owner {
+            borrowed[id] = nil
+            catalog.noteEnd(of: id, RayStoreError(reason.code, reason.message, object: id))
+            await dropValue(of: id, failure: reason.code)
+        }
+    }
+}
