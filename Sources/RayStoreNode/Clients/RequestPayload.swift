@@ -29,11 +29,7 @@ struct RequestPayload {
     }
 
     mutating func text() throws(RayStoreError) -> String {
-        try text(length: Int(try integer(UInt32.self)))
-    }
-
-    mutating func text(length: Int) throws(RayStoreError) -> String {
-        let bytes = try take(length)
+        let bytes = try take(Int(try integer(UInt32.self)))
         guard let text = String(validating: bytes, as: UTF8.self) else { throw Self.malformed }
         return text
     }

@@ -1,45 +1,59 @@
 // SPDX-License-Identifier: Apache-2.0
+internal import CRayStore
 internal import RayStore
 
 extension FileDescriptor {
     /// The metadata of an object that is a file.
-    static let metadata: [UInt8] = [UInt8(ascii: "F"), 1]
-    private static let magic: UInt32 = 0x4659_4152 // "RAYF"
+    static let metadata: [UInt8] = [UInt8(RAY_VALUE_FILE)]
 
-    func encoded() -> [UInt8] {
-        var bytes: [UInt8] = []
-        func put<Number: FixedWidthInteger>(_ value: Number) {
-            withUnsafeBytes(of: value.littleEndian) { bytes.append(contentsOf: $0) }
+    /// The object's data, in the form that every language reads (`client.h`).
+    func encoded() throws(RayStoreError) -> [UInt8] {
+        var name = name
+        var path = path
+        var bytes = [UInt8](repeating: 0, count: Int(RAY_FILE_DESCRIPTOR_MAX))
+        var size = 0
+        let status = name.withUTF8 { name in
+            path.withUTF8 { path in
+                name.withMemoryRebound(to: CChar.self) { name in
+                    path.withMemoryRebound(to: CChar.self) { path in
+                        var descriptor = ray_file_descriptor()
+                        descriptor.size_bytes = self.size
+                        descriptor.mtime_ns = modifiedNanoseconds
+                        descriptor.mode = mode
+                        descriptor.flags = origin == .reference ? 1 : 0
+                        descriptor.name = name.baseAddress
+                        descriptor.name_length = UInt32(name.count)
+                        descriptor.path = path.baseAddress
+                        descriptor.path_length = UInt32(path.count)
+                        return ray_file_descriptor_encode(&descriptor, &bytes, bytes.count, &size)
+                    }
+                }
+            }
         }
-        put(Self.magic)
-        put(UInt32(1))
-        put(size)
-        put(modifiedNanoseconds)
-        put(mode)
-        put(UInt32(origin == .reference ? 1 : 0))
-        put(UInt32(name.utf8.count))
-        put(UInt32(path.utf8.count))
-        return bytes + Array(name.utf8) + Array(path.utf8)
+        guard status == .ok else { throw RayStoreError(status: status.rawValue) }
+        return Array(bytes.prefix(size))
     }
 
-    /// Reads what another node has sent; the origin here is always `pulled`.
+    /// Reads what another node has sent. The file it describes is to be placed here, so its origin is `pulled`.
     init(decoding bytes: [UInt8]) throws(RayStoreError) {
-        var payload = RequestPayload(bytes)
-        guard try payload.integer(UInt32.self) == Self.magic, try payload.integer(UInt32.self) == 1 else {
-            throw RayStoreError(.protocolError, "a file's descriptor is of another version")
+        var descriptor = ray_file_descriptor()
+        var name = ""
+        var path = ""
+        let status = bytes.withUnsafeBytes { raw in
+            let status = ray_file_descriptor_decode(raw.baseAddress, raw.count, &descriptor)
+            if status == .ok {
+                name = Self.text(descriptor.name, descriptor.name_length)
+                path = Self.text(descriptor.path, descriptor.path_length)
+            }
+            return status
         }
-        size = try payload.integer()
-        modifiedNanoseconds = try payload.integer()
-        mode = try payload.integer()
-        _ = try payload.integer(UInt32.self)
-        let nameLength = Int(try payload.integer(UInt32.self))
-        let pathLength = Int(try payload.integer(UInt32.self))
-        name = try payload.text(length: nameLength)
-        path = try payload.text(length: pathLength)
-        origin = .pulled
-        // The name becomes part of a path on this disk.
-        guard !name.isEmpty, name != ".", name != "..", !name.utf8.contains(UInt8(ascii: "/")), !name.utf8.contains(0), name.utf8.count <= 255 else {
-            throw RayStoreError(.protocolError, "a peer sent a file named '\(name)', which is not a file's name")
-        }
+        guard status == .ok else { throw RayStoreError(status: status.rawValue) }
+        self.init(
+            ray_file_info(size_bytes: descriptor.size_bytes, mtime_ns: descriptor.mtime_ns, mode: descriptor.mode), name: name,
+            path: path, origin: .pulled)
+    }
+
+    private static func text(_ start: UnsafePointer<CChar>?, _ length: UInt32) -> String {
+        String(decoding: UnsafeRawBufferPointer(start: start, count: Int(length)), as: UTF8.self)
     }
 }

@@ -57,8 +57,9 @@ final class FileKeeper: Sendable {
     }
 
     private func keep(_ descriptor: FileDescriptor, as id: ObjectID, metadata: [UInt8]) async throws(RayStoreError) {
-        let encoded = descriptor.encoded()
+        let encoded: [UInt8]
         do throws(RayStoreError) {
+            encoded = try descriptor.encoded()
             try store.put(id, data: encoded, metadata: metadata)
         } catch {
             await remove(descriptor, of: id)

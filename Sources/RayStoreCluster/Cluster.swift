@@ -1,3 +1,0 @@
-public import RayStoreNode
-internal import GRPCCore
-internal import GRPCNIOTransportHTTP2Posix
