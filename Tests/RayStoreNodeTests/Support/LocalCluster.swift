@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+import Foundation
+import RayStore
+import RayStoreNode
+import Synchronization
+
+/// Nodes of one process that reach each other by function call: a cluster without a network for control messages. Bulk data goes over
+/// loopback, through the real transfer engine.
+final class LocalCluster: Sendable {
+    let control: EmbeddedControlStore
+    private let key = ClusterKey.random()
+    private let directory: String
+    private let state = Mutex(State())
+
+    private struct State {
+        var nodes: [NodeID: Node] = [:]
+        var unreachable: Set<NodeID> = []
+    }
+
+    init() async throws {
+        directory = NSTemporaryDirectory() + "/raystore-local-\(getpid())-\(UInt32.random(in: 0...UInt32.max))"
+        var timing = EmbeddedControlStore.Timing()
+        timing.deadAfter = .seconds(3600)
+        control = try await EmbeddedControlStore.open(path: nil, ownNode: nil, timing: timing)
+    }
+
+    /// Starts a node and returns when all nodes know each other.
+    func addNode(capacity: UInt64 = 64 << 20, configure: (inout NodeOptions) -> Void = { _ in }) async throws -> Node {
+        let id = NodeID.random()
+        var options = NodeOptions(stateDirectory: directory + "/" + id.short, capacity: capacity)
+        options.bindHost = "127.0.0.1"
+        options.diskReserve = 0
+        configure(&options)
+        let node = try await Node.start(
+            options, id: id, advertisedHost: "127.0.0.1", controlPort: 0, key: key, control: control,
+            transport: LocalTransport(cluster: self, me: id), clock: SystemClock())
+        state.withLock { $0.nodes[id] = node }
+        return node
+    }
+
+    func stateDirectory(of node: Node) -> String {
+        directory + "/" + node.description.id.short
+    }
+
+    /// Control messages to the node are lost until it is mended.
+    func cut(_ node: Node) {
+        _ = state.withLock { $0.unreachable.insert(node.description.id) }
+    }
+
+    func mend(_ node: Node) {
+        _ = state.withLock { $0.unreachable.remove(node.description.id) }
+    }
+
+    /// Every file under every node's state directory that belongs to an object.
+    func files() -> [String] {
+        let all = FileManager.default.enumerator(atPath: directory)?.compactMap { $0 as? String } ?? []
+        return all.filter { $0.contains("/jobs/") || $0.contains("/partial/") }
+            .filter { path in
+                var isDirectory = ObjCBool(false)
+                return FileManager.default.fileExists(atPath: directory + "/" + path, isDirectory: &isDirectory) && !isDirectory.boolValue
+            }
+    }
+
+    func stop() async {
+        for node in state.withLock({ Array($0.nodes.values) }) { await node.stop() }
+        await control.close()
+        try? FileManager.default.removeItem(atPath: directory)
+    }
+
+    private struct LocalTransport: Transport {
+        let cluster: LocalCluster
+        let me: NodeID
+
+        func call(_ request: PeerRequest, on node: NodeDescription) async throws(RayStoreError) -> PeerAnswer {
+            let target = cluster.state.withLock { state in
+                state.unreachable.contains(node.id) || state.unreachable.contains(me) ? nil : state.nodes[node.id]
+            }
+            guard let target else { throw RayStoreError(.unreachable, "node \(node.id.short) cannot be reached") }
+            return try await target.handle(request, from: me)
+        }
+    }
+}
+
+/// Waits until a condition holds; false when it does not within the time.
+func eventually(within limit: Duration = .seconds(10), _ condition: () async throws -> Bool) async rethrows -> Bool {
+    let end = ContinuousClock.now + limit
+    while ContinuousClock.now < end {
+        if try await condition() { return true }
+        try? await Task.sleep(for: .milliseconds(10))
+    }
+    return try await condition()
+}
