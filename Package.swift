@@ -91,6 +91,10 @@ let package = Package(
                 .product(name: "NIOPosix", package: "swift-nio"),
             ],
             swiftSettings: swiftSettings),
+        .testTarget(
+            name: "CommandLineTests",
+            dependencies: ["raystore", "RayStore", "RayStoreNode"],
+            swiftSettings: swiftSettings),
     ],
     cLanguageStandard: .gnu11
 )
