@@ -53,7 +53,7 @@ public final class Node: PeerService {
             try? await runBlocking { transfer.stop() }
             throw error
         }
-        let peers = Peers()
+        let peers = Peers(control: control)
         peers.add(description)
         let links = PeerLinks(transport: transport, clock: clock, peers: peers, log: log)
         let jobs = Jobs(me: id, control: control, peers: peers)
@@ -139,6 +139,8 @@ public final class Node: PeerService {
         if case .report(let what, _) = request {
             return .report(try await rooms.reports.answerPeer(what))
         }
+        // A node may ask before its joining is told here; what it is told later needs its address.
+        if peers[sender] == nil { try await peers.refresh() }
         return try await rooms.ownership.handle(request, from: sender)
     }
 

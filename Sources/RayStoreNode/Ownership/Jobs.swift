@@ -57,6 +57,7 @@ actor Jobs {
     /// - Throws: `notFound` when no such job or node was ever in the cluster; `ownerDied` when the owner is not in it any more.
     func owner(of id: ObjectID) async throws(RayStoreError) -> NodeID {
         if let number = id.nodeNumber {
+            if peers[number: number] == nil { try await peers.refresh() }
             if let node = peers[number: number] { return node.id }
             throw RayStoreError(
                 .ownerDied, "the owner of \(id), node number \(number), is not in the cluster (any more)", object: id)
@@ -70,7 +71,8 @@ actor Jobs {
             throw RayStoreError(
                 .notFound, "no object \(id): this cluster has had no job \(id.job); is the ref another cluster's?", object: id)
         }
-        if record.driverNode != me && peers[record.driverNode] == nil {
+        if peers[record.driverNode] == nil { try await peers.refresh() }
+        if peers[record.driverNode] == nil {
             throw RayStoreError(
                 .ownerDied, "the owner of \(id), node \(record.driverNode.short), is not in the cluster any more", object: id)
         }
