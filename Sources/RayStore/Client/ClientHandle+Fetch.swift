@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+internal import CRayStore
+
+/// Getting objects: what is here is pinned at once, the rest is asked of the node, until all are pinned.
+///
+/// The asynchronous and the blocking form share all but the wait: `Gathering` holds the pins and says what to ask next.
+extension ClientHandle {
+    func pin(
+        _ refs: [AnyObjectRef], timeout: Duration?, progress: (@Sendable (TransferProgress) -> Void)?
+    ) async throws(RayStoreError) -> [SharedPin] {
+        var gathering = try Gathering(refs, timeout: timeout, over: self)
+        while let request = try gathering.next(progress: progress) {
+            try gathering.accept(await request.answer(onCancel: .abandon, limit: gathering.limit))
+        }
+        return gathering.pins
+    }
+
+    func pinBlocking(
+        _ refs: [AnyObjectRef], timeout: Duration?, progress: (@Sendable (TransferProgress) -> Void)?
+    ) throws(RayStoreError) -> [SharedPin] {
+        var gathering = try Gathering(refs, timeout: timeout, over: self)
+        while let request = try gathering.next(progress: progress) {
+            try gathering.accept(request.answerBlocking(limit: gathering.limit))
+        }
+        return gathering.pins
+    }
+}
+
+extension ClientHandle {
+    func pinOne(
+        _ ref: AnyObjectRef, timeout: Duration?, progress: (@Sendable (TransferProgress) -> Void)?
+    ) async throws(RayStoreError) -> PinnedObject {
+        try PinnedObject(try await pin([ref], timeout: timeout, progress: progress)[0].another())
+    }
+
+    func pinOneBlocking(_ ref: AnyObjectRef, timeout: Duration?) throws(RayStoreError) -> PinnedObject {
+        try PinnedObject(try pinBlocking([ref], timeout: timeout, progress: nil)[0].another())
+    }
+}
+
+private struct Gathering {
+    private let handle: ClientHandle
+    private let ids: [ObjectID]
+    private let timeout: Duration?
+    private let deadline: ContinuousClock.Instant?
+    private var found: [SharedPin?]
+    private var missing: [Int]
+    private var reason: RayStoreError?
+    private var fruitlessRounds = 0
+
+    init(_ refs: [AnyObjectRef], timeout: Duration?, over handle: ClientHandle) throws(RayStoreError) {
+        for ref in refs {
+            try ref.checkUsable(over: handle)
+        }
+        self.handle = handle
+        self.timeout = timeout
+        deadline = timeout.map { ContinuousClock.now + $0 }
+        ids = refs.map(\.id)
+        found = Array(repeating: nil, count: refs.count)
+        missing = Array(refs.indices)
+    }
+
+    var pins: [SharedPin] { found.map { $0! } }
+
+    private var remaining: Duration? {
+        deadline.map { max(Duration.zero, ContinuousClock.now.duration(to: $0)) }
+    }
+
+    /// How long to wait for an answer: a node that answers late is given this much more than the time it was told.
+    var limit: Duration? { remaining.map { $0 + .seconds(5) } }
+
+    /// Pins what is here. The request for what is not; nil when nothing is missing.
+    mutating func next(progress: (@Sendable (TransferProgress) -> Void)?) throws(RayStoreError) -> PendingRequest? {
+        let before = missing.count
+        var stillMissing: [Int] = []
+        for index in missing {
+            if let pin = try handle.pinNow(ids[index], reason: &reason) {
+                found[index] = SharedPin(pin)
+            } else {
+                stillMissing.append(index)
+            }
+        }
+        missing = stillMissing
+        guard !missing.isEmpty else { return nil }
+        // The node says that all are here, and one was evicted before it could be pinned: ask again. But not for ever, should the node
+        // and the store disagree.
+        fruitlessRounds = missing.count < before ? 0 : fruitlessRounds + 1
+        if fruitlessRounds > 100, let reason { throw reason }
+        var payload = PayloadWriter()
+        payload.append(remaining.nanosecondsOrForever)
+        payload.append(missing.map { ids[$0] })
+        return try PendingRequest.send(.get, payload, over: handle, progress: progress)
+    }
+
+    mutating func accept(_ answer: PendingRequest.Answer) throws(RayStoreError) {
+        guard let error = answer.error else { return }
+        guard error.code == .timedOut else { throw error }
+        // The last look: what arrived in the meantime is there.
+        var stillMissing: [Int] = []
+        for index in missing {
+            if let pin = try handle.pinNow(ids[index], reason: &reason) {
+                found[index] = SharedPin(pin)
+            } else {
+                stillMissing.append(index)
+            }
+        }
+        missing = stillMissing
+        if let first = missing.first {
+            throw Self.timedOut(missing.map { ids[$0] }, of: ids.count, first: ids[first], after: timeout)
+        }
+    }
+
+    private static func timedOut(
+        _ missing: [ObjectID], of count: Int, first: ObjectID, after timeout: Duration?
+    ) -> RayStoreError {
+        let shown = missing.prefix(8).map(\.description).joined(separator: ", ")
+        let more = missing.count > 8 ? ", and \(missing.count - 8) more" : ""
+        let span = timeout.map { "within \($0)" } ?? "in time"
+        return RayStoreError(
+            .timedOut, "\(missing.count) of \(count) objects did not arrive \(span): \(shown)\(more)", object: first)
+    }
+}

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+internal import CRayStore
+
+/// A pinned object: its memory stays as it is until the pin is gone. Keeps the store mapped, also beyond the session's close.
+///
+/// @unchecked: the memory is read-only, and only `deinit` changes the view.
+struct Pin: ~Copyable, @unchecked Sendable {
+    let id: ObjectID
+    private let handle: ClientHandle
+    private var view: ray_object_view
+
+    /// Takes over a view and one `enter` of the handle.
+    init(id: ObjectID, handle: ClientHandle, view: ray_object_view) {
+        self.id = id
+        self.handle = handle
+        self.view = view
+    }
+
+    deinit {
+        var last = view
+        ray_object_release(handle.storeInside, &last)
+        handle.leave()
+    }
+
+    /// One more pin of the same object.
+    func another() throws(RayStoreError) -> Pin {
+        try handle.enter()
+        var copy = ray_object_view()
+        withUnsafePointer(to: view) { ray_object_view_copy(handle.storeInside, $0, &copy) }
+        return Pin(id: id, handle: handle, view: copy)
+    }
+
+    /// Valid as long as the pin.
+    var unsafeData: UnsafeRawBufferPointer {
+        UnsafeRawBufferPointer(start: view.data, count: view.data == nil ? 0 : Int(view.data_size))
+    }
+
+    /// Valid as long as the pin.
+    var unsafeMetadata: UnsafeRawBufferPointer {
+        UnsafeRawBufferPointer(start: view.metadata, count: view.metadata == nil ? 0 : Int(view.metadata_size))
+    }
+}
+
+/// A pin that several hold.
+final class SharedPin: Sendable {
+    let pin: Pin
+
+    init(_ pin: consuming Pin) {
+        self.pin = pin
+    }
+
+    func another() throws(RayStoreError) -> Pin { try pin.another() }
+}
+
+extension ClientHandle {
+    /// Pins an object that is sealed on this node; does not wait.
+    ///
+    /// - Parameter reason: why the answer is nil.
+    /// - Throws: what asking the node cannot help: `closed`, `forked`, `poisoned`.
+    @inline(__always)
+    func pinNow(_ id: ObjectID, reason: inout RayStoreError?) throws(RayStoreError) -> Pin? {
+        try enter()
+        var view = ray_object_view()
+        let status = id.withC { ray_object_get(storeInside, &$0, 0, &view) }
+        if status == .ok {
+            return Pin(id: id, handle: self, view: view)
+        }
+        let error = RayStoreError(status: status.rawValue, object: id)
+        leave()
+        switch status {
+        case .closed, .forked, .poisoned, .invalidArgument: throw error
+        default: reason = error
+        }
+        return nil
+    }
+}

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// Getting waits until the object is on this node, fetching it from where it is, and gives its value.
+///
+/// What is here already is given without a suspension. All throw:
+/// - `timedOut`, naming what did not arrive; a failed or cancelled get leaves no pin behind;
+/// - `objectLost`, `objectFreed`, `ownerDied`, `fetchTimedOut`, `nodeDied`: why there is no value;
+/// - `wrongKind`, naming what was put and what was asked for;
+/// - `cancelled`, `closed`;
+/// - the failure that the object is, if it is one.
+///
+/// `timeout` nil waits as long as it takes, zero does not wait. `progress` is called from a thread of the library, at most ten times a second
+/// and only while something is transferred; it must not block.
+extension Session {
+    /// The decoded value.
+    public func get<Value: Codable & Sendable>(
+        _ ref: ObjectRef<Value>, timeout: Duration? = nil,
+        progress: (@Sendable (TransferProgress) -> Void)? = nil
+    ) async throws(RayStoreError) -> Value {
+        try await get([ref], timeout, progress, .codable)[0]
+    }
+
+    /// A copy of the array; ``pin(_:timeout:progress:)`` reads it in place.
+    public func get<Element: BitwiseCopyable & Sendable>(
+        _ ref: ObjectRef<[Element]>, timeout: Duration? = nil,
+        progress: (@Sendable (TransferProgress) -> Void)? = nil
+    ) async throws(RayStoreError) -> [Element] {
+        try await get([ref], timeout, progress, .array())[0]
+    }
+
+    /// A copy of the array; ``pin(_:timeout:progress:)`` reads it in place.
+    public func get<Element: BitwiseCopyable & Codable & Sendable>(
+        _ ref: ObjectRef<[Element]>, timeout: Duration? = nil,
+        progress: (@Sendable (TransferProgress) -> Void)? = nil
+    ) async throws(RayStoreError) -> [Element] {
+        try await get([ref], timeout, progress, .arrayOrCodable())[0]
+    }
+
+    /// The bytes, read in place: they are pinned as long as the value exists.
+    public func get(
+        _ ref: ObjectRef<Bytes>, timeout: Duration? = nil,
+        progress: (@Sendable (TransferProgress) -> Void)? = nil
+    ) async throws(RayStoreError) -> Bytes {
+        try await get([ref], timeout, progress, .bytes)[0]
+    }
+
+    /// The file, complete and verified on this node; it stays there as long as the value exists.
+    ///
+    /// - Throws: also `sourceChanged` for a file that the store only refers to, `outOfDisk` saying needed and free.
+    public func get(
+        _ ref: ObjectRef<RayFile>, timeout: Duration? = nil,
+        progress: (@Sendable (TransferProgress) -> Void)? = nil
+    ) async throws(RayStoreError) -> RayFile {
+        try await get([ref], timeout, progress, .file)[0]
+    }
+}
+
+/// Lists: all values in the order of the refs, or the first failure. All missing objects are fetched at the same time, within one timeout.
+extension Session {
+    public func get<Value: Codable & Sendable>(
+        _ refs: [ObjectRef<Value>], timeout: Duration? = nil,
+        progress: (@Sendable (TransferProgress) -> Void)? = nil
+    ) async throws(RayStoreError) -> [Value] {
+        try await get(refs, timeout, progress, .codable)
+    }
+
+    public func get<Element: BitwiseCopyable & Sendable>(
+        _ refs: [ObjectRef<[Element]>], timeout: Duration? = nil,
+        progress: (@Sendable (TransferProgress) -> Void)? = nil
+    ) async throws(RayStoreError) -> [[Element]] {
+        try await get(refs, timeout, progress, .array())
+    }
+
+    public func get<Element: BitwiseCopyable & Codable & Sendable>(
+        _ refs: [ObjectRef<[Element]>], timeout: Duration? = nil,
+        progress: (@Sendable (TransferProgress) -> Void)? = nil
+    ) async throws(RayStoreError) -> [[Element]] {
+        try await get(refs, timeout, progress, .arrayOrCodable())
+    }
+
+    public func get(
+        _ refs: [ObjectRef<Bytes>], timeout: Duration? = nil,
+        progress: (@Sendable (TransferProgress) -> Void)? = nil
+    ) async throws(RayStoreError) -> [Bytes] {
+        try await get(refs, timeout, progress, .bytes)
+    }
+
+    public func get(
+        _ refs: [ObjectRef<RayFile>], timeout: Duration? = nil,
+        progress: (@Sendable (TransferProgress) -> Void)? = nil
+    ) async throws(RayStoreError) -> [RayFile] {
+        try await get(refs, timeout, progress, .file)
+    }
+
+    private func get<Value>(
+        _ refs: [ObjectRef<Value>], _ timeout: Duration?, _ progress: (@Sendable (TransferProgress) -> Void)?,
+        _ reader: ValueReader<Value>
+    ) async throws(RayStoreError) -> [Value] {
+        let pins = try await handle.pin(refs, timeout: timeout, progress: progress)
+        let (values, collector) = try reader.readAll(pins, refs, over: handle)
+        await collector.openAll()
+        return values
+    }
+}
+
+extension ValueReader {
+    func readAll(
+        _ pins: [SharedPin], _ refs: [ObjectRef<Value>], over handle: ClientHandle
+    ) throws(RayStoreError) -> ([Value], RefCollector) {
+        let collector = RefCollector(over: handle)
+        var values: [Value] = []
+        values.reserveCapacity(refs.count)
+        for (pin, ref) in zip(pins, refs) {
+            values.append(try read(pin, ref, collector))
+        }
+        return (values, collector)
+    }
+}

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+internal import CRayStore
+
+extension Session {
+    /// Waits until `count` of the objects are ready: there is a value, or a failure, to be had without waiting.
+    ///
+    /// At most `count` refs are ready in the answer, also when more are; the rest is pending. Both lists are in the order of the input. When
+    /// the time runs out, fewer are ready: that is no failure.
+    ///
+    /// - Parameters:
+    ///   - refs: without duplicates.
+    ///   - count: from 1 to the number of refs.
+    ///   - timeout: nil waits as long as it takes, zero only looks.
+    ///   - fetchLocal: ready means on this node, and what is elsewhere is fetched. Without it, ready means that a copy exists anywhere.
+    /// - Throws: `invalidArgument` for duplicates and a count out of bounds; `cancelled`, `closed`, `nodeDied`.
+    public func wait<Ref: AnyObjectRef>(
+        _ refs: [Ref], count: Int = 1, timeout: Duration? = nil, fetchLocal: Bool = true
+    ) async throws(RayStoreError) -> (ready: [Ref], pending: [Ref]) {
+        let ids = try check(refs, count: count)
+        if let ready = try readyNow(ids), ready.filter({ $0 }).count >= count || timeout == .zero && fetchLocal {
+            return split(refs, ready, count)
+        }
+        let request = try waitRequest(ids, count, timeout, fetchLocal)
+        let answer = await request.answer(onCancel: .abandon, limit: timeout.map { max($0, .zero) + .seconds(5) })
+        return split(refs, try readiness(answer, of: ids.count), count)
+    }
+
+    /// The same for code without concurrency; blocks the thread.
+    @available(*, noasync, message: "use wait")
+    public func waitBlocking<Ref: AnyObjectRef>(
+        _ refs: [Ref], count: Int = 1, timeout: Duration? = nil, fetchLocal: Bool = true
+    ) throws(RayStoreError) -> (ready: [Ref], pending: [Ref]) {
+        let ids = try check(refs, count: count)
+        if let ready = try readyNow(ids), ready.filter({ $0 }).count >= count || timeout == .zero && fetchLocal {
+            return split(refs, ready, count)
+        }
+        let request = try waitRequest(ids, count, timeout, fetchLocal)
+        let answer = request.answerBlocking(limit: timeout.map { max($0, .zero) + .seconds(5) })
+        return split(refs, try readiness(answer, of: ids.count), count)
+    }
+
+    private func check(_ refs: [AnyObjectRef], count: Int) throws(RayStoreError) -> [ObjectID] {
+        guard count >= 1, count <= refs.count else {
+            throw RayStoreError(
+                .invalidArgument, "cannot wait for \(count) of \(refs.count) objects: the count is from 1 to the number of refs")
+        }
+        var seen = Set<ObjectID>(minimumCapacity: refs.count)
+        for ref in refs {
+            try ref.checkUsable(over: handle)
+            guard seen.insert(ref.id).inserted else {
+                throw RayStoreError(.invalidArgument, "\(ref.id) is in the list twice: wait takes each ref once", object: ref.id)
+            }
+        }
+        return refs.map(\.id)
+    }
+
+    // What the store on this node says, without asking anybody.
+    private func readyNow(_ ids: [ObjectID]) throws(RayStoreError) -> [Bool]? {
+        let list = ids.map { id in id.withC { $0 } }
+        var ready = [UInt8](repeating: 0, count: ids.count)
+        var readyCount: UInt32 = 0
+        let status = try handle.withStore { store throws(RayStoreError) in
+            ray_object_wait(store, list, UInt32(list.count), UInt32(list.count), 0, &ready, &readyCount)
+        }
+        guard status == .ok || status == .timedOut else { throw RayStoreError(status: status.rawValue) }
+        return ready.map { $0 != 0 }
+    }
+
+    private func waitRequest(
+        _ ids: [ObjectID], _ count: Int, _ timeout: Duration?, _ fetchLocal: Bool
+    ) throws(RayStoreError) -> PendingRequest {
+        var payload = PayloadWriter()
+        payload.append(timeout.nanosecondsOrForever)
+        payload.append(UInt32(count))
+        payload.append(fetchLocal ? UInt32(RAY_WAIT_FETCH) : 0)
+        payload.append(ids)
+        return try PendingRequest.send(.wait, payload, over: handle)
+    }
+
+    private func readiness(_ answer: PendingRequest.Answer, of count: Int) throws(RayStoreError) -> [Bool] {
+        // A node may call the end of the time a failure or not; the list is the same.
+        let hasList = answer.payload.count == count
+        if let error = answer.error, !(error.code == .timedOut && hasList) { throw error }
+        guard hasList else {
+            throw RayStoreError(.protocolError, "the node answered a wait for \(count) objects with \(answer.payload.count) bytes")
+        }
+        return answer.payload.map { $0 != 0 }
+    }
+
+    private func split<Ref>(_ refs: [Ref], _ isReady: [Bool], _ count: Int) -> (ready: [Ref], pending: [Ref]) {
+        var ready: [Ref] = []
+        var pending: [Ref] = []
+        for (ref, isReady) in zip(refs, isReady) {
+            if isReady, ready.count < count {
+                ready.append(ref)
+            } else {
+                pending.append(ref)
+            }
+        }
+        return (ready, pending)
+    }
+}
