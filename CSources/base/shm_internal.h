@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+// Segments of shared memory: anonymous files whose size is sealed.
+#ifndef RAY_BASE_SHM_INTERNAL_H
+#define RAY_BASE_SHM_INTERNAL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "raystore/status.h"
+
+// Makes a segment of exactly size_bytes (a multiple of the page) that can neither shrink nor grow. Takes no memory yet.
+ray_status ray__segment_create(const char *name, uint64_t size_bytes, int *fd);
+
+// The size of a segment that another process made. RAY_LAYOUT_MISMATCH if it is not one or could still shrink.
+ray_status ray__segment_size(int fd, uint64_t *size_bytes);
+
+// Maps the whole segment, shared, and keeps it out of core dumps.
+ray_status ray__segment_map(int fd, uint64_t size_bytes, bool writable, void **address);
+void ray__segment_unmap(void *address, uint64_t size_bytes);
+
+// Takes memory for a range, so that touching it cannot fail. RAY_OUT_OF_MEMORY, with nothing taken, when the machine has none.
+ray_status ray__segment_reserve(int fd, uint64_t offset, uint64_t size_bytes);
+
+// Zeroed private memory that is taken page by page as it is touched. NULL when there is no address space left.
+void *ray__private_map(uint64_t size_bytes);
+
+// How much memory the machine can still give without swapping; UINT64_MAX if it does not say.
+uint64_t ray__memory_available_bytes(void);
+
+// Closes a descriptor and keeps errno; accepts -1.
+void ray__fd_close(int fd);
+
+#endif
