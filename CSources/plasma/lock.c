@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+// The one lock of a store. It guards the allocator, and inserts into and removals from the table: nothing that cannot be made
+// again from the entries. So the death of its owner is repaired, not guessed about.
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "plasma/arena_internal.h"
+
+ray_status ray__store_poison(ray_store *store, const char *format, ...) {
+    char text[RAY_MESSAGE_MAX];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    ray__shm_store32(&store->header->poisoned, 1);
+    ray__wake_everybody(store);
+    return ray__fail(RAY_POISONED, "the store is damaged and must be made anew: %s", text);
+}
+
+// An eviction that ended half-way is undone, the sums are made again, then the allocator.
+static ray_status repair(ray_store *store) {
+    uint32_t used = 0;
+    for (uint32_t i = 0; i < store->layout.table_size; i++) {
+        ray__entry *entry = &store->table[i];
+        uint64_t word = ray__shm_load(&entry->state);
+        used += !ray__state_is_free(ray__word_state(word));
+        if (ray__word_state(word) == RAY_STATE_DELETING && ray__entry_failure(entry) == RAY_OK) {
+            ray__entry_move(entry, RAY_STATE_SEALED, 0, 0);
+        }
+    }
+    store->header->entry_count = used;
+    store->header->repair_count++;
+    return ray__arena_rebuild(store);
+}
+
+ray_status ray__store_lock(ray_store *store) {
+    int error = pthread_mutex_lock(&store->header->lock);
+    if (__builtin_expect(error == 0, 1)) {
+        if (__builtin_expect(ray__shm_load32_relaxed(&store->header->poisoned) != 0, 0)) {
+            pthread_mutex_unlock(&store->header->lock);
+            return ray__store_refuse(store);
+        }
+        return RAY_OK;
+    }
+    if (error != EOWNERDEAD) {
+        errno = error;
+        (void)ray__fail_errno(RAY_POISONED, "take the store's lock");
+        return ray__store_poison(store, "its lock is lost, error %d", error);
+    }
+    ray_status status = repair(store);
+    if (status != RAY_OK) {
+        char reason[RAY_MESSAGE_MAX / 2];
+        snprintf(reason, sizeof reason, "%s", ray_last_error_message());
+        status = ray__store_poison(store, "the owner of its lock died, and %s", reason);
+    }
+    // Also when poisoned: who waits for the lock must get it, to see that.
+    pthread_mutex_consistent(&store->header->lock);
+    if (status != RAY_OK) {
+        pthread_mutex_unlock(&store->header->lock);
+    }
+    return status;
+}
+
+void ray__store_unlock(ray_store *store) {
+    pthread_mutex_unlock(&store->header->lock);
+}

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+// A process's handle of a store, and what the files of this room offer each other.
+//
+// Ranks of locks, outermost first: the store's lock (shared), the word of an entry in the private counts, the private
+// lock of waits. Whoever holds one takes only those after it.
+#ifndef RAY_PLASMA_STORE_INTERNAL_H
+#define RAY_PLASMA_STORE_INTERNAL_H
+
+#include "base/atomic_internal.h"
+#include "base/crash_internal.h"
+#include "base/error_internal.h"
+#include "base/fork_internal.h"
+#include "plasma/layout_internal.h"
+
+struct ray_store {
+    ray__header *header;
+    ray__slot *slots;
+    ray__bucket *buckets;
+    uint64_t *attention[3];
+    ray__arena *arena;
+    ray__block *blocks;
+    ray__entry *table;
+    const uint8_t *readable; // the data segment
+    uint8_t *writable;       // the same again
+    ray__layout layout;
+    uint32_t table_mask;
+    uint32_t slot;
+    uint32_t slot_serial;
+    uint32_t fork_generation;
+    uint32_t bit_word; // where this slot's bit is in pins, refs and waiting
+    uint32_t attention_stopped;
+    uint64_t bit;
+    uint64_t *counts; // pins and refs of this process, a word an entry
+    int meta_fd;
+    int data_fd;
+    pthread_mutex_t wait_lock;
+    uint32_t wait_counts[RAY__WAIT_BUCKETS + 1]; // threads of this process that wait in each bucket
+};
+
+// ---- store.c -------------------------------------------------------------------------------------------------------------
+
+ray_status ray__store_refuse(const ray_store *store);
+
+// First in every public function: refuses a fork's child and a damaged store.
+static inline ray_status ray__store_enter(const ray_store *store) {
+    if (__builtin_expect(store->fork_generation != ray__fork_generation() ||
+                             ray__shm_load32_relaxed(&store->header->poisoned) != 0,
+                         0)) {
+        return ray__store_refuse(store);
+    }
+    return RAY_OK;
+}
+
+// RAY_INVALID_ARGUMENT unless the handle is the node's.
+ray_status ray__store_enter_node(const ray_store *store, const char *what);
+
+// Makes sure that a range of the data segment has memory.
+ray_status ray__store_reserve(ray_store *store, uint64_t offset, uint64_t size_bytes);
+
+// ---- lock.c --------------------------------------------------------------------------------------------------------------
+
+// Takes the store's lock; repairs what a dead owner left. On failure the lock is not held.
+ray_status ray__store_lock(ray_store *store) RAY_NODISCARD;
+void ray__store_unlock(ray_store *store);
+
+// Marks the store as damaged: from now on every call answers RAY_POISONED. Answers it, too.
+ray_status ray__store_poison(ray_store *store, const char *format, ...) RAY_PRINTF(2, 3);
+
+// ---- table.c -------------------------------------------------------------------------------------------------------------
+
+// Finds an id without a lock. *index and the state word that was seen; false if there is no such entry.
+bool ray__table_find(ray_store *store, const ray_object_id *id, uint64_t hash, uint32_t *index, uint64_t *word);
+
+// Under the lock: the same, and where to insert the id if there is none (UINT32_MAX: nowhere).
+bool ray__table_locate(ray_store *store, const ray_object_id *id, uint64_t hash, uint32_t *index, uint64_t *word);
+
+// Under the lock: writes the id into a free place, not yet visible. The caller commits with ray__table_commit.
+void ray__table_prepare(ray_store *store, uint32_t index, const ray_object_id *id);
+void ray__table_commit(ray_store *store, uint32_t index, uint32_t state, uint32_t flags);
+
+// Under the lock: frees the place.
+void ray__table_remove(ray_store *store, uint32_t index);
+
+void ray__entry_id(const ray__entry *entry, ray_object_id *id);
+int32_t ray__entry_failure(const ray__entry *entry);
+void ray__entry_set_failure(ray__entry *entry, ray_status failure);
+void ray__entry_touch(ray_store *store, ray__entry *entry);
+
+// Whether the state owns the block that place names.
+static inline bool ray__state_has_block(uint32_t state) {
+    return state == RAY_STATE_CREATING || state == RAY_STATE_SEALED || state == RAY_STATE_DELETING;
+}
+
+static inline bool ray__state_is_free(uint32_t state) {
+    return state == RAY_STATE_EMPTY || state == RAY__STATE_TOMB;
+}
+
+// Changes the state and clears some flags and sets others, keeping flags that others set meanwhile. Answers the new word.
+uint64_t ray__entry_move(ray__entry *entry, uint32_t state, uint64_t clear, uint64_t set);
+
+// ---- pins.c --------------------------------------------------------------------------------------------------------------
+
+// Pins the entry if it is sealed and of the generation that was seen.
+bool ray__pin(ray_store *store, uint32_t index, uint64_t seen);
+void ray__pin_again(ray_store *store, uint32_t index);
+bool ray__unpin(ray_store *store, uint32_t index);
+
+// Takes a ref if the entry is alive and of the generation that was seen.
+bool ray__ref_take(ray_store *store, uint32_t index, uint64_t seen);
+// Under the lock, for an entry that is alive or about to be: cannot fail.
+void ray__ref_grant(ray_store *store, uint32_t index);
+// False when this process has none. `all`: every one it has, and its bit.
+bool ray__ref_drop(ray_store *store, uint32_t index, bool all);
+
+bool ray__pins_any(const ray__entry *entry);
+bool ray__refs_any(const ray__entry *entry);
+bool ray__refs_only_node(const ray__entry *entry);
+
+// After a bit was cleared, by whoever cleared it: frees what has nobody, calls the node's attention.
+void ray__pin_cleared(ray_store *store, uint32_t index);
+void ray__ref_cleared(ray_store *store, uint32_t index);
+
+// ---- life.c: all under the lock ----------------------------------------------------------------------------------------------
+
+// How many units of data an object takes; false if it is more than fits into any store.
+bool ray__object_units(uint64_t data_size, uint32_t metadata_size, uint64_t *units);
+uint64_t ray__metadata_offset(uint64_t data_size);
+
+// Ends the value of an entry, as ray_object_delete says.
+void ray__entry_end(ray_store *store, uint32_t index, ray_status failure);
+// Nobody reads or writes the value any more: gives the block back; with refs left the entry becomes `state`, else it goes.
+void ray__entry_finish(ray_store *store, uint32_t index, uint32_t state);
+// Ends what has had refs and has none.
+void ray__entry_forget(ray_store *store, uint32_t index);
+// Gives back what a creator leaves unsealed.
+void ray__entry_abort(ray_store *store, uint32_t index);
+
+// ---- wait.c --------------------------------------------------------------------------------------------------------------
+
+// Wakes who waits for the id of this entry. After the change they wait for is visible.
+void ray__wake(ray_store *store, const ray__entry *entry);
+void ray__wake_everybody(ray_store *store);
+void ray__wait_forget_slot(ray_store *store, uint32_t slot);
+
+// One thread's wait in a bucket: begin, then look, then sleep while nothing was found, then end.
+void ray__wait_begin(ray_store *store, uint32_t bucket);
+void ray__wait_end(ray_store *store, uint32_t bucket);
+
+static inline uint32_t ray__wait_bucket(uint64_t hash) {
+    return (uint32_t)(hash >> 56) % RAY__WAIT_BUCKETS;
+}
+
+// ---- attention.c ---------------------------------------------------------------------------------------------------------
+
+void ray__attention(ray_store *store, uint32_t index);
+// Makes the upper levels agree with the lowest, after somebody died between two levels.
+void ray__attention_repair(ray_store *store);
+
+// ---- object.c, get.c, reap.c, copy.c -----------------------------------------------------------------------------------
+
+void ray__entry_info(const ray__entry *entry, uint64_t word, ray_object_info *info);
+// What a state word means to a reader: RAY_OK sealed, RAY_NOT_SEALED, RAY_NOT_LOCAL, RAY_AGAIN, or the failure.
+ray_status ray__entry_verdict(const ray__entry *entry, uint64_t word);
+// Drops everything a slot has.
+ray_status ray__slot_sweep(ray_store *store, uint32_t slot, ray_reap_report *report);
+void ray__copy(uint8_t *to, const uint8_t *from, uint64_t size_bytes);
+
+#endif

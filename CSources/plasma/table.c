@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+// The object table: open addressing, one probe after the other.
+//
+// A search needs no lock. It may stop at an empty place because, while an id is in the table, no place between its home and
+// where it lies is empty: an insert takes the first free place of that run, and a removal leaves a tombstone unless the next place is
+// empty, in which case no run goes through it. The same holds for tombstones before it, which are then cleaned
+// from the last to the first, so that the rule holds after every single store. A search that reads the run while it changes can miss only
+// an id that was inserted or removed during the search. An entry never moves.
+//
+// What a search compared may belong to the next owner of the place, so it looks at the generation once more.
+#include <string.h>
+
+#include "plasma/store_internal.h"
+
+// An id as the entry keeps it.
+typedef struct id_parts {
+    uint64_t words[3];
+    uint32_t tail;
+} id_parts;
+
+static void id_split(const ray_object_id *id, id_parts *parts) {
+    memcpy(parts->words, id->bytes, sizeof parts->words);
+    memcpy(&parts->tail, id->bytes + sizeof parts->words, sizeof parts->tail);
+}
+
+static bool id_is(const ray__entry *entry, const id_parts *parts) {
+    // The index is what ids of one task differ in.
+    return ray__shm_load32_relaxed(&entry->id_tail) == parts->tail &&
+           ray__shm_load_relaxed(&entry->id_words[0]) == parts->words[0] &&
+           ray__shm_load_relaxed(&entry->id_words[1]) == parts->words[1] &&
+           ray__shm_load_relaxed(&entry->id_words[2]) == parts->words[2];
+}
+
+void ray__entry_id(const ray__entry *entry, ray_object_id *id) {
+    for (size_t i = 0; i < 3; i++) {
+        uint64_t word = ray__shm_load_relaxed(&entry->id_words[i]);
+        memcpy(id->bytes + 8 * i, &word, sizeof word);
+    }
+    uint32_t tail = ray__shm_load32_relaxed(&entry->id_tail);
+    memcpy(id->bytes + 24, &tail, sizeof tail);
+}
+
+bool ray__table_find(ray_store *store, const ray_object_id *id, uint64_t hash, uint32_t *index, uint64_t *word) {
+    id_parts parts;
+    id_split(id, &parts);
+    uint32_t at = (uint32_t)hash & store->table_mask;
+    for (uint32_t step = 0; step <= store->table_mask; step++, at = (at + 1) & store->table_mask) {
+        const ray__entry *entry = &store->table[at];
+        uint64_t seen = ray__shm_load_acquire(&entry->state);
+        while (!ray__state_is_free(ray__word_state(seen)) && id_is(entry, &parts)) {
+            ray__shm_fence_acquire();
+            uint64_t again = ray__shm_load_acquire(&entry->state);
+            if (ray__word_generation(again) == ray__word_generation(seen) &&
+                !ray__state_is_free(ray__word_state(again))) {
+                *index = at;
+                *word = again;
+                return true;
+            }
+            seen = again;
+        }
+        if (ray__word_state(seen) == RAY_STATE_EMPTY) {
+            return false;
+        }
+    }
+    return false;
+}
+
+bool ray__table_locate(ray_store *store, const ray_object_id *id, uint64_t hash, uint32_t *index, uint64_t *word) {
+    id_parts parts;
+    id_split(id, &parts);
+    uint32_t at = (uint32_t)hash & store->table_mask;
+    *index = UINT32_MAX;
+    for (uint32_t step = 0; step <= store->table_mask; step++, at = (at + 1) & store->table_mask) {
+        const ray__entry *entry = &store->table[at];
+        uint64_t seen = ray__shm_load(&entry->state);
+        if (ray__state_is_free(ray__word_state(seen))) {
+            *index = *index == UINT32_MAX ? at : *index;
+            if (ray__word_state(seen) == RAY_STATE_EMPTY) {
+                return false;
+            }
+        } else if (id_is(entry, &parts)) {
+            *index = at;
+            *word = seen;
+            return true;
+        }
+    }
+    return false;
+}
+
+void ray__table_prepare(ray_store *store, uint32_t index, const ray_object_id *id) {
+    ray__entry *entry = &store->table[index];
+    id_parts parts;
+    id_split(id, &parts);
+    for (size_t i = 0; i < 3; i++) {
+        ray__shm_store_relaxed(&entry->id_words[i], parts.words[i]);
+    }
+    ray__shm_store32_relaxed(&entry->id_tail, parts.tail);
+    ray__shm_store_relaxed(&entry->place, RAY__PLACE_NONE);
+    ray__shm_store_relaxed(&entry->data_size, 0);
+    ray__shm_store32_relaxed(&entry->metadata_size, 0);
+    ray__shm_store_relaxed(&entry->access, 0);
+    RAY_CRASH_POINT();
+}
+
+void ray__table_commit(ray_store *store, uint32_t index, uint32_t state, uint32_t flags) {
+    ray__entry *entry = &store->table[index];
+    uint64_t before = ray__shm_load(&entry->state);
+    uint64_t generation = (ray__word_generation(before) + 1) << RAY__GENERATION_SHIFT;
+    store->header->entry_count++;
+    RAY_CRASH_POINT();
+    // Nobody else changes the word of a free place.
+    ray__shm_swap_if(&entry->state, &before,
+                     generation | (uint64_t)store->slot << RAY__CREATOR_SHIFT | flags | state);
+    RAY_CRASH_POINT();
+}
+
+static void set_free(ray__entry *entry, uint32_t state) {
+    // Another process may be adding a flag to an entry it still believes in.
+    uint64_t word = ray__shm_load(&entry->state);
+    while (!ray__shm_swap_if(&entry->state, &word, (word & RAY__GENERATION_MASK) | state)) {
+    }
+    RAY_CRASH_POINT();
+}
+
+void ray__table_remove(ray_store *store, uint32_t index) {
+    uint32_t next = (index + 1) & store->table_mask;
+    store->header->entry_count--;
+    RAY_CRASH_POINT();
+    if (ray__word_state(ray__shm_load(&store->table[next].state)) != RAY_STATE_EMPTY) {
+        set_free(&store->table[index], RAY__STATE_TOMB);
+        return;
+    }
+    set_free(&store->table[index], RAY_STATE_EMPTY);
+    uint32_t before = (index - 1) & store->table_mask;
+    while (before != index && ray__word_state(ray__shm_load(&store->table[before].state)) == RAY__STATE_TOMB) {
+        set_free(&store->table[before], RAY_STATE_EMPTY);
+        before = (before - 1) & store->table_mask;
+    }
+}
+
+int32_t ray__entry_failure(const ray__entry *entry) {
+    return (int32_t)(ray__shm_load_relaxed(&entry->access) & RAY__ACCESS_STATUS_MASK);
+}
+
+void ray__entry_set_failure(ray__entry *entry, ray_status failure) {
+    uint64_t access = ray__shm_load_relaxed(&entry->access);
+    uint64_t status = (uint64_t)failure & RAY__ACCESS_STATUS_MASK;
+    while (!ray__shm_swap_if(&entry->access, &access, (access & ~(uint64_t)RAY__ACCESS_STATUS_MASK) | status)) {
+    }
+}
+
+void ray__entry_touch(ray_store *store, ray__entry *entry) {
+    uint64_t tick = ray__shm_load_relaxed(&store->header->tick);
+    uint64_t access = ray__shm_load_relaxed(&entry->access);
+    // Only when it changes, so that readers of a hot object share its line. Once is enough: who wins the race is as late.
+    if (access >> RAY__ACCESS_TICK_SHIFT != tick) {
+        ray__shm_swap_if(&entry->access, &access,
+                         tick << RAY__ACCESS_TICK_SHIFT | (access & RAY__ACCESS_STATUS_MASK));
+    }
+}
+
+uint64_t ray__entry_move(ray__entry *entry, uint32_t state, uint64_t clear, uint64_t set) {
+    uint64_t word = ray__shm_load(&entry->state);
+    uint64_t moved;
+    do {
+        moved = (ray__word_with_state(word, state) & ~clear) | set;
+    } while (!ray__shm_swap_if(&entry->state, &word, moved));
+    RAY_CRASH_POINT();
+    return moved;
+}
