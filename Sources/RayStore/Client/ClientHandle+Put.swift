@@ -85,8 +85,13 @@ extension ClientHandle {
                 ).rawValue
             }
         }
-        // An abort after the seal does nothing.
-        defer { ray_object_abort(store, &writer) }
+        var isSealed = false
+        defer {
+            if !isSealed {
+                ray_object_abort(store, &writer)
+                _ = id.withC { ray_ref_release(store, &$0) }
+            }
+        }
         UnsafeMutableRawBufferPointer(start: writer.metadata, count: metadata.count).copyBytes(from: metadata)
         let written = try body(UnsafeMutableRawBufferPointer(start: writer.data, count: byteCount))
         guard written == byteCount else {
@@ -94,6 +99,7 @@ extension ClientHandle {
                 .invalidArgument, "only \(written) of \(byteCount) bytes were written: an object is sealed when all are", object: id)
         }
         try RayStoreError.check(object: id) { ray_object_seal(store, &writer).rawValue }
+        isSealed = true
         return id
     }
 }

@@ -4,13 +4,15 @@ internal import Synchronization
 
 /// The C client behind a session, shared by everything that came out of the session: refs, pins, files, requests.
 ///
-/// Closing unmaps the store, so it has to wait for whoever is inside a call or reads pinned memory. `users` counts them; its top bit
-/// says that the session is closing. From then on nobody gets in, and the last one out closes. Refs are not counted: a ref that
+/// Closing unmaps the store, so it has to wait for whoever is inside a call or reads pinned memory. `users` counts calls in its low half
+/// and pins in its high half; its top bit says that the session is closing. From then on nobody gets in, and the last one out closes. Refs are not counted: a ref that
 /// outlives its session only does nothing when it goes.
 ///
 /// @unchecked: the C client may be used by any thread; that it still exists is what `users` guards.
 package final class ClientHandle: @unchecked Sendable {
     private static let closingBit: UInt64 = 1 << 63
+    static let call: UInt64 = 1
+    static let pin: UInt64 = 1 << 32
 
     private let client: OpaquePointer
     private let store: OpaquePointer
@@ -35,20 +37,20 @@ package final class ClientHandle: @unchecked Sendable {
     ///
     /// - Throws: `closed`.
     @inline(__always)
-    func enter() throws(RayStoreError) {
+    func enter(as user: UInt64 = call) throws(RayStoreError) {
         var count = users.load(ordering: .relaxed)
         while true {
             guard count & Self.closingBit == 0 else { throw Self.closedError }
             let (exchanged, original) = users.weakCompareExchange(
-                expected: count, desired: count + 1, ordering: .acquiring)
+                expected: count, desired: count + user, ordering: .acquiring)
             if exchanged { return }
             count = original
         }
     }
 
     @inline(__always)
-    func leave() {
-        if users.subtract(1, ordering: .acquiringAndReleasing).newValue == Self.closingBit {
+    func leave(as user: UInt64 = call) {
+        if users.subtract(user, ordering: .acquiringAndReleasing).newValue == Self.closingBit {
             end()
         }
     }
@@ -100,8 +102,8 @@ package final class ClientHandle: @unchecked Sendable {
         }
     }
 
-    /// Whether somebody is still inside, so that closing has to wait.
-    var hasUsers: Bool { users.load(ordering: .acquiring) & ~Self.closingBit != 0 }
+    /// Whether closing has to wait for somebody who may take as long as he likes.
+    var hasPins: Bool { users.load(ordering: .acquiring) & ~Self.closingBit >= Self.pin }
 
     /// Returns when the client is closed and the hooks have run.
     func waitUntilClosed() async {

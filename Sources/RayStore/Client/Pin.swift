@@ -9,7 +9,7 @@ struct Pin: ~Copyable, @unchecked Sendable {
     private let handle: ClientHandle
     private var view: ray_object_view
 
-    /// Takes over a view and one `enter` of the handle.
+    /// Takes over a view and one `enter(as: pin)` of the handle.
     init(id: ObjectID, handle: ClientHandle, view: ray_object_view) {
         self.id = id
         self.handle = handle
@@ -19,12 +19,12 @@ struct Pin: ~Copyable, @unchecked Sendable {
     deinit {
         var last = view
         ray_object_release(handle.storeInside, &last)
-        handle.leave()
+        handle.leave(as: ClientHandle.pin)
     }
 
     /// One more pin of the same object.
     func another() throws(RayStoreError) -> Pin {
-        try handle.enter()
+        try handle.enter(as: ClientHandle.pin)
         var copy = ray_object_view()
         withUnsafePointer(to: view) { ray_object_view_copy(handle.storeInside, $0, &copy) }
         return Pin(id: id, handle: handle, view: copy)
@@ -56,20 +56,21 @@ extension ClientHandle {
     /// Pins an object that is sealed on this node; does not wait.
     ///
     /// - Parameter reason: why the answer is nil.
-    /// - Throws: what asking the node cannot help: `closed`, `forked`, `poisoned`.
+    /// - Throws: what asking the node cannot help: `closed`, `forked`, or what the object failed with.
     @inline(__always)
     func pinNow(_ id: ObjectID, reason: inout RayStoreError?) throws(RayStoreError) -> Pin? {
-        try enter()
+        try enter(as: Self.pin)
         var view = ray_object_view()
         let status = id.withC { ray_object_get(storeInside, &$0, 0, &view) }
         if status == .ok {
             return Pin(id: id, handle: self, view: view)
         }
         let error = RayStoreError(status: status.rawValue, object: id)
-        leave()
+        leave(as: Self.pin)
         switch status {
-        case .closed, .forked, .poisoned, .invalidArgument: throw error
-        default: reason = error
+        // The last two may be mended: another copy may have come up.
+        case .notFound, .notSealed, .notLocal, .timedOut, .objectLost, .fetchTimedOut: reason = error
+        default: throw error
         }
         return nil
     }

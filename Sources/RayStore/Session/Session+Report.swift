@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+internal import FoundationEssentials
 
 extension Session {
     /// What the node says of itself and its cluster, as JSON.
@@ -6,12 +7,40 @@ extension Session {
     /// - Parameters:
     ///   - what: `status`, `list`, `memory`, `names`, `nodes`, ...
     ///   - arguments: JSON.
-    /// - Throws: `invalidArgument` or `unsupported` for what the node does not report.
+    /// - Throws: `unsupported` for what the node does not report.
     package func report(_ what: String, arguments: String = "{}") async throws(RayStoreError) -> String {
         var payload = PayloadWriter()
         payload.append(text: what)
         payload.append(text: arguments)
         return String(decoding: try await ask(.report, payload), as: UTF8.self)
+    }
+
+    /// The objects that the nodes know, one row for each node that knows it.
+    ///
+    /// - Throws: `protocolError` when the node's answer cannot be read; `closed`, `nodeDied`.
+    public func list() async throws(RayStoreError) -> [ObjectSummary] {
+        struct Report: Decodable {
+            let objects: [ObjectSummary]
+        }
+        return try decode(Report.self, of: await report("list")).objects
+    }
+
+    /// The memory of the nodes. A node that does not answer is not in the list.
+    ///
+    /// - Throws: `protocolError` when the node's answer cannot be read; `closed`, `nodeDied`.
+    public func memory() async throws(RayStoreError) -> [NodeMemory] {
+        struct Report: Decodable {
+            let nodes: [NodeMemory]
+        }
+        return try decode(Report.self, of: await report("memory")).nodes
+    }
+
+    private func decode<Report: Decodable>(_ type: Report.Type, of json: String) throws(RayStoreError) -> Report {
+        do {
+            return try JSONDecoder().decode(type, from: Data(json.utf8))
+        } catch {
+            throw RayStoreError(.protocolError, "the node's report cannot be read; is it of another version? \(error)")
+        }
     }
 
     /// Asks the node to end.

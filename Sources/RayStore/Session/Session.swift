@@ -44,7 +44,7 @@ public final class Session: Sendable {
     /// twice does nothing more. Without a call the session ends when the last reference to it goes.
     public func close() async {
         handle.beginClose()
-        if !handle.hasUsers {
+        if !handle.hasPins {
             await handle.waitUntilClosed()
         }
     }
