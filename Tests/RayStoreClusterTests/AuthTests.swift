@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+import CRayStore
+import NIOCore
+import RayStore
+import RayStoreNode
+import Testing
+
+@testable import RayStoreCluster
+
+/// The control port serves nobody who has not proved the cluster's key.
+@Suite struct AuthTests {
+    private func hello(version: UInt32 = UInt32(RAY_PROTOCOL_VERSION), purpose: Int = RAY_PURPOSE_CONTROL) -> [UInt8] {
+        var buffer = ByteBuffer(string: "RAYS")
+        buffer.writeInteger(version, endianness: .little)
+        buffer.writeInteger(UInt32(purpose), endianness: .little)
+        buffer.writeInteger(UInt32(0))
+        buffer.writeRepeatingByte(7, count: 32)
+        return Array(buffer.readableBytesView)
+    }
+
+    private let preface = Array("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".utf8) + [0, 0, 0, 4, 0, 0, 0, 0, 0]
+
+    @Test func aWrongKeyIsRefusedAndSaidSo() async throws {
+        let head = try await Head.start()
+        let stranger = head.client(key: .random())
+        for _ in 0..<2 {
+            let error = await expectFailure(.keyRefused) { try await stranger.join(describe()) }
+            #expect(error?.message.contains(head.place.description) == true)
+            #expect(error?.message.contains("key file") == true)
+        }
+        #expect(head.server.connections.refused == 2)
+        #expect(head.server.connections.proved == 0)
+        #expect(try await head.store.nodes().isEmpty)
+        await stranger.close()
+        await head.stop()
+    }
+
+    @Test func aRefusedClientDoesNotKnockAgainByItself() async throws {
+        let head = try await Head.start()
+        let stranger = head.client(key: .random())
+        await expectFailure(.keyRefused) { try await stranger.nodes() }
+        // The transport's own retry would come after a tenth of a second.
+        try await Task.sleep(for: .milliseconds(600))
+        #expect(head.server.connections.refused == 1)
+        #expect(head.server.connections.pending == 0)
+        await stranger.close()
+        await head.stop()
+    }
+
+    @Test func aStrangerSeesTheChallengeAndThenTheEnd() async throws {
+        let head = try await Head.start()
+        let stranger = try await RawPeer(port: head.server.port, sending: hello() + Array(repeating: 0, count: 32) + preface)
+        let bytes = try await stranger.untilClosed()
+        // A challenge of 48 bytes and the verdict of 40: nothing of HTTP/2.
+        #expect(bytes.count == 88)
+        #expect(Array(bytes.prefix(4)) == Array("RAYS".utf8))
+        #expect(Array(bytes[48..<52]) == [UInt8(RAY_KEY_REFUSED), 0, 0, 0])
+        #expect(bytes[52...].allSatisfy { $0 == 0 })
+        await eventually("it is counted") { head.server.connections.refused == 1 }
+        await head.stop()
+    }
+
+    @Test func anHTTP2ClientGetsNoByte() async throws {
+        let head = try await Head.start()
+        let stranger = try await RawPeer(port: head.server.port, sending: preface)
+        #expect(try await stranger.untilClosed() == [])
+        await head.stop()
+    }
+
+    @Test func aSilentStrangerIsCutOff() async throws {
+        let store = try await EmbeddedControlStore.open(path: nil, ownNode: nil)
+        let server = try await ControlServer.start(
+            host: "127.0.0.1", port: 0, key: .random(), control: store, handshakeTimeout: .milliseconds(200))
+        let silent = try await RawPeer(port: server.port)
+        let half = try await RawPeer(port: server.port, sending: Array(hello().prefix(20)))
+        #expect(try await silent.untilClosed() == [])
+        #expect(try await half.untilClosed() == [])
+        await eventually("both are counted") { server.connections.refused == 2 && server.connections.pending == 0 }
+        await server.stop()
+        await store.close()
+    }
+
+    @Test func aPeerOfAnotherVersionIsTurnedAwayWithBothNamed() async throws {
+        let key = ClusterKey.random()
+        var challenge = ByteBuffer(string: "RAYS")
+        challenge.writeInteger(UInt32(77), endianness: .little)
+        challenge.writeInteger(UInt32(RAY_VERSION_MISMATCH), endianness: .little)
+        challenge.writeRepeatingByte(0, count: 36)
+        let future = try await RawListener(answering: Array(challenge.readableBytesView))
+        let store = RemoteControlStore(head: HostPort(host: "127.0.0.1", port: future.port), key: key)
+        let error = await expectFailure(.versionMismatch) { try await store.nodes() }
+        #expect(error?.message.contains("77") == true && error?.message.contains("\(RAY_PROTOCOL_VERSION)") == true)
+        await store.close()
+        await future.close()
+
+        let head = try await Head.start()
+        let stranger = try await RawPeer(port: head.server.port, sending: hello(version: 77))
+        let bytes = try await stranger.untilClosed()
+        #expect(Array(bytes.prefix(8)) == Array("RAYS".utf8) + [UInt8(RAY_PROTOCOL_VERSION), 0, 0, 0])
+        await head.stop()
+    }
+
+    @Test func aProofForTheBulkPortIsRefused() async throws {
+        let head = try await Head.start()
+        let stranger = try await RawPeer(port: head.server.port, sending: hello(purpose: RAY_PURPOSE_BULK))
+        #expect(try await stranger.untilClosed().count == 48)
+        await head.stop()
+    }
+
+    @Test func somethingElseOnThePortIsNamed() async throws {
+        let web = try await RawListener(answering: Array("HTTP/1.1 400 Bad Request\r\n\r\n".utf8))
+        let store = RemoteControlStore(head: HostPort(host: "127.0.0.1", port: web.port), key: .random())
+        let error = await expectFailure(.protocolError) { try await store.nodes() }
+        #expect(error?.message.contains("127.0.0.1:\(web.port)") == true)
+        await store.close()
+        await web.close()
+    }
+
+    @Test func aListenerThatNeverAnswersIsUnreachableInBoundedTime() async throws {
+        let dumb = try await RawListener(answering: [])
+        let store = RemoteControlStore(
+            head: HostPort(host: "127.0.0.1", port: dumb.port), key: .random(),
+            timeouts: .init(call: .milliseconds(300), heartbeat: .milliseconds(300)))
+        await expectFailure(.unreachable) { try await store.nodes() }
+        await store.close()
+        await dumb.close()
+    }
+
+    @Test func strangersDoNotKeepTheClusterOut() async throws {
+        let head = try await Head.start()
+        var strangers: [RawPeer] = []
+        for _ in 0..<100 { strangers.append(try await RawPeer(port: head.server.port)) }
+        let store = head.client()
+        #expect(try await store.nodes().isEmpty)
+        for stranger in strangers { await stranger.close() }
+        await eventually("the gate is empty") { head.server.connections.pending == 0 }
+        await store.close()
+        await head.stop()
+    }
+}
