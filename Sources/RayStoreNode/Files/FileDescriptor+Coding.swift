@@ -10,7 +10,8 @@ extension FileDescriptor {
     func encoded() throws(RayStoreError) -> [UInt8] {
         var name = name
         var path = path
-        var bytes = [UInt8](repeating: 0, count: Int(RAY_FILE_DESCRIPTOR_MAX))
+        // RAY_FILE_DESCRIPTOR_MAX, an expression that the importer does not take over.
+        var bytes = [UInt8](repeating: 0, count: 40 + Int(RAY_FILE_NAME_MAX) + Int(RAY_FILE_PATH_MAX))
         var size = 0
         let status = name.withUTF8 { name in
             path.withUTF8 { path in
@@ -39,8 +40,9 @@ extension FileDescriptor {
         var descriptor = ray_file_descriptor()
         var name = ""
         var path = ""
+        guard !bytes.isEmpty else { throw RayStoreError(.corrupt, "a file came without a descriptor") }
         let status = bytes.withUnsafeBytes { raw in
-            let status = ray_file_descriptor_decode(raw.baseAddress, raw.count, &descriptor)
+            let status = ray_file_descriptor_decode(raw.baseAddress!, raw.count, &descriptor)
             if status == .ok {
                 name = Self.text(descriptor.name, descriptor.name_length)
                 path = Self.text(descriptor.path, descriptor.path_length)

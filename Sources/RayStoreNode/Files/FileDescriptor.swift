@@ -33,4 +33,4 @@ extension FileDescriptor {
 }
 
 /// The version of the library, for descriptions of nodes.
-let libraryVersion = String(cString: ray_version())
+package let libraryVersion = String(cString: ray_version())
