@@ -6,8 +6,12 @@
 // are answered in any order, by completion callback or blocking call.
 //
 // Caveats:
-//  - The node ends the session when the socket closes; whatever the process held is dropped then, also after kill -9.
-//  - A fork's child must make its own session: every call with the parent's handle answers RAY_FORKED.
+//  - Whatever the process held is dropped when it closes the session or ends, also by kill -9. A process whose socket alone is gone
+//    (the node died, or disconnected it) can still read what it has pinned, so its slot is kept until it ends.
+//  - A process that replaces itself by exec without closing its session keeps its slot until it ends.
+//  - A fork's child must make its own session: every call with the parent's handle answers RAY_FORKED. It may close the handle, which
+//    frees its copy and leaves the parent's session alone.
+//  - A session has 4,194,967,295 put ids. ray_client_put and ray_client_put_file answer RAY_TOO_LARGE when they are used up.
 //
 // Thread safety: a ray_client may be used by any thread. Completions come from the client's own thread and must not block.
 #ifndef RAYSTORE_CLIENT_H
@@ -44,16 +48,17 @@ typedef struct ray_session_info {
 } ray_session_info;
 
 // Attaches. RAY_NOT_RUNNING: nobody answers at the socket (stale or missing); RAY_VERSION_MISMATCH, RAY_LAYOUT_MISMATCH, RAY_TOO_MANY_CLIENTS,
-// RAY_TIMED_OUT, or why the node refused.
+// RAY_TIMED_OUT, RAY_UNREACHABLE (the socket, or the node, is another user's), RAY_NODE_DIED (it ended meanwhile), or why the node refused.
 RAY_API ray_status ray_client_connect(const ray_client_options *options, ray_client *RAY_NULLABLE *RAY_NULLABLE client) RAY_NODISCARD;
 
-// Ends the session; every pending request completes with RAY_CLOSED before it returns. Not from a completion. Accepts NULL.
+// Ends the session; every pending request completes with RAY_CLOSED before it returns, and the store is unmapped: views are void. Not
+// from a completion. Accepts NULL.
 RAY_API void ray_client_close(ray_client *RAY_NULLABLE client);
 
 RAY_API ray_store *ray_client_store(ray_client *client);
 RAY_API const ray_session_info *ray_client_info(const ray_client *client);
 
-// The id of this session's next put.
+// The id of this session's next put. When all are used up, the last one again.
 RAY_API ray_object_id ray_client_next_id(ray_client *client);
 
 // ---- requests ----------------------------------------------------------------------------------------------------------
@@ -87,7 +92,9 @@ typedef void (*ray_completion_fn)(void *RAY_NULLABLE context, ray_status status,
 // How a request's transfer stands; only for requests that move data, and only if asked for.
 typedef void (*ray_progress_fn)(void *RAY_NULLABLE context, const ray_object_id *id, const ray_transfer_progress *progress);
 
-// Sends a request. On RAY_OK the completion runs exactly once, later, on the client's thread; on failure never.
+// Sends a request. On RAY_OK the completion runs exactly once, later, on the client's thread; on failure never. Does not block: RAY_AGAIN
+// when 16,384 requests are without answer or the node has not read 64 MiB of them. RAY_NODE_DIED or RAY_CLOSED when the session is over,
+// RAY_TOO_LARGE above RAY_PAYLOAD_MAX. *request_id is set before the completion can run.
 RAY_API ray_status ray_client_send(ray_client *client, uint16_t request, const void *RAY_NULLABLE payload, size_t payload_size,
                                    ray_completion_fn completion, ray_progress_fn RAY_NULLABLE progress, void *RAY_NULLABLE context,
                                    uint64_t *RAY_NULLABLE request_id) RAY_NODISCARD;
@@ -95,7 +102,8 @@ RAY_API ray_status ray_client_send(ray_client *client, uint16_t request, const v
 // Asks the node to give the request up; its completion still runs, usually with RAY_CANCELLED.
 RAY_API void ray_client_cancel(ray_client *client, uint64_t request_id);
 
-// Sends and waits. The payload of the answer is allocated; free it with ray_client_free. timeout_ns 0: as long as the node takes.
+// Sends and waits. The payload of the answer is allocated (NULL if empty); free it with ray_client_free. timeout_ns 0: as long as the node
+// takes. When it runs out the request is cancelled and its answer ignored. Not from a completion, whose thread would wait for itself.
 RAY_API ray_status ray_client_call(ray_client *client, uint16_t request, const void *RAY_NULLABLE payload, size_t payload_size,
                                    uint64_t timeout_ns, void *RAY_NULLABLE *RAY_NULLABLE answer, size_t *RAY_NULLABLE answer_size) RAY_NODISCARD;
 RAY_API void ray_client_free(void *RAY_NULLABLE answer);
@@ -106,7 +114,8 @@ RAY_API void ray_client_free(void *RAY_NULLABLE answer);
 RAY_API ray_status ray_client_put(ray_client *client, const void *RAY_NULLABLE data, uint64_t data_size, const void *RAY_NULLABLE metadata,
                                   uint32_t metadata_size, ray_object_id *id) RAY_NODISCARD;
 
-// Pins an object, fetching it to this node first if need be. The process must hold a ref. timeout_ns as in store.h.
+// Pins an object, fetching it to this node first if need be. The process must hold a ref. timeout_ns as in store.h. RAY_FETCH_TIMED_OUT when it
+// was fetched many times and evicted each time before it could be pinned.
 RAY_API ray_status ray_client_get(ray_client *client, const ray_object_id *id, uint64_t timeout_ns, ray_object_view *view) RAY_NODISCARD;
 
 // Makes a ref of this process from an id that came from elsewhere, and registers it with the owner.
@@ -118,9 +127,49 @@ RAY_API ray_status ray_client_share_ref(ray_client *client, const ray_object_id 
 // Puts a file; mode is RAY_FILE_*. The path must be absolute. RAY_FILE_NOT_FOUND, RAY_FILE_NOT_READABLE, RAY_NOT_A_FILE, RAY_OUT_OF_DISK.
 RAY_API ray_status ray_client_put_file(ray_client *client, const char *path, uint32_t mode, ray_object_id *id) RAY_NODISCARD;
 
-// Fetches a file object and gives its local path; the view pins it: the file stays until the view is released.
+// Fetches a file object and gives its local path; the view pins it: the file stays until the view is released. RAY_WRONG_KIND when the
+// object is no file; RAY_TOO_LARGE when path_capacity is too small for the path and its NUL.
 RAY_API ray_status ray_client_get_file(ray_client *client, const ray_object_id *id, uint64_t timeout_ns, ray_object_view *view,
                                        char *path, size_t path_capacity) RAY_NODISCARD;
+
+// ---- what objects hold -------------------------------------------------------------------------------------------------
+
+// The first byte of an object's metadata says what kind of value it is; the rest belongs to the language that made it.
+enum {
+    RAY_VALUE_BYTES = 'B', // raw bytes
+    RAY_VALUE_ARRAY = 'A', // elements of one type, read in place
+    RAY_VALUE_JSON = 'J',
+    RAY_VALUE_FILE = 'F',  // the data is a file descriptor, as below; the file is on the node's disk
+    RAY_VALUE_ERROR = 'E',
+};
+
+#define RAY_FILE_DESCRIPTOR_MAGIC 0x46594152u // "RAYF" as bytes
+#define RAY_FILE_DESCRIPTOR_VERSION 1u
+#define RAY_FILE_NAME_MAX 255u
+#define RAY_FILE_PATH_MAX 4095u
+#define RAY_FILE_DESCRIPTOR_MAX (40u + RAY_FILE_NAME_MAX + RAY_FILE_PATH_MAX)
+
+// What is known of a file object's local file. As bytes, little endian and unpadded: u32 magic, u32 version, u64 size_bytes, i64 mtime_ns,
+// u32 mode, u32 flags, u32 name_length, u32 path_length, name, path; nothing after it. Neither text has a NUL.
+typedef struct ray_file_descriptor {
+    uint64_t size_bytes;
+    int64_t mtime_ns;
+    uint32_t mode;        // permission bits of the source
+    uint32_t flags;       // for the node's use
+    const char *RAY_NULLABLE name; // the original base name, 1 to 255 bytes, no '/', neither "." nor ".."; not NUL-terminated
+    const char *RAY_NULLABLE path; // absolute, 2 to 4095 bytes; not NUL-terminated
+    uint32_t name_length;
+    uint32_t path_length;
+} ray_file_descriptor;
+
+// Writes the bytes. RAY_INVALID_ARGUMENT when a name or path is not as above, RAY_TOO_LARGE when capacity is too small; *size is the size
+// needed in that case too.
+RAY_API ray_status ray_file_descriptor_encode(const ray_file_descriptor *descriptor, void *bytes, size_t capacity,
+                                              size_t *size) RAY_NODISCARD;
+
+// Reads the bytes, trusting none; name and path point into them. RAY_CORRUPT when they are no descriptor, RAY_VERSION_MISMATCH when they are one
+// of another version.
+RAY_API ray_status ray_file_descriptor_decode(const void *bytes, size_t size, ray_file_descriptor *descriptor) RAY_NODISCARD;
 
 RAY_ASSUME_NONNULL_END
 RAY_END_DECLS

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// The inside of a ray_client.
+#ifndef RAY_CLIENT_CLIENT_INTERNAL_H
+#define RAY_CLIENT_CLIENT_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/fork_internal.h"
+#include "client/stream_internal.h"
+
+// A request without an answer. Its place in the table is in its id, so that an answer finds it at once.
+struct ray__pending {
+    uint64_t id; // 0: free
+    ray_completion_fn completion;
+    ray_progress_fn progress;
+    void *context;
+    uint32_t next_free;
+};
+
+struct ray_client {
+    int fd;
+    int wake_fd; // an eventfd: the reader has something to do beside reading
+    int node_fd; // a pidfd: a node's forked child may keep the socket open after the node's end. -1: the socket must do
+    uint32_t fork_generation;
+    pthread_t reader;
+    ray_store *store;
+    ray_session_info info;
+    char *socket_path;
+    _Atomic uint64_t put_count;
+    struct ray__inbox inbox; // the reader's alone, once it runs
+
+    pthread_mutex_t lock; // guards what follows
+    pthread_cond_t drained; // the outbox shrank, a request was answered, or the session is over
+    uint32_t drain_waiter_count; // close waits for them
+    struct ray__outbox outbox;
+    struct ray__pending *pending;
+    uint32_t pending_capacity;
+    uint32_t pending_free;  // the first free place, or pending_capacity
+    uint64_t pending_serial;
+    bool closing;
+    ray_status over; // why there is no session any more; RAY_OK while there is
+    char over_text[RAY_MESSAGE_MAX];
+};
+
+// Body of the reader thread.
+void *ray__client_reader(void *client);
+
+// Waits until a request may find room, at most until the deadline. Not on the reader.
+void ray__client_wait_drained(ray_client *client, uint64_t deadline_ns);
+
+// Ends the session for everybody but the reader, which then completes what is pending. The first reason stays.
+void ray__client_end(ray_client *client, ray_status status, const char *text);
+
+// RAY_FORKED in a fork's child.
+ray_status ray__client_check_process(const ray_client *client);
+
+void ray__pending_free_all(ray_client *client);
+
+#endif
