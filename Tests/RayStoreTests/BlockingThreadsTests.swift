@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-import Synchronization
 import Testing
 
 @testable import RayStore
@@ -18,14 +17,14 @@ import Testing
 
     @Test func thePoolNeverHasMoreThreadsThanItsLimitAndRunsEverything() async {
         let pool = BlockingThreads(limit: 3)
-        let ran = Atomic<Int>(0)
+        let ran = Counter()
         await withTaskGroup(of: Void.self) { group in
             for _ in 0..<200 {
                 group.addTask {
                     await withCheckedContinuation { continuation in
                         #expect(
                             pool.submit {
-                                ran.add(1, ordering: .relaxed)
+                                ran.up()
                                 continuation.resume()
                             })
                     }
@@ -33,7 +32,7 @@ import Testing
                 }
             }
         }
-        #expect(ran.load(ordering: .relaxed) == 200)
+        #expect(ran.count == 200)
     }
 
     @Test func idleThreadsEnd() async throws {
