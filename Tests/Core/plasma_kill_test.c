@@ -3,6 +3,7 @@
 // nobody may hang, and whoever reads must read what was sealed. RAYSTORE_KILLS says how many.
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 
 #include "check.h"
@@ -96,6 +97,7 @@ static void start(int client) {
     pids[client] = fork();
     CHECK(pids[client] >= 0);
     if (pids[client] == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL); // a failing test leaves no client behind
         ray_store *store = attach_slot(ray_store_meta_fd(node), ray_store_data_fd(node), slots[client]);
         ray_object_view held[HELD] = {{0}};
         uint64_t held_ids[HELD];
