@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: Apache-2.0
+// A link: one connection of a pull to one of its sources, from connecting to the last chunk it can bring.
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/uio.h>
+
+#include "base/error_internal.h"
+#include "transfer/transfer_internal.h"
+
+// What a card led to.
+enum next_step { STEP_FETCH, STEP_NOTHING_MORE };
+
+static ray_status connect_link(ray__link *link, const ray_endpoint *endpoint, bool fresh, bool *reused) {
+    ray_transfer *transfer = link->pull->transfer;
+    *reused = !fresh && ray__idle_take(transfer, endpoint, link->pull->stop, &link->connection);
+    if (!*reused) {
+        RAY_TRY(ray__connection_open(endpoint, RAY__CONNECT_NS, link->pull->stop, transfer->port, &link->connection));
+        RAY_TRY(ray__connection_prove(&link->connection, &transfer->key, RAY_ROLE_CONNECTING, RAY__PROVE_NS));
+    }
+    link->connection.silent_ns = RAY__SILENT_NS;
+    return RAY_OK;
+}
+
+static ray_status send_open(ray__link *link) {
+    uint8_t message[RAY__MESSAGE_HEADER_SIZE + RAY__OPEN_BODY_SIZE];
+    ray__open open = {.id = link->pull->id, .token = link->pull->token, .threads = (uint16_t)link->pull->transfer->workers.count};
+    ray__open_write(&open, message + RAY__MESSAGE_HEADER_SIZE);
+    link->stream = ++link->connection.stream_count;
+    ray__message_seal(message, RAY__MESSAGE_OPEN, link->stream, RAY__OPEN_BODY_SIZE);
+    struct iovec part = {message, sizeof message};
+    return ray__connection_write(&link->connection, &part, 1, false);
+}
+
+// Allocates the card's message, whose size was checked.
+static ray_status read_card(ray__link *link, uint8_t **body, ray__card_message *card) {
+    uint8_t header[RAY__MESSAGE_HEADER_SIZE];
+    ray__message message;
+    RAY_TRY(ray__connection_read(&link->connection, header, sizeof header));
+    RAY_TRY(ray__message_read(header, false, &message));
+    if (message.type != RAY__MESSAGE_CARD || message.stream != link->stream) {
+        return ray__fail(RAY_PROTOCOL, "%s answered an OPEN with a message of type %u", link->connection.peer, message.type);
+    }
+    *body = malloc(message.body_size);
+    if (*body == NULL) {
+        return ray__fail(RAY_OUT_OF_MEMORY, "a card of %u bytes", message.body_size);
+    }
+    RAY_TRY(ray__connection_read(&link->connection, *body, message.body_size));
+    RAY_TRY(ray__message_verify(header, &message, *body));
+    return ray__card_read(*body, message.body_size, card);
+}
+
+static void add_holders(ray_pull *pull, const ray__card_message *card) {
+    uint32_t cursor = 0;
+    ray_endpoint holder;
+    pthread_mutex_lock(&pull->lock);
+    while (ray__card_holder(card, &cursor, &holder)) {
+        ray__pull_add_locked(pull, &holder, true);
+    }
+    pthread_mutex_unlock(&pull->lock);
+}
+
+// Lets the caller choose a sink. The link that gets here first does so, the others wait for it.
+static ray_status open_sink(ray_pull *pull, const ray__card_message *message) {
+    ray_card card = {
+        .kind = message->kind,
+        .metadata_size = message->metadata_size,
+        .metadata = message->metadata_size == 0 ? NULL : message->metadata,
+        .size_bytes = message->size_bytes,
+        .descriptor = message->descriptor_size == 0 ? NULL : message->descriptor,
+        .descriptor_size = message->descriptor_size,
+        .holder_count = message->holder_count,
+    };
+    pull->card = &card;
+    pull->kind = message->kind;
+    pull->size_bytes = message->size_bytes;
+    pthread_mutex_lock(&pull->callback_lock);
+    ray_status status = pull->callbacks.opened(pull->context, pull, &card);
+    pthread_mutex_unlock(&pull->callback_lock);
+    pull->card = NULL;
+    RAY_TRY(status);
+    return ray__sink_begin(pull);
+}
+
+// True when the pull has a sink of the card's shape; false when the pull ended, or the card does not fit (*fits).
+static bool ensure_opened(ray_pull *pull, const ray__card_message *card, bool *fits) {
+    pthread_mutex_lock(&pull->lock);
+    while (pull->opening && !atomic_load(&pull->ended)) {
+        pthread_cond_wait(&pull->opened_changed, &pull->lock);
+    }
+    bool mine = !pull->opened && !atomic_load(&pull->ended);
+    pull->opening = pull->opening || mine;
+    pthread_mutex_unlock(&pull->lock);
+    ray_status status = mine ? open_sink(pull, card) : RAY_OK;
+    pthread_mutex_lock(&pull->lock);
+    if (mine) {
+        pull->opening = false;
+        if (status != RAY_OK) {
+            ray__pull_end_locked(pull, status, ray_last_error_message());
+        } else {
+            pull->opened = true;
+            pull->chunk_count = ray__chunk_count(pull->size_bytes);
+            pull->missing_count = pull->chunk_count;
+            pull->progress.total_bytes = pull->size_bytes;
+            if (pull->chunk_count == 0) {
+                ray__pull_end_locked(pull, RAY_OK, "");
+            }
+        }
+        pthread_cond_broadcast(&pull->opened_changed);
+    }
+    *fits = pull->opened && pull->kind == card->kind && pull->size_bytes == card->size_bytes;
+    bool go_on = pull->opened && !atomic_load(&pull->ended);
+    pthread_mutex_unlock(&pull->lock);
+    return go_on;
+}
+
+static ray_status place_inline(ray__link *link, const ray__card_message *card) {
+    uint32_t index;
+    uint64_t wait_until = 0;
+    if (ray__pull_take_chunks(link->pull, 1, &index, &wait_until) == 0) {
+        return RAY_OK; // another source was faster
+    }
+    ray_status status = ray__sink_write(link->pull, card->inline_data, card->inline_size, 0);
+    if (status != RAY_OK) {
+        ray__pull_end(link->pull, status, ray_last_error_message());
+        return status;
+    }
+    ray_chunk_header header = {.index = index, .raw_size = card->inline_size, .stored_size = card->inline_size, .codec = RAY_CODEC_NONE};
+    atomic_fetch_add(&link->pull->transfer->received_wire_bytes, card->inline_size);
+    ray__pull_chunk_arrived(link->pull, link->source, &header);
+    return RAY_OK;
+}
+
+static void answer_to_card(ray__link *link, const ray__card_message *card, enum next_step *next) {
+    ray_pull *pull = link->pull;
+    *next = STEP_NOTHING_MORE;
+    add_holders(pull, card);
+    if (card->status != RAY_OK) {
+        char text[RAY__TEXT_MAX];
+        snprintf(text, sizeof text, "%s: %.220s", link->connection.peer,
+                 card->text[0] != '\0' ? card->text : ray_status_text(card->status));
+        ray__pull_source_failed(pull, link->source, card->status, text, true);
+        return;
+    }
+    if ((card->flags & RAY__CARD_HERE) == 0) {
+        pthread_mutex_lock(&pull->lock);
+        pull->sources[link->source].ended = true;
+        pthread_mutex_unlock(&pull->lock);
+        return;
+    }
+    bool fits = false;
+    if (!ensure_opened(pull, card, &fits)) {
+        return;
+    }
+    if (!fits) {
+        char text[RAY__TEXT_MAX];
+        snprintf(text, sizeof text, "%s says the object has %llu bytes, another source says %llu", link->connection.peer,
+                 (unsigned long long)card->size_bytes, (unsigned long long)pull->size_bytes);
+        ray__pull_source_failed(pull, link->source, RAY_PROTOCOL, text, true);
+        return;
+    }
+    if ((card->flags & RAY__CARD_INLINE) != 0 && card->size_bytes > 0) {
+        ray_status placed = place_inline(link, card);
+        (void)placed; // a failure has ended the pull
+        return;
+    }
+    pthread_mutex_lock(&pull->lock);
+    pull->sources[link->source].answered = true;
+    ray__pull_schedule_locked(pull, 0);
+    pthread_mutex_unlock(&pull->lock);
+    *next = STEP_FETCH;
+}
+
+// Gives the connection to the next pull, if it is between two messages.
+static void keep_connection(ray__link *link, const ray_endpoint *endpoint) {
+    uint8_t message[RAY__MESSAGE_HEADER_SIZE];
+    ray__message_seal(message, RAY__MESSAGE_CLOSE, link->stream, 0);
+    struct iovec part = {message, sizeof message};
+    if (ray__connection_write(&link->connection, &part, 1, false) == RAY_OK) {
+        ray__idle_give(link->pull->transfer, endpoint, &link->connection);
+        link->connection.socket = -1;
+    }
+}
+
+static void note_failure(ray__link *link, ray_status status) {
+    char text[RAY__TEXT_MAX];
+    snprintf(text, sizeof text, "%s", ray_last_error_message());
+    pthread_mutex_lock(&link->pull->lock);
+    bool known = atomic_load(&link->pull->ended) || link->pull->sources[link->source].ended;
+    pthread_mutex_unlock(&link->pull->lock);
+    if (known) {
+        return;
+    }
+    bool final = status == RAY_KEY_REFUSED || status == RAY_VERSION_MISMATCH || status == RAY_EXISTS;
+    if (status == RAY_CORRUPT) {
+        ray__pull_chunk_corrupt(link->pull, link->source, UINT32_MAX, text);
+    }
+    ray__pull_source_failed(link->pull, link->source, status, text, final);
+}
+
+// One connection's worth. Answers why it broke, or RAY_OK when there is nothing more to do on it.
+static ray_status run_once(ray__link *link, const ray_endpoint *endpoint, bool fresh, bool *stale) {
+    bool reused = false;
+    *stale = false;
+    RAY_TRY(connect_link(link, endpoint, fresh, &reused));
+    ray__card_message card;
+    uint8_t *body = NULL;
+    ray_status status = send_open(link);
+    if (status == RAY_OK) {
+        status = read_card(link, &body, &card);
+    }
+    *stale = reused && status != RAY_OK && status != RAY_CANCELLED;
+    enum next_step next = STEP_NOTHING_MORE;
+    if (status == RAY_OK) {
+        answer_to_card(link, &card, &next);
+    }
+    free(body);
+    if (status == RAY_OK && next == STEP_FETCH) {
+        status = ray__link_receive(link);
+    }
+    if (status == RAY_OK) {
+        keep_connection(link, endpoint);
+    }
+    return status;
+}
+
+void ray__link_run(ray_pull *pull, uint32_t source) {
+    if (atomic_load(&pull->ended)) {
+        return;
+    }
+    ray__link *link = calloc(1, sizeof *link);
+    if (link == NULL) {
+        ray__pull_end(pull, RAY_OUT_OF_MEMORY, "no memory for a connection");
+        return;
+    }
+    pthread_mutex_lock(&pull->lock);
+    ray_endpoint endpoint = pull->sources[source].endpoint;
+    pthread_mutex_unlock(&pull->lock);
+    link->pull = pull;
+    link->source = source;
+    link->connection.socket = -1;
+    uint64_t depth = pull->transfer->window_bytes / pull->connection_count / RAY_CHUNK_SIZE;
+    uint64_t depth_max = sizeof link->due / sizeof link->due[0];
+    link->depth = (uint32_t)(depth < 2 ? 2 : depth > depth_max ? depth_max : depth);
+    atomic_fetch_add(&pull->transfer->open_links, 1);
+    bool stale = false;
+    ray_status status = run_once(link, &endpoint, false, &stale);
+    if (stale) {
+        // The peer had closed it while it was idle, which says nothing about the peer.
+        ray__connection_close(&link->connection);
+        status = run_once(link, &endpoint, true, &stale);
+    }
+    if (status != RAY_OK) {
+        note_failure(link, status);
+    }
+    ray__connection_close(&link->connection);
+    ray__pull_return_chunks(pull, link->due, link->due_count);
+    atomic_fetch_sub(&pull->transfer->open_links, 1);
+    free(link->piece);
+    free(link);
+}

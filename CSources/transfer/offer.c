@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0
+// An offer is opened once for a pull and shared by the pull's connections: one find, one pin or descriptor, one tuner.
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock_internal.h"
+#include "base/error_internal.h"
+#include "transfer/answer_internal.h"
+
+// The kernel counts busy time in ticks of 1 to 10 ms.
+#define DRAIN_SPAN_NS (50 * RAY__MS)
+
+static int64_t mtime_of(const struct stat *info) {
+    return (int64_t)info->st_mtim.tv_sec * 1000000000 + info->st_mtim.tv_nsec;
+}
+
+ray_status ray__offer_check(ray__offer *offer) {
+    if (offer->file < 0) {
+        return RAY_OK;
+    }
+    struct stat info;
+    if (fstat(offer->file, &info) != 0) {
+        return ray__fail_errno(RAY_SYSTEM, "looking at %s", offer->answer.path);
+    }
+    if ((uint64_t)info.st_size != offer->answer.size_bytes || mtime_of(&info) != offer->answer.mtime_ns) {
+        atomic_store(&offer->changed, true);
+        return ray__fail(RAY_SOURCE_CHANGED, "%s was changed after it was put: it had %llu bytes, now %llu", offer->answer.path,
+                         (unsigned long long)offer->answer.size_bytes, (unsigned long long)info.st_size);
+    }
+    return RAY_OK;
+}
+
+static ray_status open_file(ray__offer *offer) {
+    // Not blocking, in case somebody put a pipe in its place.
+    offer->file = open(offer->answer.path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    if (offer->file < 0) {
+        bool gone = errno == ENOENT || errno == ENOTDIR;
+        return ray__fail_errno(gone ? RAY_SOURCE_CHANGED : errno == EACCES ? RAY_FILE_NOT_READABLE : RAY_SYSTEM,
+                               gone ? "%s was removed after it was put" : "cannot open %s", offer->answer.path);
+    }
+    RAY_TRY(ray__offer_check(offer));
+    offer->size_bytes = offer->answer.size_bytes;
+    posix_fadvise(offer->file, 0, 0, POSIX_FADV_SEQUENTIAL);
+    return RAY_OK;
+}
+
+static ray_status open_object(ray_transfer *transfer, ray__offer *offer) {
+    if (transfer->store == NULL) {
+        return ray__fail(RAY_NOT_FOUND, "there is no store here to find an object in");
+    }
+    RAY_TRY(ray_object_get(transfer->store, &offer->id, 0, &offer->view));
+    offer->pinned = true;
+    offer->size_bytes = offer->view.data_size;
+    if (offer->view.metadata_size > RAY_METADATA_MAX) {
+        return ray__fail(RAY_TOO_LARGE, "the object's metadata has %u bytes; at most %u can be sent", offer->view.metadata_size,
+                         RAY_METADATA_MAX);
+    }
+    return RAY_OK;
+}
+
+static ray_status find_and_open(ray_transfer *transfer, ray__offer *offer) {
+    if (transfer->find == NULL) {
+        ray_answer_object(&offer->answer);
+    } else {
+        ray_status found = transfer->find(transfer->context, &offer->id, &offer->answer);
+        if (found != RAY_OK) {
+            return ray__fail(found, "%s", offer->answer.text[0] != '\0' ? offer->answer.text : ray_status_text(found));
+        }
+    }
+    if (offer->answer.failure != RAY_OK) {
+        return ray__fail(offer->answer.failure, "%s",
+                         offer->answer.text[0] != '\0' ? offer->answer.text : ray_status_text(offer->answer.failure));
+    }
+    if (offer->answer.kind == RAY_KIND_FILE) {
+        return open_file(offer);
+    }
+    return offer->answer.kind == RAY_KIND_OBJECT ? open_object(transfer, offer) : RAY_OK;
+}
+
+static ray__offer *find_open(ray_transfer *transfer, const ray__open *open) {
+    pthread_mutex_lock(&transfer->offers_lock);
+    ray__offer *offer = transfer->offers;
+    while (offer != NULL && (offer->token != open->token || !ray_object_id_equal(&offer->id, &open->id))) {
+        offer = offer->next;
+    }
+    if (offer != NULL) {
+        offer->refs++;
+    }
+    pthread_mutex_unlock(&transfer->offers_lock);
+    return offer;
+}
+
+ray_status ray__offer_open(ray_transfer *transfer, const ray__open *open, ray__offer **offer) {
+    ray__offer *made = find_open(transfer, open);
+    if (made != NULL && !atomic_load(&made->changed)) {
+        *offer = made;
+        return RAY_OK;
+    }
+    ray__offer_release(transfer, made);
+    made = calloc(1, sizeof *made);
+    if (made == NULL) {
+        return ray__fail(RAY_OUT_OF_MEMORY, "opening an object for a peer");
+    }
+    made->refs = 1;
+    made->token = open->token;
+    made->id = open->id;
+    made->file = -1;
+    ray__answer_init(&made->answer);
+    ray__tuner_init(&made->tuner, (uint16_t)transfer->workers.count, open->threads);
+    pthread_mutex_init(&made->drain_lock, NULL);
+    made->status = find_and_open(transfer, made);
+    if (made->status != RAY_OK) {
+        snprintf(made->answer.text, sizeof made->answer.text, "%s", ray_last_error_message());
+    } else if (made->answer.kind != RAY__ANSWER_NOTHING && made->size_bytes > RAY_INLINE_MAX) {
+        made->sums = ray__sums_acquire(transfer->sums, &made->id, made->size_bytes, made->answer.mtime_ns);
+    }
+    pthread_mutex_lock(&transfer->offers_lock);
+    made->next = transfer->offers;
+    transfer->offers = made;
+    pthread_mutex_unlock(&transfer->offers_lock);
+    *offer = made;
+    return RAY_OK;
+}
+
+void ray__offer_release(ray_transfer *transfer, ray__offer *offer) {
+    if (offer == NULL) {
+        return;
+    }
+    pthread_mutex_lock(&transfer->offers_lock);
+    bool last = --offer->refs == 0;
+    if (last) {
+        ray__offer **place = &transfer->offers;
+        while (*place != offer) {
+            place = &(*place)->next;
+        }
+        *place = offer->next;
+    }
+    pthread_mutex_unlock(&transfer->offers_lock);
+    if (!last) {
+        return;
+    }
+    if (offer->pinned) {
+        ray_object_release(transfer->store, &offer->view);
+    }
+    if (offer->file >= 0) {
+        close(offer->file);
+    }
+    ray__sums_release(offer->sums);
+    ray__answer_end(&offer->answer);
+    ray__tuner_end(&offer->tuner);
+    pthread_mutex_destroy(&offer->drain_lock);
+    free(offer);
+}
+
+void ray__offer_card(const ray__offer *offer, bool with_data, ray__card_message *card) {
+    memset(card, 0, sizeof *card);
+    card->status = offer->status;
+    card->holder_count = offer->answer.holder_count;
+    card->holders = offer->answer.holders;
+    memcpy(card->text, offer->answer.text, sizeof card->text);
+    if (offer->status != RAY_OK || offer->answer.kind == RAY__ANSWER_NOTHING) {
+        return;
+    }
+    card->flags = RAY__CARD_HERE;
+    card->kind = (uint16_t)offer->answer.kind;
+    card->size_bytes = offer->size_bytes;
+    bool is_object = offer->answer.kind == RAY_KIND_OBJECT;
+    card->metadata = is_object ? offer->view.metadata : offer->answer.metadata;
+    card->metadata_size = is_object ? offer->view.metadata_size : offer->answer.metadata_size;
+    card->descriptor = offer->answer.descriptor;
+    card->descriptor_size = offer->answer.descriptor_size;
+    if (with_data && offer->size_bytes <= RAY_INLINE_MAX) {
+        card->flags |= RAY__CARD_INLINE;
+        card->inline_size = (uint32_t)offer->size_bytes;
+        card->inline_data = offer->view.data; // a file's is read by the caller
+    }
+}
+
+ray_status ray__offer_read(ray__offer *offer, void *bytes, uint64_t offset, size_t size) {
+    uint8_t *at = bytes;
+    while (size > 0) {
+        ssize_t got = pread(offer->file, at, size, (off_t)offset);
+        if (got < 0 && errno == EINTR) {
+            continue;
+        }
+        if (got < 0) {
+            return ray__fail_errno(RAY_SYSTEM, "reading %s", offer->answer.path);
+        }
+        if (got == 0) {
+            atomic_store(&offer->changed, true);
+            return ray__fail(RAY_SOURCE_CHANGED, "%s was changed after it was put: it ends before byte %llu", offer->answer.path,
+                             (unsigned long long)(offset + size));
+        }
+        at += got;
+        offset += (uint64_t)got;
+        size -= (size_t)got;
+    }
+    return ray__offer_check(offer);
+}
+
+// Connections of one pull share the link, so their counts are added up: bytes over the time in which the link was the limit, which is
+// at most the time that went by.
+void ray__offer_drained(ray__offer *offer, ray__drain *last, const ray__connection *connection) {
+    ray__drain now;
+    ray__connection_drain(connection, &now);
+    uint64_t time = ray__now_ns();
+    pthread_mutex_lock(&offer->drain_lock);
+    offer->drained.acked_bytes += now.acked_bytes - last->acked_bytes;
+    offer->drained.limited_ns += now.limited_ns - last->limited_ns;
+    *last = now;
+    if (offer->drain_since_ns == 0) {
+        offer->drain_since_ns = time;
+        offer->drained = (ray__drain){0, 0};
+    } else if (time - offer->drain_since_ns >= DRAIN_SPAN_NS) {
+        uint64_t span = time - offer->drain_since_ns;
+        uint64_t limited = offer->drained.limited_ns < span ? offer->drained.limited_ns : span;
+        ray__tuner_drained(&offer->tuner, offer->drained.acked_bytes, limited);
+        atomic_store(&offer->drain_known, true);
+        offer->drain_since_ns = time;
+        offer->drained = (ray__drain){0, 0};
+    }
+    pthread_mutex_unlock(&offer->drain_lock);
+}

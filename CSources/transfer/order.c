@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+// Preparing a chunk, in a worker: choose how to pack it, pack it, know its checksum.
+//
+// Reading twice is cheaper than packing for nothing: a file's chunk that leaves raw is hashed through a piece that stays in the core's
+// cache, and then sent by sendfile from the page cache.
+#include <stdio.h>
+#include <string.h>
+
+#include "base/checksum_internal.h"
+#include "base/clock_internal.h"
+#include "base/error_internal.h"
+#include "codec/frame_internal.h"
+#include "transfer/transfer_internal.h"
+
+static uint64_t offset_of(const ray__order *order) {
+    return (uint64_t)order->index * RAY_CHUNK_SIZE;
+}
+
+// Packs a block out of the middle of the chunk with lz4. worker->raw is free at this time.
+static ray_status sample(ray__order *order, ray__worker *worker, const uint8_t *raw, uint32_t raw_size) {
+    uint32_t size = raw_size < RAY_TUNER_SAMPLE ? raw_size : RAY_TUNER_SAMPLE;
+    uint32_t from = (raw_size - size) / 2;
+    const uint8_t *block = raw == NULL ? worker->raw : raw + from;
+    if (raw == NULL) {
+        RAY_TRY(ray__offer_read(order->offer, worker->raw, offset_of(order) + from, size));
+    }
+    uint32_t stored = 0;
+    RAY_TRY(ray__chunk_pack(worker->codec, RAY_CODEC_LZ4, 0, block, size, worker->raw + RAY_CHUNK_SIZE / 2, &stored));
+    ray__tuner_sampled(&order->offer->tuner, size, stored);
+    return RAY_OK;
+}
+
+static ray_status choose(ray__order *order, ray__worker *worker, const uint8_t *raw, uint32_t raw_size, ray__choice *choice) {
+    uint16_t wish = order->codec != RAY_CODEC_AUTO ? order->codec : order->transfer->codec;
+    int16_t level = order->codec != RAY_CODEC_AUTO ? order->level : order->transfer->level;
+    if (wish != RAY_CODEC_AUTO) {
+        choice->codec = wish;
+        choice->level = wish == RAY_CODEC_ZSTD ? (int16_t)ray__zstd_level(level) : 0;
+        return RAY_OK;
+    }
+    if (ray__tuner_wants_sample(&order->offer->tuner)) {
+        RAY_TRY(sample(order, worker, raw, raw_size));
+    }
+    *choice = ray__tuner_choose(&order->offer->tuner);
+    return RAY_OK;
+}
+
+// Packs into a buffer of the transfer. If there is none the chunk goes raw: a slow receiver holds buffers, and others must not wait for
+// it.
+static ray_status pack(ray__order *order, ray__worker *worker, const uint8_t **raw, uint32_t raw_size, ray__choice choice) {
+    uint8_t *buffer = ray__buffers_take(&order->transfer->send_buffers, 0);
+    if (buffer == NULL) {
+        return RAY_OK;
+    }
+    ray_status status = RAY_OK;
+    if (*raw == NULL) {
+        status = ray__offer_read(order->offer, worker->raw, offset_of(order), raw_size);
+        *raw = worker->raw;
+    }
+    uint32_t stored = 0;
+    uint64_t start = ray__now_ns();
+    if (status == RAY_OK) {
+        status = ray__chunk_pack(worker->codec, choice.codec, choice.level, *raw, raw_size, buffer, &stored);
+    }
+    if (status != RAY_OK || stored == 0) {
+        ray__buffers_give(&order->transfer->send_buffers, buffer);
+        RAY_TRY(status);
+    } else {
+        order->packed = buffer;
+        order->header.codec = choice.codec;
+        order->header.level = choice.level;
+        order->header.stored_size = stored;
+    }
+    ray__tuner_packed(&order->offer->tuner, choice, raw_size, stored == 0 ? raw_size : stored, ray__now_ns() - start);
+    return RAY_OK;
+}
+
+static ray_status hash_file(ray__order *order, ray__worker *worker, uint32_t raw_size, uint64_t *checksum) {
+    ray__checksum sum;
+    ray__checksum_begin(&sum);
+    for (uint32_t at = 0; at < raw_size; at += RAY_CHECKSUM_PIECE) {
+        uint32_t size = raw_size - at < RAY_CHECKSUM_PIECE ? raw_size - at : RAY_CHECKSUM_PIECE;
+        RAY_TRY(ray__offer_read(order->offer, worker->raw, offset_of(order) + at, size));
+        ray__checksum_add(&sum, worker->raw, size);
+    }
+    *checksum = ray__checksum_end(&sum);
+    return RAY_OK;
+}
+
+static ray_status prepare(ray__order *order, ray__worker *worker) {
+    ray__offer *offer = order->offer;
+    uint32_t raw_size = ray__chunk_raw_size(offer->size_bytes, order->index);
+    const uint8_t *raw = offer->file >= 0 ? NULL : offer->view.data + offset_of(order);
+    order->header = (ray_chunk_header){
+        .id = offer->id,
+        .index = order->index,
+        .raw_size = raw_size,
+        .stored_size = raw_size,
+        .codec = RAY_CODEC_NONE,
+    };
+    RAY_TRY(ray__offer_check(offer));
+    ray__choice choice;
+    RAY_TRY(choose(order, worker, raw, raw_size, &choice));
+    if (choice.codec != RAY_CODEC_NONE) {
+        RAY_TRY(pack(order, worker, &raw, raw_size, choice));
+    }
+    uint64_t checksum = ray__sums_get(offer->sums, order->index);
+    if (checksum == 0) {
+        if (raw != NULL) {
+            checksum = ray__checksum_of(raw, raw_size);
+        } else {
+            RAY_TRY(hash_file(order, worker, raw_size, &checksum));
+        }
+        ray__sums_set(offer->sums, order->index, checksum);
+    }
+    order->header.checksum = checksum;
+    return RAY_OK;
+}
+
+void ray__order_prepare(ray__job *job, ray__worker *worker) {
+    ray__order *order = (ray__order *)(void *)job;
+    order->packed = NULL;
+    order->status = prepare(order, worker);
+    if (order->status != RAY_OK) {
+        snprintf(order->text, sizeof order->text, "%s", ray_last_error_message());
+        ray__buffers_give(&order->transfer->send_buffers, order->packed);
+        order->packed = NULL;
+    }
+    // It has a place for every order of its connection, so this does not wait.
+    ray_status pushed = ray__ring_push(order->prepared, order, UINT64_MAX);
+    (void)pushed;
+}

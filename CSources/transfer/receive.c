@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: Apache-2.0
+// Receiving chunks on one connection: ask, receive, verify, place.
+//
+// A raw chunk goes straight to its place (or in small pieces through the cache into a file) and is hashed as it arrives. A packed one is
+// received into a buffer that a worker unpacks, while this thread receives the next.
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/uio.h>
+
+#include "base/checksum_internal.h"
+#include "base/clock_internal.h"
+#include "base/error_internal.h"
+#include "codec/frame_internal.h"
+#include "transfer/transfer_internal.h"
+
+// A packed chunk on its way to a worker. It lies behind the packed bytes in their own buffer.
+typedef struct parcel {
+    ray__job job;
+    ray_pull *pull;
+    uint32_t source;
+    uint8_t *buffer;
+    ray_chunk_header header;
+} parcel;
+_Static_assert(sizeof(parcel) <= RAY__BUFFER_TAIL, "a parcel fits behind its bytes");
+
+static void unpack_parcel(ray__job *job, ray__worker *worker) {
+    parcel *p = (parcel *)(void *)job;
+    ray_pull *pull = p->pull;
+    uint64_t offset = (uint64_t)p->header.index * RAY_CHUNK_SIZE;
+    bool in_store = pull->sink.kind == RAY_KIND_OBJECT;
+    uint8_t *raw = in_store ? pull->sink.writer.data + offset : worker->raw;
+    if (!atomic_load(&pull->ended)) {
+        ray_status status = ray__chunk_unpack(worker->codec, p->header.codec, p->buffer, p->header.stored_size, raw, p->header.raw_size);
+        if (status == RAY_OK && ray__checksum_of(raw, p->header.raw_size) != p->header.checksum) {
+            status = ray__fail(RAY_CORRUPT, "chunk %u does not match its checksum", p->header.index);
+        }
+        if (status != RAY_OK) {
+            ray__pull_chunk_corrupt(pull, p->source, p->header.index, ray_last_error_message());
+        } else {
+            status = in_store ? RAY_OK : ray__sink_write(pull, raw, p->header.raw_size, offset);
+            if (status != RAY_OK) {
+                ray__pull_end(pull, status, ray_last_error_message());
+            } else {
+                ray__pull_chunk_arrived(pull, p->source, &p->header);
+            }
+        }
+    }
+    ray__buffers_give(&pull->transfer->receive_buffers, p->buffer);
+    ray__pull_leave(pull);
+}
+
+static bool is_due(const ray__link *link, uint32_t index) {
+    for (uint32_t i = 0; i < link->due_count; i++) {
+        if (link->due[i] == index) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void not_due_any_more(ray__link *link, uint32_t index) {
+    for (uint32_t i = 0; i < link->due_count; i++) {
+        if (link->due[i] == index) {
+            link->due[i] = link->due[--link->due_count];
+            return;
+        }
+    }
+}
+
+// ---- ask -----------------------------------------------------------------------------------------------------------------
+
+static ray_status ask(ray__link *link, uint64_t *wait_until_ns) {
+    ray__request request = {.codec = link->pull->codec, .level = link->pull->level};
+    request.count = ray__pull_take_chunks(link->pull, link->depth - link->due_count, request.indices, wait_until_ns);
+    if (request.count == 0) {
+        return RAY_OK;
+    }
+    memcpy(link->due + link->due_count, request.indices, request.count * sizeof request.indices[0]);
+    link->due_count += request.count;
+    uint8_t message[RAY__MESSAGE_HEADER_SIZE + RAY__REQUEST_BODY_MAX];
+    uint32_t size = ray__request_write(&request, message + RAY__MESSAGE_HEADER_SIZE);
+    ray__message_seal(message, RAY__MESSAGE_REQUEST, link->stream, size);
+    struct iovec part = {message, RAY__MESSAGE_HEADER_SIZE + size};
+    return ray__connection_write(&link->connection, &part, 1, false);
+}
+
+static void wait_until(ray__link *link, uint64_t time_ns) {
+    uint64_t now = ray__now_ns();
+    if (time_ns > now) {
+        struct pollfd stop = {.fd = link->pull->stop, .events = POLLIN};
+        poll(&stop, 1, (int)((time_ns - now) / 1000000 > 1000 ? 1000 : (time_ns - now) / 1000000 + 1));
+    }
+}
+
+// ---- receive -------------------------------------------------------------------------------------------------------------
+
+static ray_status receive_raw(ray__link *link, const ray_chunk_header *header, bool *matches) {
+    ray_pull *pull = link->pull;
+    uint64_t offset = (uint64_t)header->index * RAY_CHUNK_SIZE;
+    bool in_store = pull->sink.kind == RAY_KIND_OBJECT;
+    if (!in_store && link->piece == NULL) {
+        link->piece = aligned_alloc(4096, RAY_CHECKSUM_PIECE);
+        if (link->piece == NULL) {
+            return ray__fail(RAY_OUT_OF_MEMORY, "a buffer of %u bytes", RAY_CHECKSUM_PIECE);
+        }
+    }
+    ray__checksum sum;
+    ray__checksum_begin(&sum);
+    for (uint32_t at = 0; at < header->raw_size; at += RAY_CHECKSUM_PIECE) {
+        uint32_t size = header->raw_size - at < RAY_CHECKSUM_PIECE ? header->raw_size - at : RAY_CHECKSUM_PIECE;
+        uint8_t *piece = in_store ? pull->sink.writer.data + offset + at : link->piece;
+        RAY_TRY(ray__connection_read(&link->connection, piece, size));
+        ray__checksum_add(&sum, piece, size);
+        if (!in_store) {
+            ray_status written = ray__sink_write(pull, piece, size, offset + at);
+            if (written != RAY_OK) {
+                ray__pull_end(pull, written, ray_last_error_message());
+                return written;
+            }
+        }
+        if (atomic_load(&pull->ended)) {
+            return ray__fail(RAY_CANCELLED, "the pull has ended");
+        }
+    }
+    *matches = ray__checksum_end(&sum) == header->checksum;
+    return RAY_OK;
+}
+
+static ray_status receive_packed(ray__link *link, const ray_chunk_header *header) {
+    ray_pull *pull = link->pull;
+    ray_transfer *transfer = pull->transfer;
+    uint8_t *buffer = NULL;
+    while (buffer == NULL) {
+        buffer = ray__buffers_take(&transfer->receive_buffers, 100 * RAY__MS);
+        if (buffer == NULL && atomic_load(&pull->ended)) {
+            return ray__fail(RAY_CANCELLED, "the pull has ended");
+        }
+    }
+    ray_status status = ray__connection_read(&link->connection, buffer, header->stored_size);
+    if (status != RAY_OK) {
+        ray__buffers_give(&transfer->receive_buffers, buffer);
+        return status;
+    }
+    parcel *p = (parcel *)(void *)(buffer + RAY_CHUNK_SIZE);
+    *p = (parcel){.job = {unpack_parcel}, .pull = pull, .source = link->source, .buffer = buffer, .header = *header};
+    pthread_mutex_lock(&pull->lock);
+    pull->active++;
+    pthread_mutex_unlock(&pull->lock);
+    ray__workers_submit(&transfer->workers, &p->job);
+    return RAY_OK;
+}
+
+static ray_status receive_chunk(ray__link *link, const uint8_t *message_header, const ray__message *message) {
+    ray_pull *pull = link->pull;
+    uint8_t frame[RAY_CHUNK_HEADER_SIZE];
+    ray_chunk_header header;
+    RAY_TRY(ray__connection_read(&link->connection, frame, sizeof frame));
+    RAY_TRY(ray__message_verify(message_header, message, frame));
+    RAY_TRY(ray_chunk_header_read(frame, sizeof frame, &header));
+    if (!ray_object_id_equal(&header.id, &pull->id) || !is_due(link, header.index) ||
+        header.raw_size != ray__chunk_raw_size(pull->size_bytes, header.index) ||
+        message->body_size != RAY_CHUNK_HEADER_SIZE + header.stored_size) {
+        return ray__fail(RAY_PROTOCOL, "%s sent chunk %u with %u bytes, which was not asked for", link->connection.peer, header.index,
+                         header.raw_size);
+    }
+    atomic_fetch_add(&pull->transfer->received_wire_bytes, header.stored_size);
+    if (header.codec != RAY_CODEC_NONE) {
+        RAY_TRY(receive_packed(link, &header));
+        not_due_any_more(link, header.index);
+        return RAY_OK;
+    }
+    bool matches = false;
+    RAY_TRY(receive_raw(link, &header, &matches));
+    not_due_any_more(link, header.index);
+    if (matches) {
+        ray__pull_chunk_arrived(pull, link->source, &header);
+    } else {
+        char text[RAY__TEXT_MAX];
+        snprintf(text, sizeof text, "chunk %u does not match its checksum", header.index);
+        ray__pull_chunk_corrupt(pull, link->source, header.index, text);
+    }
+    return RAY_OK;
+}
+
+static ray_status receive_failed(ray__link *link, const uint8_t *message_header, const ray__message *message) {
+    uint8_t body[RAY__FAILED_BODY_MAX];
+    ray__failed failed;
+    RAY_TRY(ray__connection_read(&link->connection, body, message->body_size));
+    RAY_TRY(ray__message_verify(message_header, message, body));
+    RAY_TRY(ray__failed_read(body, message->body_size, &failed));
+    if (!is_due(link, failed.index)) {
+        return ray__fail(RAY_PROTOCOL, "%s refused chunk %u, which was not asked for", link->connection.peer, failed.index);
+    }
+    char text[RAY__TEXT_MAX];
+    snprintf(text, sizeof text, "%s: %.220s", link->connection.peer, failed.text[0] != '\0' ? failed.text : ray_status_text(failed.status));
+    ray__pull_source_failed(link->pull, link->source, failed.status, text, true);
+    return RAY_OK;
+}
+
+static ray_status receive_message(ray__link *link) {
+    uint8_t header[RAY__MESSAGE_HEADER_SIZE];
+    ray__message message;
+    RAY_TRY(ray__connection_read(&link->connection, header, sizeof header));
+    RAY_TRY(ray__message_read(header, false, &message));
+    if (message.stream != link->stream || message.type == RAY__MESSAGE_CARD) {
+        return ray__fail(RAY_PROTOCOL, "%s sent a message of type %u that nobody asked for", link->connection.peer, message.type);
+    }
+    return message.type == RAY__MESSAGE_CHUNK ? receive_chunk(link, header, &message) : receive_failed(link, header, &message);
+}
+
+static bool source_ended(ray__link *link) {
+    pthread_mutex_lock(&link->pull->lock);
+    bool ended = link->pull->sources[link->source].ended;
+    pthread_mutex_unlock(&link->pull->lock);
+    return ended;
+}
+
+ray_status ray__link_receive(ray__link *link) {
+    for (;;) {
+        if (source_ended(link)) {
+            // What is still due from it comes from elsewhere. Its reason is recorded; the connection is of no more use.
+            return ray__fail(RAY_CANCELLED, "%s is not used any more", link->connection.peer);
+        }
+        uint64_t wait_until_ns = 0;
+        if (link->due_count < link->depth) {
+            RAY_TRY(ask(link, &wait_until_ns));
+        }
+        if (link->due_count > 0) {
+            RAY_TRY(receive_message(link));
+        } else if (wait_until_ns != 0 && !atomic_load(&link->pull->ended)) {
+            wait_until(link, wait_until_ns);
+        } else {
+            return RAY_OK;
+        }
+    }
+}

@@ -1,0 +1,335 @@
+// SPDX-License-Identifier: Apache-2.0
+// Serving: the thread of an accepted connection. It proves the key, then reads requests and sends chunks in turn.
+//
+// Requests are small and bounded by the receiver's window, so they wait in the socket while a chunk is being sent. Workers prepare the
+// next chunks meanwhile; what is prepared first leaves first.
+#include "transfer/serve_internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/uio.h>
+
+#include "base/error_internal.h"
+#include "codec/bytes_internal.h"
+#include "codec/frame_internal.h"
+
+// A REQUEST is the largest message of a receiver; room for two.
+#define IN_MAX (2 * (RAY__MESSAGE_HEADER_SIZE + RAY__REQUEST_BODY_MAX))
+// Chunks asked for and not begun. A receiver with a larger window than this waits in the socket.
+#define WAITING_MAX 1024u
+#define ORDERS_MAX 4u
+#define STREAMS_MAX 16u
+
+typedef struct waiting {
+    uint32_t stream;
+    uint32_t index;
+    uint16_t codec;
+    int16_t level;
+} waiting;
+
+typedef struct stream {
+    uint32_t name;
+    ray__offer *offer; // NULL: free
+    uint32_t orders;   // under way; the offer stays for them after CLOSE
+    bool closed;
+} stream;
+
+typedef struct session {
+    ray_transfer *transfer;
+    ray__connection *connection;
+    stream streams[STREAMS_MAX];
+    uint32_t in_size;
+    uint8_t in[IN_MAX];
+    uint32_t waiting_first;
+    uint32_t waiting_count;
+    waiting waiting[WAITING_MAX];
+    ray__ring *prepared;
+    uint32_t free_count;
+    ray__order *free_orders[ORDERS_MAX];
+    ray__order orders[ORDERS_MAX];
+    ray__drain drain;
+} session;
+
+static stream *find_stream(session *s, uint32_t name) {
+    for (uint32_t i = 0; i < STREAMS_MAX; i++) {
+        if (s->streams[i].offer != NULL && s->streams[i].name == name && !s->streams[i].closed) {
+            return &s->streams[i];
+        }
+    }
+    return NULL;
+}
+
+static void end_stream_if_unused(session *s, stream *ended) {
+    if (ended->closed && ended->orders == 0) {
+        ray__offer_release(s->transfer, ended->offer);
+        memset(ended, 0, sizeof *ended);
+    }
+}
+
+static ray_status send_bytes(session *s, void *bytes, size_t size, bool more) {
+    struct iovec part = {bytes, size};
+    return ray__connection_write(s->connection, &part, 1, more);
+}
+
+static ray_status send_card(session *s, uint32_t name, ray__offer *offer, bool with_data) {
+    ray__card_message card;
+    ray__offer_card(offer, with_data, &card);
+    uint8_t *file_data = NULL;
+    if ((card.flags & RAY__CARD_INLINE) != 0 && offer->file >= 0) {
+        file_data = malloc(card.inline_size + 1);
+        ray_status status = file_data == NULL ? ray__fail(RAY_OUT_OF_MEMORY, "a card")
+                                              : ray__offer_read(offer, file_data, 0, card.inline_size);
+        card.inline_data = file_data;
+        if (status != RAY_OK) {
+            memset(&card, 0, sizeof card);
+            card.status = status;
+            snprintf(card.text, sizeof card.text, "%s", ray_last_error_message());
+        }
+    }
+    uint32_t size = ray__card_size(&card);
+    uint8_t *message = malloc(RAY__MESSAGE_HEADER_SIZE + size);
+    ray_status status;
+    if (message == NULL) {
+        status = ray__fail(RAY_OUT_OF_MEMORY, "a card of %u bytes", size);
+    } else {
+        ray__card_write(&card, message + RAY__MESSAGE_HEADER_SIZE);
+        ray__message_seal(message, RAY__MESSAGE_CARD, name, size);
+        status = send_bytes(s, message, RAY__MESSAGE_HEADER_SIZE + size, false);
+    }
+    if (status == RAY_OK && card.inline_size > 0) {
+        atomic_fetch_add(&s->transfer->sent_bytes, card.inline_size);
+        atomic_fetch_add(&s->transfer->sent_wire_bytes, card.inline_size);
+    }
+    free(message);
+    free(file_data);
+    return status;
+}
+
+static ray_status take_open(session *s, uint32_t name, const uint8_t *body, uint32_t size) {
+    ray__open open;
+    RAY_TRY(ray__open_read(body, size, &open));
+    if (find_stream(s, name) != NULL) {
+        return ray__fail(RAY_PROTOCOL, "%s opened stream %u twice", s->connection->peer, name);
+    }
+    stream *place = NULL;
+    for (uint32_t i = 0; i < STREAMS_MAX && place == NULL; i++) {
+        place = s->streams[i].offer == NULL ? &s->streams[i] : NULL;
+    }
+    if (place == NULL) {
+        return ray__fail(RAY_PROTOCOL, "%s opened more than %u streams", s->connection->peer, STREAMS_MAX);
+    }
+    ray__offer *offer = NULL;
+    RAY_TRY(ray__offer_open(s->transfer, &open, &offer));
+    ray__connection_drain(s->connection, &s->drain);
+    ray__offer_drained(offer, &s->drain, s->connection);
+    ray_status status = send_card(s, name, offer, true);
+    if (status != RAY_OK || offer->status != RAY_OK || offer->answer.kind == RAY__ANSWER_NOTHING) {
+        ray__offer_release(s->transfer, offer);
+        return status;
+    }
+    place->name = name;
+    place->offer = offer;
+    return RAY_OK;
+}
+
+static ray_status take_request(session *s, uint32_t name, const uint8_t *body, uint32_t size) {
+    ray__request request;
+    RAY_TRY(ray__request_read(body, size, &request));
+    stream *of = find_stream(s, name);
+    if (of == NULL) {
+        return ray__fail(RAY_PROTOCOL, "%s asked for chunks of stream %u, which is not open", s->connection->peer, name);
+    }
+    for (uint32_t i = 0; i < request.count; i++) {
+        if (request.indices[i] >= ray__chunk_count(of->offer->size_bytes)) {
+            return ray__fail(RAY_PROTOCOL, "%s asked for chunk %u of %u", s->connection->peer, request.indices[i],
+                             ray__chunk_count(of->offer->size_bytes));
+        }
+        // take_requests has seen that there is room.
+        s->waiting[(s->waiting_first + s->waiting_count++) % WAITING_MAX] =
+            (waiting){name, request.indices[i], request.codec, request.level};
+    }
+    return RAY_OK;
+}
+
+static ray_status take_message(session *s, const ray__message *message, const uint8_t *body) {
+    if (message->type == RAY__MESSAGE_OPEN) {
+        return take_open(s, message->stream, body, message->body_size);
+    }
+    if (message->type == RAY__MESSAGE_REQUEST) {
+        return take_request(s, message->stream, body, message->body_size);
+    }
+    stream *ended = find_stream(s, message->stream);
+    if (ended != NULL) {
+        ended->closed = true;
+        end_stream_if_unused(s, ended);
+    }
+    return RAY_OK;
+}
+
+// Takes every whole message that is in the buffer and has room.
+static ray_status take_messages(session *s) {
+    uint32_t at = 0;
+    ray_status status = RAY_OK;
+    while (status == RAY_OK && s->in_size - at >= RAY__MESSAGE_HEADER_SIZE && s->waiting_count + RAY__INDICES_MAX <= WAITING_MAX) {
+        ray__message message;
+        status = ray__message_read(s->in + at, true, &message);
+        if (status != RAY_OK || s->in_size - at < RAY__MESSAGE_HEADER_SIZE + message.body_size) {
+            break;
+        }
+        const uint8_t *body = s->in + at + RAY__MESSAGE_HEADER_SIZE;
+        status = ray__message_verify(s->in + at, &message, body);
+        if (status == RAY_OK) {
+            status = take_message(s, &message, body);
+        }
+        at += RAY__MESSAGE_HEADER_SIZE + message.body_size;
+    }
+    memmove(s->in, s->in + at, s->in_size - at);
+    s->in_size -= at;
+    return status;
+}
+
+static ray_status read_requests(session *s, bool may_wait) {
+    if (s->waiting_count + RAY__INDICES_MAX > WAITING_MAX) {
+        return RAY_OK;
+    }
+    size_t got = 0;
+    if (may_wait) {
+        RAY_TRY(ray__connection_read_some(s->connection, s->in + s->in_size, IN_MAX - s->in_size, &got));
+    } else if (s->in_size < IN_MAX) {
+        RAY_TRY(ray__connection_read_now(s->connection, s->in + s->in_size, IN_MAX - s->in_size, &got));
+    }
+    s->in_size += (uint32_t)got;
+    return take_messages(s);
+}
+
+static void submit_orders(session *s) {
+    while (s->waiting_count > 0 && s->free_count > 0) {
+        const waiting *next = &s->waiting[s->waiting_first];
+        stream *of = find_stream(s, next->stream);
+        if (of != NULL) {
+            // Until the link is known each chunk is chosen alone: the first would otherwise all go raw over a slow one.
+            bool known = atomic_load(&of->offer->drain_known) || next->codec != RAY_CODEC_AUTO || s->transfer->codec != RAY_CODEC_AUTO;
+            if (!known && s->free_count < ORDERS_MAX) {
+                return;
+            }
+            ray__order *order = s->free_orders[--s->free_count];
+            order->offer = of->offer;
+            order->stream = next->stream;
+            order->index = next->index;
+            order->codec = next->codec;
+            order->level = next->level;
+            of->orders++;
+            ray__workers_submit(&s->transfer->workers, &order->job);
+        }
+        s->waiting_first = (s->waiting_first + 1) % WAITING_MAX;
+        s->waiting_count--;
+    }
+}
+
+static ray_status send_failed(session *s, const ray__order *order) {
+    uint8_t message[RAY__MESSAGE_HEADER_SIZE + RAY__FAILED_BODY_MAX];
+    ray__failed failed = {.index = order->index, .status = order->status};
+    memcpy(failed.text, order->text, sizeof failed.text);
+    uint32_t size = ray__failed_write(&failed, message + RAY__MESSAGE_HEADER_SIZE);
+    ray__message_seal(message, RAY__MESSAGE_FAILED, order->stream, size);
+    return send_bytes(s, message, RAY__MESSAGE_HEADER_SIZE + size, false);
+}
+
+static ray_status send_chunk(session *s, ray__order *order) {
+    uint8_t prefix[RAY__CHUNK_PREFIX_SIZE];
+    ray__offer *offer = order->offer;
+    uint64_t offset = (uint64_t)order->index * RAY_CHUNK_SIZE;
+    ray__chunk_header_write(&order->header, prefix + RAY__MESSAGE_HEADER_SIZE);
+    ray__message_seal(prefix, RAY__MESSAGE_CHUNK, order->stream, RAY_CHUNK_HEADER_SIZE + order->header.stored_size);
+    ray_status status;
+    if (order->packed == NULL && offer->file >= 0) {
+        status = send_bytes(s, prefix, sizeof prefix, true);
+        if (status == RAY_OK) {
+            status = ray__connection_send_file(s->connection, offer->file, offset, order->header.raw_size);
+        }
+        if (status == RAY_OK && ray__offer_check(offer) != RAY_OK) {
+            // The receiver's checksum decides about this chunk; the next ones are refused.
+            ray__sums_forget(s->transfer->sums, &offer->id);
+        }
+    } else {
+        // The cast takes const away for iovec; sendmsg only reads.
+        const uint8_t *bytes = order->packed != NULL ? order->packed : offer->view.data + offset;
+        struct iovec parts[2] = {{prefix, sizeof prefix}, {(void *)(uintptr_t)bytes, order->header.stored_size}};
+        status = ray__connection_write(s->connection, parts, 2, false);
+    }
+    if (status == RAY_OK) {
+        atomic_fetch_add(&s->transfer->sent_bytes, order->header.raw_size);
+        atomic_fetch_add(&s->transfer->sent_wire_bytes, order->header.stored_size);
+        ray__offer_drained(offer, &s->drain, s->connection);
+    }
+    return status;
+}
+
+static void put_back(session *s, ray__order *order) {
+    ray__buffers_give(&s->transfer->send_buffers, order->packed);
+    order->packed = NULL;
+    for (uint32_t i = 0; i < STREAMS_MAX; i++) {
+        if (s->streams[i].offer == order->offer && s->streams[i].name == order->stream && s->streams[i].orders > 0) {
+            s->streams[i].orders--;
+            end_stream_if_unused(s, &s->streams[i]);
+            break;
+        }
+    }
+    s->free_orders[s->free_count++] = order;
+}
+
+static ray__order *next_prepared(session *s) {
+    void *item = NULL;
+    // Workers always finish, so this ends.
+    ray_status status = ray__ring_pop(s->prepared, &item, UINT64_MAX);
+    (void)status;
+    return item;
+}
+
+static ray_status serve_requests(session *s) {
+    ray_status status = RAY_OK;
+    while (status == RAY_OK) {
+        bool idle = s->waiting_count == 0 && s->free_count == ORDERS_MAX;
+        status = read_requests(s, idle);
+        submit_orders(s);
+        if (status == RAY_OK && s->free_count < ORDERS_MAX) {
+            ray__order *order = next_prepared(s);
+            stream *of = find_stream(s, order->stream);
+            if (of != NULL && of->offer == order->offer) {
+                status = order->status == RAY_OK ? send_chunk(s, order) : send_failed(s, order);
+            }
+            put_back(s, order);
+        }
+    }
+    while (s->free_count < ORDERS_MAX) {
+        put_back(s, next_prepared(s));
+    }
+    return status;
+}
+
+ray_status ray__serve(ray_transfer *transfer, ray__connection *connection) {
+    session *s = calloc(1, sizeof *s);
+    if (s == NULL) {
+        return ray__fail(RAY_OUT_OF_MEMORY, "serving %s", connection->peer);
+    }
+    ray_status status = ray__ring_create(ORDERS_MAX, &s->prepared);
+    if (status == RAY_OK) {
+        s->transfer = transfer;
+        s->connection = connection;
+        connection->silent_ns = RAY__SERVED_SILENT_NS;
+        for (uint32_t i = 0; i < ORDERS_MAX; i++) {
+            s->orders[i].job.run = ray__order_prepare;
+            s->orders[i].transfer = transfer;
+            s->orders[i].prepared = s->prepared;
+            s->free_orders[s->free_count++] = &s->orders[i];
+        }
+        status = serve_requests(s);
+    }
+    for (uint32_t i = 0; i < STREAMS_MAX; i++) {
+        ray__offer_release(transfer, s->streams[i].offer);
+    }
+    ray__ring_destroy(s->prepared);
+    free(s);
+    return status;
+}

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+// Where a pull's bytes go: an object being filled in the store, or a new file.
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "base/error_internal.h"
+#include "transfer/transfer_internal.h"
+
+ray_status ray_pull_into_store(ray_pull *pull) {
+    const ray_card *card = pull->card;
+    if (card == NULL || pull->sink.kind >= 0) {
+        return ray__fail(RAY_INVALID_ARGUMENT, "a pull's sink is chosen once, in its opened callback");
+    }
+    if (pull->transfer->store == NULL) {
+        return ray__fail(RAY_INVALID_ARGUMENT, "this transfer was made without a store; pull into a file");
+    }
+    RAY_TRY(ray_object_create(pull->transfer->store, &pull->id, card->size_bytes, card->metadata_size, 0, &pull->sink.writer));
+    if (card->metadata_size > 0) {
+        memcpy(pull->sink.writer.metadata, card->metadata, card->metadata_size);
+    }
+    pull->sink.kind = RAY_KIND_OBJECT;
+    return RAY_OK;
+}
+
+static ray_status out_of_disk(const char *path, int file, uint64_t needed) {
+    struct statvfs disk;
+    unsigned long long available = fstatvfs(file, &disk) == 0 ? (unsigned long long)disk.f_bavail * disk.f_frsize : 0;
+    return ray__fail(RAY_OUT_OF_DISK, "%s needs %llu bytes, its disk has %llu free; make room or choose another place", path,
+                     (unsigned long long)needed, available);
+}
+
+// Room is taken before the first byte is asked for. A size that the disk cannot have is refused before it is tried.
+static ray_status reserve(const char *path, int file, uint64_t size) {
+    struct statvfs disk;
+    if (size == 0) {
+        return RAY_OK;
+    }
+    if (fstatvfs(file, &disk) == 0 && disk.f_blocks != 0 && size > (uint64_t)disk.f_bavail * disk.f_frsize) {
+        return out_of_disk(path, file, size);
+    }
+    int result;
+    do {
+        result = fallocate(file, 0, 0, (off_t)size);
+    } while (result != 0 && errno == EINTR);
+    if (result != 0 && errno == EOPNOTSUPP) {
+        result = ftruncate(file, (off_t)size);
+    }
+    if (result == 0) {
+        return RAY_OK;
+    }
+    if (errno == ENOSPC || errno == EDQUOT || errno == EFBIG) {
+        return out_of_disk(path, file, size);
+    }
+    return ray__fail_errno(RAY_SYSTEM, "reserving %llu bytes for %s", (unsigned long long)size, path);
+}
+
+ray_status ray_pull_into_file(ray_pull *pull, const char *path) {
+    const ray_card *card = pull->card;
+    if (card == NULL || pull->sink.kind >= 0) {
+        return ray__fail(RAY_INVALID_ARGUMENT, "a pull's sink is chosen once, in its opened callback");
+    }
+    char *kept = strdup(path);
+    if (kept == NULL) {
+        return ray__fail(RAY_OUT_OF_MEMORY, "pulling into %s", path);
+    }
+    int file = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (file < 0) {
+        ray_status kind = errno == EEXIST ? RAY_EXISTS : errno == ENOSPC ? RAY_OUT_OF_DISK : errno == ENOENT ? RAY_FILE_NOT_FOUND : RAY_SYSTEM;
+        ray_status status = ray__fail_errno(kind, "cannot make the file %s", path);
+        free(kept);
+        return status;
+    }
+    ray_status status = reserve(path, file, card->size_bytes);
+    if (status != RAY_OK) {
+        close(file);
+        unlink(path);
+        free(kept);
+        return status;
+    }
+    pull->sink.file = file;
+    pull->sink.path = kept;
+    pull->sink.kind = RAY_KIND_FILE;
+    return RAY_OK;
+}
+
+ray_status ray__sink_begin(ray_pull *pull) {
+    if (pull->sink.kind < 0) {
+        return ray__fail(RAY_INVALID_ARGUMENT, "the opened callback of a pull chose no sink; call ray_pull_into_store or _file in it");
+    }
+    // The sink has room for all of it, so a lie about the size costs no more than this.
+    uint32_t count = ray__chunk_count(pull->size_bytes);
+    pull->chunks = calloc((size_t)count + 1, 1);
+    pull->checksums = calloc((size_t)count + 1, sizeof pull->checksums[0]);
+    if (pull->chunks == NULL || pull->checksums == NULL) {
+        return ray__fail(RAY_OUT_OF_MEMORY, "the list of %u chunks", count);
+    }
+    return RAY_OK;
+}
+
+ray_status ray__sink_write(ray_pull *pull, const void *bytes, size_t size, uint64_t offset) {
+    if (pull->sink.kind == RAY_KIND_OBJECT) {
+        memcpy(pull->sink.writer.data + offset, bytes, size);
+        return RAY_OK;
+    }
+    const uint8_t *at = bytes;
+    while (size > 0) {
+        ssize_t written = pwrite(pull->sink.file, at, size, (off_t)offset);
+        if (written > 0) {
+            at += written;
+            offset += (uint64_t)written;
+            size -= (size_t)written;
+        } else if (written == 0 || errno != EINTR) {
+            if (written < 0 && (errno == ENOSPC || errno == EDQUOT)) {
+                return out_of_disk(pull->sink.path, pull->sink.file, size);
+            }
+            return ray__fail_errno(RAY_SYSTEM, "writing %s", pull->sink.path);
+        }
+    }
+    return RAY_OK;
+}
+
+// Whoever serves this copy later need not hash it again, if it is still the same then.
+static void keep_checksums(ray_pull *pull) {
+    int64_t mtime_ns = 0;
+    struct stat info;
+    if (pull->sink.kind == RAY_KIND_FILE) {
+        if (fstat(pull->sink.file, &info) != 0) {
+            return;
+        }
+        mtime_ns = (int64_t)info.st_mtim.tv_sec * 1000000000 + info.st_mtim.tv_nsec;
+    }
+    if (pull->size_bytes <= RAY_INLINE_MAX) {
+        return;
+    }
+    ray__sums *sums = ray__sums_acquire(pull->transfer->sums, &pull->id, pull->size_bytes, mtime_ns);
+    for (uint32_t i = 0; i < pull->chunk_count; i++) {
+        ray__sums_set(sums, i, pull->checksums[i]);
+    }
+    ray__sums_release(sums);
+}
+
+ray_status ray__sink_finish(ray_pull *pull) {
+    keep_checksums(pull);
+    if (pull->sink.kind == RAY_KIND_OBJECT) {
+        return ray_object_seal(pull->transfer->store, &pull->sink.writer);
+    }
+    int closed = close(pull->sink.file);
+    pull->sink.file = -1;
+    return closed == 0 ? RAY_OK : ray__fail_errno(RAY_SYSTEM, "closing %s", pull->sink.path);
+}
+
+void ray__sink_abandon(ray_pull *pull) {
+    if (pull->sink.kind == RAY_KIND_OBJECT) {
+        ray_object_abort(pull->transfer->store, &pull->sink.writer);
+    } else if (pull->sink.kind == RAY_KIND_FILE) {
+        if (pull->sink.file >= 0) {
+            close(pull->sink.file);
+            pull->sink.file = -1;
+        }
+        unlink(pull->sink.path);
+    }
+}

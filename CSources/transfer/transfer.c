@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: Apache-2.0
+// The transfer itself: made, supervised, destroyed.
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock_internal.h"
+#include "base/error_internal.h"
+#include "transfer/transfer_internal.h"
+
+#define WINDOW_BYTES (64u << 20)
+#define CONNECTIONS 2u
+// A slow receiver holds what was packed for it, up to this many in all; beyond, chunks leave raw.
+#define SEND_BUFFERS 32u
+
+void ray__transfer_wake_supervisor(ray_transfer *transfer) {
+    pthread_mutex_lock(&transfer->supervise_lock);
+    transfer->supervise_now = true;
+    pthread_cond_signal(&transfer->supervise_changed);
+    pthread_mutex_unlock(&transfer->supervise_lock);
+}
+
+// Takes a reference to each pull, since a pull may end while others are tended.
+static uint32_t list_pulls(ray_transfer *transfer, ray_pull ***pulls, uint32_t *capacity) {
+    pthread_mutex_lock(&transfer->list_lock);
+    if (transfer->pull_count > *capacity) {
+        uint32_t wanted = transfer->pull_count * 2;
+        ray_pull **larger = realloc(*pulls, wanted * sizeof *larger);
+        if (larger != NULL) {
+            *pulls = larger;
+            *capacity = wanted;
+        }
+    }
+    uint32_t count = 0;
+    for (ray_pull *pull = transfer->pulls; pull != NULL && count < *capacity; pull = pull->next) {
+        ray__pull_acquire(pull);
+        (*pulls)[count++] = pull;
+    }
+    pthread_mutex_unlock(&transfer->list_lock);
+    return count;
+}
+
+// Sleeps until the time or until woken. False when the supervisor is to end.
+static bool wait_for_work(ray_transfer *transfer, uint64_t until_ns) {
+    pthread_mutex_lock(&transfer->supervise_lock);
+    while (!transfer->supervise_now && !transfer->supervisor_ends && ray__now_ns() < until_ns) {
+        struct timespec until = {(time_t)(until_ns / 1000000000u), (long)(until_ns % 1000000000u)};
+        pthread_cond_timedwait(&transfer->supervise_changed, &transfer->supervise_lock, &until);
+    }
+    transfer->supervise_now = false;
+    bool go_on = !transfer->supervisor_ends;
+    pthread_mutex_unlock(&transfer->supervise_lock);
+    return go_on;
+}
+
+static void *supervise(void *context) {
+    ray_transfer *transfer = context;
+    ray_pull **pulls = NULL;
+    uint32_t capacity = 0;
+    uint64_t next;
+    do {
+        uint32_t count = list_pulls(transfer, &pulls, &capacity);
+        uint64_t now = ray__now_ns();
+        next = now + RAY__SECOND;
+        for (uint32_t i = 0; i < count; i++) {
+            uint64_t due = ray__pull_tend(pulls[i], now);
+            next = due < next ? due : next;
+            ray_pull_release(pulls[i]);
+        }
+        ray__idle_expire(transfer, now > RAY__IDLE_NS ? now - RAY__IDLE_NS : 0);
+    } while (wait_for_work(transfer, next));
+    free(pulls);
+    return NULL;
+}
+
+static void init_locks(ray_transfer *transfer) {
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_mutex_init(&transfer->served_lock, NULL);
+    pthread_cond_init(&transfer->served_changed, NULL);
+    pthread_mutex_init(&transfer->offers_lock, NULL);
+    pthread_mutex_init(&transfer->list_lock, NULL);
+    pthread_cond_init(&transfer->list_changed, NULL);
+    pthread_mutex_init(&transfer->supervise_lock, NULL);
+    pthread_cond_init(&transfer->supervise_changed, &monotonic);
+    pthread_mutex_init(&transfer->queue_lock, NULL);
+    pthread_cond_init(&transfer->queue_changed, NULL);
+    pthread_mutex_init(&transfer->idle_lock, NULL);
+    pthread_condattr_destroy(&monotonic);
+}
+
+static void end_locks(ray_transfer *transfer) {
+    pthread_mutex_destroy(&transfer->served_lock);
+    pthread_cond_destroy(&transfer->served_changed);
+    pthread_mutex_destroy(&transfer->offers_lock);
+    pthread_mutex_destroy(&transfer->list_lock);
+    pthread_cond_destroy(&transfer->list_changed);
+    pthread_mutex_destroy(&transfer->supervise_lock);
+    pthread_cond_destroy(&transfer->supervise_changed);
+    pthread_mutex_destroy(&transfer->queue_lock);
+    pthread_cond_destroy(&transfer->queue_changed);
+    pthread_mutex_destroy(&transfer->idle_lock);
+}
+
+static ray_status start(ray_transfer *transfer, const char *bind_host, uint16_t bind_port) {
+    transfer->stop = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (transfer->stop < 0) {
+        return ray__fail_errno(RAY_SYSTEM, "an event for a transfer; raise the limit of open files");
+    }
+    RAY_TRY(ray__sums_cache_create(&transfer->sums));
+    RAY_TRY(ray__workers_start(&transfer->workers));
+    // As many as links can be receiving into, and as many again as workers can be unpacking.
+    ray__buffers_init(&transfer->receive_buffers, RAY__LINKS_MAX + 2 * transfer->workers.count);
+    errno = pthread_create(&transfer->supervisor, NULL, supervise, transfer);
+    if (errno != 0) {
+        return ray__fail_errno(RAY_SYSTEM, "starting the supervisor thread of a transfer");
+    }
+    transfer->supervising = true;
+    return bind_host == NULL ? RAY_OK : ray__serving_start(transfer, bind_host, bind_port);
+}
+
+ray_status ray_transfer_create(const ray_transfer_options *options, ray_transfer **transfer) {
+    ray_transfer_options given;
+    memset(&given, 0, sizeof given);
+    memcpy(&given, options, options->struct_size < sizeof given ? options->struct_size : sizeof given);
+    if (given.codec > RAY_CODEC_ZSTD) {
+        return ray__fail(RAY_INVALID_ARGUMENT, "%u is not a codec", given.codec);
+    }
+    ray_transfer *made = calloc(1, sizeof *made);
+    if (made == NULL) {
+        return ray__fail(RAY_OUT_OF_MEMORY, "a transfer");
+    }
+    init_locks(made);
+    ray__buffers_init(&made->send_buffers, SEND_BUFFERS);
+    ray__buffers_init(&made->receive_buffers, 0);
+    made->listener = -1;
+    made->stop = -1;
+    made->connection_count = given.connection_count == 0 ? CONNECTIONS : given.connection_count;
+    made->codec = given.codec;
+    made->level = (int16_t)(given.level < INT16_MIN ? INT16_MIN : given.level > INT16_MAX ? INT16_MAX : given.level);
+    made->window_bytes = given.window_bytes == 0 ? WINDOW_BYTES : given.window_bytes;
+    made->store = given.store;
+    made->key = given.key;
+    made->find = given.find;
+    made->context = given.context;
+    ray_status status = start(made, given.bind_host, given.bind_port);
+    if (status != RAY_OK) {
+        ray_transfer_destroy(made);
+        return status;
+    }
+    *transfer = made;
+    return RAY_OK;
+}
+
+static void end_pulls(ray_transfer *transfer) {
+    pthread_mutex_lock(&transfer->list_lock);
+    transfer->closing = true;
+    for (ray_pull *pull = transfer->pulls; pull != NULL; pull = pull->next) {
+        ray__pull_end(pull, RAY_CANCELLED, "the transfer was destroyed");
+    }
+    while (transfer->pulls != NULL) {
+        pthread_cond_wait(&transfer->list_changed, &transfer->list_lock);
+    }
+    pthread_mutex_unlock(&transfer->list_lock);
+}
+
+void ray_transfer_destroy(ray_transfer *transfer) {
+    if (transfer == NULL) {
+        return;
+    }
+    if (transfer->supervising) {
+        end_pulls(transfer);
+        pthread_mutex_lock(&transfer->supervise_lock);
+        transfer->supervisor_ends = true;
+        pthread_cond_signal(&transfer->supervise_changed);
+        pthread_mutex_unlock(&transfer->supervise_lock);
+        pthread_join(transfer->supervisor, NULL);
+    }
+    ray__link_threads_stop(transfer);
+    if (transfer->stop >= 0) {
+        uint64_t one = 1;
+        ssize_t written = write(transfer->stop, &one, sizeof one);
+        (void)written;
+    }
+    ray__serving_stop(transfer);
+    ray__workers_stop(&transfer->workers);
+    ray__idle_expire(transfer, UINT64_MAX);
+    ray__sums_cache_destroy(transfer->sums);
+    ray__buffers_end(&transfer->send_buffers);
+    ray__buffers_end(&transfer->receive_buffers);
+    if (transfer->stop >= 0) {
+        close(transfer->stop);
+    }
+    end_locks(transfer);
+    explicit_bzero(&transfer->key, sizeof transfer->key);
+    free(transfer);
+}
+
+uint16_t ray_transfer_port(const ray_transfer *transfer) {
+    return transfer->port;
+}
+
+void ray_transfer_stats_read(ray_transfer *transfer, ray_transfer_stats *stats) {
+    ray_transfer_stats now;
+    memset(&now, 0, sizeof now);
+    uint32_t size = stats->struct_size < sizeof now ? stats->struct_size : (uint32_t)sizeof now;
+    now.struct_size = size;
+    pthread_mutex_lock(&transfer->served_lock);
+    now.connection_count = transfer->served_count;
+    pthread_mutex_unlock(&transfer->served_lock);
+    pthread_mutex_lock(&transfer->idle_lock);
+    now.connection_count += transfer->idle_count;
+    pthread_mutex_unlock(&transfer->idle_lock);
+    now.connection_count += atomic_load(&transfer->open_links);
+    now.sent_bytes = atomic_load(&transfer->sent_bytes);
+    now.sent_wire_bytes = atomic_load(&transfer->sent_wire_bytes);
+    now.received_bytes = atomic_load(&transfer->received_bytes);
+    now.received_wire_bytes = atomic_load(&transfer->received_wire_bytes);
+    now.refused_count = atomic_load(&transfer->refused_count);
+    now.corrupt_count = atomic_load(&transfer->corrupt_count);
+    now.retried_count = atomic_load(&transfer->retried_count);
+    memcpy(stats, &now, size);
+}
+
+void ray_transfer_forget(ray_transfer *transfer, const ray_object_id *id) {
+    ray__sums_forget(transfer->sums, id);
+}

@@ -1,0 +1,325 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the parts of a transfer share.
+//
+// Threads of a ray_transfer, all joined by ray_transfer_destroy:
+//   1 supervisor     deadlines, progress callbacks, retries that are due, idle connections
+//   1 acceptor       if it listens
+//   <= 16 workers    one a core: hash, pack, unpack, place (workers_internal.h)
+//   <= 32 links      a link pulls from one source over one connection (link.c); made when needed
+//   <= 256 served    a thread for each accepted connection (serve.c)
+//
+// Locks, in the order in which they may be taken: list_lock, a pull's lock, then one of queue_lock, idle_lock, supervise_lock. served_lock and the
+// others stand alone. No callback runs under any of them.
+#ifndef RAY_TRANSFER_TRANSFER_INTERNAL_H
+#define RAY_TRANSFER_TRANSFER_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "codec/tuner_internal.h"
+#include "transfer/connection_internal.h"
+#include "transfer/sums_internal.h"
+#include "transfer/wire_internal.h"
+#include "transfer/workers_internal.h"
+
+#define RAY__LINKS_MAX 32u
+#define RAY__SERVED_MAX 256u
+#define RAY__PROVING_MAX 32u  // accepted connections that have not proved themselves yet
+#define RAY__IDLE_MAX 64u     // connections kept for the next pull
+#define RAY__SOURCES_MAX 64u  // of a pull
+#define RAY__PULLS_MAX 65536u // at once
+
+#define RAY__MS 1000000ull
+#define RAY__SECOND 1000000000ull
+#define RAY__PROVE_NS (5 * RAY__SECOND)
+#define RAY__CONNECT_NS (5 * RAY__SECOND)
+#define RAY__SILENT_NS (5 * RAY__SECOND)         // a sender that owes chunks
+#define RAY__SERVED_SILENT_NS (60 * RAY__SECOND) // a receiver that takes nothing, or asks for nothing
+#define RAY__IDLE_NS (15 * RAY__SECOND)          // shorter than what the serving end allows
+#define RAY__HEDGE_NS (250 * RAY__MS)            // for a source to answer, before the next one is asked as well
+#define RAY__PROGRESS_NS (100 * RAY__MS)
+#define RAY__GRACE_NS (500 * RAY__MS)            // for another source, after the last one broke
+#define RAY__ATTEMPTS_MAX 4u                     // in a row that bring nothing
+#define RAY__BACKOFF_NS (50 * RAY__MS)           // doubled each time
+#define RAY__CORRUPT_MAX 5u                      // in a row from one source
+
+// ---- answers and offers: the sending side ------------------------------------------------------------------------------
+
+enum { RAY__ANSWER_NOTHING = -1 };
+
+struct ray_answer {
+    int kind; // RAY_KIND_* or RAY__ANSWER_NOTHING
+    char *path;
+    uint64_t size_bytes;
+    int64_t mtime_ns;
+    uint8_t *metadata;
+    uint32_t metadata_size;
+    uint8_t *descriptor;
+    uint32_t descriptor_size;
+    ray_status failure; // of an answer function, such as no memory
+    uint32_t holder_count;
+    ray_endpoint holders[RAY__HOLDERS_MAX];
+    char text[RAY__TEXT_MAX];
+};
+
+// An object or file that is being sent to one pull, over any number of connections.
+typedef struct ray__offer {
+    struct ray__offer *next;
+    uint32_t refs; // under offers_lock
+    uint64_t token;
+    ray_object_id id;
+    ray_status status; // why it cannot be sent, or RAY_OK
+    ray_answer answer;
+    ray_object_view view; // of an object, if pinned
+    bool pinned;
+    int file;             // of a file, -1 otherwise
+    uint64_t size_bytes;
+    ray__sums *sums;
+    _Atomic bool changed; // the file is not what it was
+    ray__tuner tuner;
+    pthread_mutex_t drain_lock;
+    uint64_t drain_since_ns;
+    ray__drain drained; // since then, on all connections
+    _Atomic bool drain_known;
+} ray__offer;
+
+ray_status ray__offer_open(ray_transfer *transfer, const ray__open *open, ray__offer **offer) RAY_NODISCARD;
+void ray__offer_release(ray_transfer *transfer, ray__offer *offer);
+// Fills a card; its pointers are valid as long as the offer is.
+void ray__offer_card(const ray__offer *offer, bool with_data, ray__card_message *card);
+// Reads from the file. RAY_SOURCE_CHANGED when it is not what it was.
+ray_status ray__offer_read(ray__offer *offer, void *bytes, uint64_t offset, size_t size) RAY_NODISCARD;
+// Looks at the file's size and time.
+ray_status ray__offer_check(ray__offer *offer) RAY_NODISCARD;
+void ray__offer_drained(ray__offer *offer, ray__drain *last, const ray__connection *connection);
+
+// A chunk that a connection owes, prepared by a worker. The connection has a fixed number of them.
+typedef struct ray__order {
+    ray__job job;
+    ray_transfer *transfer;
+    ray__ring *prepared; // where it goes when done
+    ray__offer *offer;
+    uint32_t stream;
+    uint32_t index;
+    uint16_t codec; // wish
+    int16_t level;
+    ray_status status;
+    char text[RAY__TEXT_MAX];
+    ray_chunk_header header;
+    uint8_t *packed; // NULL: raw
+} ray__order;
+
+void ray__order_prepare(ray__job *job, ray__worker *worker);
+
+typedef struct ray__served ray__served;
+
+ray_status ray__serving_start(ray_transfer *transfer, const char *host, uint16_t port) RAY_NODISCARD;
+void ray__serving_stop(ray_transfer *transfer);
+
+// ---- pulls: the receiving side -----------------------------------------------------------------------------------------
+
+enum ray__chunk_state { RAY__CHUNK_MISSING = 0, RAY__CHUNK_ASKED = 1, RAY__CHUNK_HERE = 2 };
+
+typedef struct ray__pull_source {
+    ray_endpoint endpoint;
+    bool learned;      // from a card, not from the caller
+    bool ended;        // not to be used any more
+    bool answered;     // has given a card that fits
+    uint32_t links;    // queued or running
+    uint32_t attempts; // failed in a row
+    uint32_t corrupt;  // chunks in a row
+    uint64_t retry_at_ns;
+} ray__pull_source;
+
+typedef struct ray__sink {
+    int kind; // RAY_KIND_*, -1: none yet
+    ray_object_writer writer;
+    int file;
+    char *path;
+} ray__sink;
+
+struct ray_pull {
+    _Atomic uint32_t refs;
+    ray_transfer *transfer; // not to be touched once done
+    ray_pull *next;         // in the transfer's list
+    ray_pull *previous;
+    ray_object_id id;
+    uint64_t token;
+    uint32_t connection_count;
+    uint16_t codec;
+    int16_t level;
+    uint64_t rate_max_bytes;
+    uint64_t started_ns;
+    uint64_t deadline_ns;
+    ray_pull_callbacks callbacks;
+    void *context;
+    int stop; // eventfd: readable when the pull has ended
+    _Atomic bool ended;
+
+    pthread_mutex_t callback_lock; // callbacks run one at a time
+    bool done_called;              // under callback_lock
+
+    pthread_mutex_t lock; // all below
+    pthread_cond_t opened_changed;
+    bool opening;         // a link is asking the caller for a sink
+    bool opened;
+    bool finishing;
+    const ray_card *card; // during opened
+    uint64_t open_next_ns; // when the next source is asked, if none has answered
+    uint32_t active; // links queued or running, chunks being unpacked
+    ray_status status;
+    char message[RAY__TEXT_MAX];
+    ray_status source_status; // the weightiest reason why a source failed
+    char source_message[RAY__TEXT_MAX];
+    uint64_t grace_until_ns;
+    uint64_t rate_next_ns; // when the next chunk may be asked for
+    uint64_t progress_due_ns;
+    ray__sink sink;
+    uint32_t kind;
+    uint64_t size_bytes;
+    uint32_t chunk_count;
+    uint32_t missing_count;
+    uint32_t here_count;
+    uint32_t search_from;
+    uint8_t *chunks;
+    uint64_t *checksums; // of the chunks that are here
+    uint32_t source_count;
+    ray__pull_source sources[RAY__SOURCES_MAX];
+    ray_transfer_progress progress;
+};
+
+// pull.c
+void ray__pull_acquire(ray_pull *pull);
+// Ends the pull with this status and the message, unless it has ended. Under the pull's lock.
+void ray__pull_end_locked(ray_pull *pull, ray_status status, const char *message);
+void ray__pull_end(ray_pull *pull, ray_status status, const char *message);
+// One active part less; the last one of an ended pull finishes it.
+void ray__pull_leave(ray_pull *pull);
+void ray__pull_add_locked(ray_pull *pull, const ray_endpoint *endpoint, bool learned);
+// Queues links where they are useful, and ends the pull if nothing can help it any more. Under the pull's lock.
+void ray__pull_schedule_locked(ray_pull *pull, uint64_t now);
+// Takes care of one pull at this time; answers when to look again.
+uint64_t ray__pull_tend(ray_pull *pull, uint64_t now);
+
+// chunks.c: who fetches what
+// Takes up to `capacity` chunks; *wait_until_ns is set when the rate allows none now.
+uint32_t ray__pull_take_chunks(ray_pull *pull, uint32_t capacity, uint32_t *indices, uint64_t *wait_until_ns);
+void ray__pull_return_chunks(ray_pull *pull, const uint32_t *indices, uint32_t count);
+void ray__pull_chunk_arrived(ray_pull *pull, uint32_t source, const ray_chunk_header *header);
+void ray__pull_chunk_corrupt(ray_pull *pull, uint32_t source, uint32_t index, const char *message);
+// Records why a source failed; `final` ends its use.
+void ray__pull_source_failed(ray_pull *pull, uint32_t source, ray_status status, const char *message, bool final);
+void ray__pull_source_failed_locked(ray_pull *pull, uint32_t source, ray_status status, const char *message, bool final);
+
+// sink.c
+// Makes the sink ready for size_bytes and counts its chunks. Under no lock; only the link that opens.
+ray_status ray__sink_begin(ray_pull *pull) RAY_NODISCARD;
+ray_status ray__sink_write(ray_pull *pull, const void *bytes, size_t size, uint64_t offset) RAY_NODISCARD;
+ray_status ray__sink_finish(ray_pull *pull) RAY_NODISCARD;
+void ray__sink_abandon(ray_pull *pull);
+
+// link.c
+typedef struct ray__link_job {
+    struct ray__link_job *next;
+    ray_pull *pull;
+    uint32_t source;
+} ray__link_job;
+
+void ray__link_run(ray_pull *pull, uint32_t source);
+
+// receive.c: one connection of a pull
+typedef struct ray__link {
+    ray_pull *pull;
+    uint32_t source;
+    ray__connection connection;
+    uint32_t stream;
+    uint32_t depth;         // chunks that may be due at once
+    uint32_t due_count;
+    uint32_t due[64];
+    uint8_t *piece;         // RAY_CHECKSUM_PIECE bytes, for files
+} ray__link;
+
+ray_status ray__link_receive(ray__link *link) RAY_NODISCARD;
+
+// queue.c: link threads and idle connections
+typedef struct ray__idle {
+    ray_endpoint endpoint;
+    ray__connection connection;
+    uint64_t since_ns;
+} ray__idle;
+
+ray_status ray__link_queue_push(ray_pull *pull, uint32_t source) RAY_NODISCARD;
+void ray__link_threads_stop(ray_transfer *transfer);
+bool ray__idle_take(ray_transfer *transfer, const ray_endpoint *endpoint, int stop, ray__connection *connection);
+void ray__idle_give(ray_transfer *transfer, const ray_endpoint *endpoint, const ray__connection *connection);
+void ray__idle_expire(ray_transfer *transfer, uint64_t older_than_ns);
+
+// ---- the transfer ------------------------------------------------------------------------------------------------------
+
+struct ray_transfer {
+    uint32_t connection_count;
+    uint16_t codec;
+    int16_t level;
+    uint64_t window_bytes;
+    ray_store *store;
+    ray_key key;
+    ray_find_fn find;
+    void *context;
+    ray__workers workers;
+    ray__buffers send_buffers;
+    ray__buffers receive_buffers;
+    ray__sums_cache *sums;
+    int stop; // eventfd: readable when the transfer is being destroyed
+
+    _Atomic uint64_t sent_bytes;
+    _Atomic uint64_t sent_wire_bytes;
+    _Atomic uint64_t received_bytes;
+    _Atomic uint64_t received_wire_bytes;
+    _Atomic uint64_t refused_count;
+    _Atomic uint64_t corrupt_count;
+    _Atomic uint64_t retried_count;
+    _Atomic uint32_t open_links;
+
+    // serving
+    int listener;
+    uint16_t port;
+    pthread_t acceptor;
+    bool accepting;
+    pthread_mutex_t served_lock;
+    pthread_cond_t served_changed;
+    ray__served *served; // with those that ended and wait to be joined
+    uint32_t served_count;
+    uint32_t proving_count;
+    bool serving_stopped;
+    pthread_mutex_t offers_lock;
+    ray__offer *offers;
+
+    // pulling
+    pthread_mutex_t list_lock;
+    pthread_cond_t list_changed;
+    ray_pull *pulls;
+    uint32_t pull_count;
+    bool closing;
+    pthread_mutex_t supervise_lock; // a leaf
+    pthread_cond_t supervise_changed;
+    bool supervise_now;
+    bool supervisor_ends;
+    bool supervising;
+    pthread_t supervisor;
+    pthread_mutex_t queue_lock;
+    pthread_cond_t queue_changed;
+    ray__link_job *queue_first;
+    ray__link_job *queue_last;
+    uint32_t queue_length;
+    uint32_t link_threads;
+    uint32_t link_threads_idle;
+    bool links_end;
+    pthread_t links[RAY__LINKS_MAX];
+    pthread_mutex_t idle_lock;
+    uint32_t idle_count;
+    ray__idle idle[RAY__IDLE_MAX];
+};
+
+void ray__transfer_wake_supervisor(ray_transfer *transfer);
+
+#endif

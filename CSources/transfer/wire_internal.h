@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+// The messages of the bulk protocol, as bytes. docs/PROTOCOL.md has the same tables.
+//
+// Every message is a header of 24 bytes and a body of a bounded size. The header's check covers the header and the body, except for a
+// CHUNK, where it covers the frame's header only: the packed bytes have a checksum of their own.
+#ifndef RAY_TRANSFER_WIRE_INTERNAL_H
+#define RAY_TRANSFER_WIRE_INTERNAL_H
+
+#include "raystore/transfer.h"
+
+enum {
+    RAY__MESSAGE_OPEN = 1,    // receiver: id, token of the pull                      -> CARD
+    RAY__MESSAGE_CARD = 2,    // sender: what it has, or why not
+    RAY__MESSAGE_REQUEST = 3, // receiver: codec, level, indices                      -> a CHUNK or a FAILED for each, in any order
+    RAY__MESSAGE_CHUNK = 4,   // sender: a chunk frame
+    RAY__MESSAGE_FAILED = 5,  // sender: index, status, text
+    RAY__MESSAGE_CLOSE = 6,   // receiver: the stream is not needed any more
+};
+
+#define RAY__MESSAGE_HEADER_SIZE 24u
+#define RAY__INDICES_MAX 256u     // in one REQUEST
+#define RAY__REQUEST_BODY_MAX (12u + 4u * RAY__INDICES_MAX)
+#define RAY__HOLDERS_MAX 64u
+#define RAY__TEXT_MAX 512u
+#define RAY__DESCRIPTOR_MAX RAY_METADATA_MAX
+#define RAY__CARD_FIXED_SIZE 48u
+#define RAY__CARD_BODY_MAX                                                                                                   \
+    (RAY__CARD_FIXED_SIZE + RAY_METADATA_MAX + RAY__DESCRIPTOR_MAX + RAY__HOLDERS_MAX * (4u + RAY_HOST_MAX) + RAY__TEXT_MAX + \
+     RAY_INLINE_MAX)
+// What a CHUNK has before its packed bytes.
+#define RAY__CHUNK_PREFIX_SIZE (RAY__MESSAGE_HEADER_SIZE + RAY_CHUNK_HEADER_SIZE)
+
+typedef struct ray__message {
+    uint16_t type;
+    uint32_t body_size;
+    uint32_t stream; // chosen by the receiver, names what OPEN opened on this connection
+    uint64_t check;
+} ray__message;
+
+// Writes the header in front of a body that is complete at bytes + RAY__MESSAGE_HEADER_SIZE (of a CHUNK: the frame's header is).
+void ray__message_seal(uint8_t *bytes, uint16_t type, uint32_t stream, uint32_t body_size);
+
+// Reads a header and checks that its type may come in this direction and has a possible size. RAY_PROTOCOL otherwise.
+ray_status ray__message_read(const uint8_t *bytes, bool from_receiver, ray__message *message) RAY_NODISCARD;
+
+// Compares the check with the header and the body. RAY_CORRUPT otherwise.
+ray_status ray__message_verify(const uint8_t *header, const ray__message *message, const uint8_t *body) RAY_NODISCARD;
+
+typedef struct ray__open {
+    ray_object_id id;
+    uint64_t token; // the same on every connection of a pull, so that the sender opens the source once
+    uint16_t threads; // that unpack at the receiver
+} ray__open;
+#define RAY__OPEN_BODY_SIZE 40u
+
+void ray__open_write(const ray__open *open, uint8_t *body);
+ray_status ray__open_read(const uint8_t *body, uint32_t size, ray__open *open) RAY_NODISCARD;
+
+typedef struct ray__request {
+    uint16_t codec; // RAY_CODEC_*; AUTO: the sender's tuner
+    int16_t level;
+    uint32_t count;
+    uint32_t indices[RAY__INDICES_MAX];
+} ray__request;
+
+// Answers the body's size.
+uint32_t ray__request_write(const ray__request *request, uint8_t *body);
+ray_status ray__request_read(const uint8_t *body, uint32_t size, ray__request *request) RAY_NODISCARD;
+
+typedef struct ray__failed {
+    uint32_t index;
+    ray_status status;
+    char text[RAY__TEXT_MAX];
+} ray__failed;
+#define RAY__FAILED_BODY_MAX (10u + RAY__TEXT_MAX)
+
+uint32_t ray__failed_write(const ray__failed *failed, uint8_t *body);
+ray_status ray__failed_read(const uint8_t *body, uint32_t size, ray__failed *failed) RAY_NODISCARD;
+
+enum { RAY__CARD_HERE = 1, RAY__CARD_INLINE = 2 };
+
+// A card with pointers into its message, or, when written, to wherever the parts lie.
+typedef struct ray__card_message {
+    ray_status status;
+    uint16_t kind;
+    uint16_t flags;
+    uint64_t size_bytes;
+    uint32_t metadata_size;
+    uint32_t descriptor_size;
+    uint32_t holder_count;
+    uint32_t inline_size;
+    const uint8_t *metadata;
+    const uint8_t *descriptor;
+    const ray_endpoint *holders; // written from; ray__card_holder reads
+    const uint8_t *holder_bytes;
+    uint32_t holder_bytes_size;
+    const uint8_t *inline_data;
+    char text[RAY__TEXT_MAX];
+} ray__card_message;
+
+uint32_t ray__card_size(const ray__card_message *card);
+void ray__card_write(const ray__card_message *card, uint8_t *body);
+// The parts of *card point into body.
+ray_status ray__card_read(const uint8_t *body, uint32_t size, ray__card_message *card) RAY_NODISCARD;
+// The holder at *cursor (0 at first) of a card that was read; false at the end.
+bool ray__card_holder(const ray__card_message *card, uint32_t *cursor, ray_endpoint *holder);
+
+static inline uint32_t ray__chunk_count(uint64_t size_bytes) {
+    return (uint32_t)((size_bytes + RAY_CHUNK_SIZE - 1) / RAY_CHUNK_SIZE);
+}
+
+static inline uint32_t ray__chunk_raw_size(uint64_t size_bytes, uint32_t index) {
+    uint64_t rest = size_bytes - (uint64_t)index * RAY_CHUNK_SIZE;
+    return rest < RAY_CHUNK_SIZE ? (uint32_t)rest : RAY_CHUNK_SIZE;
+}
+
+#endif

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "transfer/workers_internal.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/clock_internal.h"
+#include "base/error_internal.h"
+
+// Buffers kept for the next transfer; more than that are given back to the system.
+#define SPARE_KEPT 8u
+
+static void *work(void *context) {
+    ray__worker *worker = context;
+    void *job;
+    while (ray__ring_pop(worker->jobs, &job, UINT64_MAX) == RAY_OK) {
+        ((ray__job *)job)->run(job, worker);
+    }
+    return NULL;
+}
+
+// The cores that this process may use, which in a container are fewer than the machine's.
+static uint32_t core_count(void) {
+    cpu_set_t allowed;
+    int count = sched_getaffinity(0, sizeof allowed, &allowed) == 0 ? CPU_COUNT(&allowed) : 1;
+    if (count < 1) {
+        return 1;
+    }
+    return (uint32_t)count > RAY__WORKERS_MAX ? RAY__WORKERS_MAX : (uint32_t)count;
+}
+
+ray_status ray__workers_start(ray__workers *workers) {
+    memset(workers, 0, sizeof *workers);
+    RAY_TRY(ray__ring_create(RAY__JOBS_MAX, &workers->jobs));
+    uint32_t wanted = core_count();
+    ray_status status = RAY_OK;
+    while (workers->count < wanted && status == RAY_OK) {
+        ray__worker *worker = &workers->workers[workers->count];
+        worker->jobs = workers->jobs;
+        worker->raw = aligned_alloc(4096, RAY_CHUNK_SIZE);
+        status = worker->raw == NULL ? ray__fail(RAY_OUT_OF_MEMORY, "a buffer of one chunk for each worker")
+                                     : ray_codec_create(&worker->codec);
+        if (status == RAY_OK) {
+            errno = pthread_create(&worker->thread, NULL, work, worker);
+            if (errno != 0) {
+                status = ray__fail_errno(RAY_SYSTEM, "starting worker thread %u of %u", workers->count + 1, wanted);
+            }
+        }
+        if (status == RAY_OK) {
+            workers->count++;
+        } else {
+            free(worker->raw);
+            ray_codec_destroy(worker->codec);
+        }
+    }
+    if (status != RAY_OK) {
+        ray__workers_stop(workers);
+    }
+    return status;
+}
+
+void ray__workers_stop(ray__workers *workers) {
+    if (workers->jobs == NULL) {
+        return;
+    }
+    ray__ring_close(workers->jobs);
+    for (uint32_t i = 0; i < workers->count; i++) {
+        pthread_join(workers->workers[i].thread, NULL);
+        ray_codec_destroy(workers->workers[i].codec);
+        free(workers->workers[i].raw);
+    }
+    ray__ring_destroy(workers->jobs);
+    memset(workers, 0, sizeof *workers);
+}
+
+void ray__workers_submit(ray__workers *workers, ray__job *job) {
+    // The ring is closed only when nobody submits any more, so a push cannot fail; it may wait, since workers always go on.
+    ray_status pushed = ray__ring_push(workers->jobs, job, UINT64_MAX);
+    assert(pushed == RAY_OK);
+    (void)pushed;
+}
+
+void ray__buffers_init(ray__buffers *buffers, uint32_t limit) {
+    memset(buffers, 0, sizeof *buffers);
+    buffers->limit = limit;
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_mutex_init(&buffers->lock, NULL);
+    pthread_cond_init(&buffers->returned, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+}
+
+void ray__buffers_end(ray__buffers *buffers) {
+    for (uint32_t i = 0; i < buffers->spare_count; i++) {
+        free(buffers->spare[i]);
+    }
+    pthread_cond_destroy(&buffers->returned);
+    pthread_mutex_destroy(&buffers->lock);
+}
+
+uint8_t *ray__buffers_take(ray__buffers *buffers, uint64_t timeout_ns) {
+    uint64_t deadline = ray__deadline_ns(timeout_ns);
+    struct timespec until = {(time_t)(deadline / 1000000000u), (long)(deadline % 1000000000u)};
+    uint8_t *taken = NULL;
+    pthread_mutex_lock(&buffers->lock);
+    while (buffers->spare_count == 0 && buffers->made >= buffers->limit && ray__now_ns() < deadline) {
+        pthread_cond_timedwait(&buffers->returned, &buffers->lock, &until);
+    }
+    if (buffers->spare_count > 0) {
+        taken = buffers->spare[--buffers->spare_count];
+    } else if (buffers->made < buffers->limit) {
+        taken = aligned_alloc(4096, RAY_CHUNK_SIZE + RAY__BUFFER_TAIL);
+        buffers->made += taken != NULL ? 1 : 0;
+    }
+    pthread_mutex_unlock(&buffers->lock);
+    return taken;
+}
+
+void ray__buffers_give(ray__buffers *buffers, uint8_t *buffer) {
+    if (buffer == NULL) {
+        return;
+    }
+    pthread_mutex_lock(&buffers->lock);
+    if (buffers->spare_count < SPARE_KEPT) {
+        buffers->spare[buffers->spare_count++] = buffer;
+        buffer = NULL;
+    } else {
+        buffers->made--;
+    }
+    pthread_cond_signal(&buffers->returned);
+    pthread_mutex_unlock(&buffers->lock);
+    free(buffer);
+}
