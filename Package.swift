@@ -79,7 +79,7 @@ let package = Package(
             name: "RayStoreNodeTests",
             dependencies: [
                 "CRayStore", "RayStore", "RayStoreNode",
-                .product(name: "GRDB", package: "GRDB.swift"),
+                .product(name: "GRDB", package: "GRDB.swift"), "TestSupport",
             ],
             swiftSettings: swiftSettings),
         .testTarget(
@@ -90,6 +90,15 @@ let package = Package(
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
             ],
+            swiftSettings: swiftSettings),
+        .target(
+            name: "TestSupport", dependencies: ["RayStore", "RayStoreNode"], path: "Tests/TestSupport",
+            swiftSettings: swiftSettings),
+        .executableTarget(
+            name: "raystore-test-client", dependencies: ["RayStore"], path: "Tests/TestClient", swiftSettings: swiftSettings),
+        .testTarget(
+            name: "IntegrationTests",
+            dependencies: ["RayStore", "RayStoreNode", "TestSupport", "raystore", "raystore-test-client"],
             swiftSettings: swiftSettings),
         .testTarget(
             name: "CommandLineTests",

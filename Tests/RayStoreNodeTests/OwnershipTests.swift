@@ -2,6 +2,7 @@
 import Foundation
 import RayStore
 import RayStoreNode
+import TestSupport
 import Testing
 
 /// Objects between nodes: who refers, who holds, and when everything goes.

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-import Foundation
-import RayStore
-import RayStoreNode
-import Synchronization
+internal import Foundation
+package import RayStore
+package import RayStoreNode
+internal import Synchronization
 
 /// Nodes of one process that reach each other by function call: a cluster without a network for control messages. Bulk data goes over
 /// loopback, through the real transfer engine.
-final class LocalCluster: Sendable {
-    let control: EmbeddedControlStore
+package final class LocalCluster: Sendable {
+    package let control: EmbeddedControlStore
     private let key = ClusterKey.random()
     private let directory: String
     private let state = Mutex(State())
@@ -17,7 +17,7 @@ final class LocalCluster: Sendable {
         var unreachable: Set<NodeID> = []
     }
 
-    init() async throws {
+    package init() async throws {
         directory = NSTemporaryDirectory() + "/raystore-local-\(getpid())-\(UInt32.random(in: 0...UInt32.max))"
         var timing = EmbeddedControlStore.Timing()
         timing.deadAfter = .seconds(3600)
@@ -25,7 +25,7 @@ final class LocalCluster: Sendable {
     }
 
     /// Starts a node and returns when all nodes know each other.
-    func addNode(capacity: UInt64 = 64 << 20, configure: (inout NodeOptions) -> Void = { _ in }) async throws -> Node {
+    package func addNode(capacity: UInt64 = 64 << 20, configure: (inout NodeOptions) -> Void = { _ in }) async throws -> Node {
         let id = NodeID.random()
         var options = NodeOptions(stateDirectory: directory + "/" + id.short, capacity: capacity)
         options.bindHost = "127.0.0.1"
@@ -38,21 +38,21 @@ final class LocalCluster: Sendable {
         return node
     }
 
-    func stateDirectory(of node: Node) -> String {
+    package func stateDirectory(of node: Node) -> String {
         directory + "/" + node.description.id.short
     }
 
     /// Control messages to the node are lost until it is mended.
-    func cut(_ node: Node) {
+    package func cut(_ node: Node) {
         _ = state.withLock { $0.unreachable.insert(node.description.id) }
     }
 
-    func mend(_ node: Node) {
+    package func mend(_ node: Node) {
         _ = state.withLock { $0.unreachable.remove(node.description.id) }
     }
 
     /// Every file under every node's state directory that belongs to an object.
-    func files() -> [String] {
+    package func files() -> [String] {
         let all = FileManager.default.enumerator(atPath: directory)?.compactMap { $0 as? String } ?? []
         return all.filter { $0.contains("/jobs/") || $0.contains("/partial/") }
             .filter { path in
@@ -61,7 +61,7 @@ final class LocalCluster: Sendable {
             }
     }
 
-    func stop() async {
+    package func stop() async {
         for node in state.withLock({ Array($0.nodes.values) }) { await node.stop() }
         await control.close()
         try? FileManager.default.removeItem(atPath: directory)
@@ -81,12 +81,26 @@ final class LocalCluster: Sendable {
     }
 }
 
-/// Waits until a condition holds; false when it does not within the time.
-func eventually(within limit: Duration = .seconds(10), _ condition: () async throws -> Bool) async rethrows -> Bool {
-    let end = ContinuousClock.now + limit
-    while ContinuousClock.now < end {
-        if try await condition() { return true }
-        try? await Task.sleep(for: .milliseconds(10))
+/// Runs a test with nodes that reach each other, and a session on each.
+package func withNodes(
+    _ count: Int, configure: (inout NodeOptions) -> Void = { _ in },
+    _ body: (LocalCluster, [Node], [Session]) async throws -> Void
+) async throws {
+    let cluster = try await LocalCluster()
+    var nodes: [Node] = []
+    var sessions: [Session] = []
+    do {
+        for _ in 0..<count {
+            let node = try await cluster.addNode(configure: configure)
+            nodes.append(node)
+            sessions.append(try await Session.connect(socket: node.socketPath))
+        }
+        try await body(cluster, nodes, sessions)
+    } catch {
+        for session in sessions { await session.close() }
+        await cluster.stop()
+        throw error
     }
-    return try await condition()
+    for session in sessions { await session.close() }
+    await cluster.stop()
 }

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+package import Foundation
+package import RayStore
+package import RayStoreNode
+
+/// A directory of a test's own, removed by `remove`.
+package struct Scratch {
+    package let path: String
+
+    package init() throws {
+        path = NSTemporaryDirectory() + "/raystore-test-\(getpid())-\(UInt32.random(in: 0...UInt32.max))"
+        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+    }
+
+    /// A file with bytes that are different for every size and seed.
+    package func file(_ name: String, size: Int, seed: UInt64 = 1) throws -> String {
+        let file = path + "/" + name
+        try Data(pattern(size, seed: seed)).write(to: URL(fileURLWithPath: file))
+        return file
+    }
+
+    package func remove() {
+        try? FileManager.default.removeItem(atPath: path)
+    }
+}
+
+/// Bytes that do not compress and can be made again.
+package func pattern(_ size: Int, seed: UInt64 = 1) -> [UInt8] {
+    [UInt8](unsafeUninitializedCapacity: size + 8) { buffer, count in
+        let raw = UnsafeMutableRawBufferPointer(buffer)
+        var state = seed &* 0x9e37_79b9_7f4a_7c15 &+ UInt64(size)
+        var offset = 0
+        while offset < size {
+            state ^= state << 13
+            state ^= state >> 7
+            state ^= state << 17
+            raw.storeBytes(of: state, toByteOffset: offset, as: UInt64.self)
+            offset += 8
+        }
+        count = size
+    }
+}
+
+package func read(_ path: String) throws -> [UInt8] {
+    Array(try Data(contentsOf: URL(fileURLWithPath: path)))
+}
+
+/// The failure that a piece of work throws.
+package func failure(_ body: () async throws -> Void) async -> RayStoreError? {
+    do {
+        try await body()
+        return nil
+    } catch {
+        return error as? RayStoreError
+    }
+}
+
+/// Waits until a condition holds; false when it does not within the time.
+package func eventually(within limit: Duration = .seconds(10), _ condition: () async throws -> Bool) async rethrows -> Bool {
+    let end = ContinuousClock.now + limit
+    while ContinuousClock.now < end {
+        if try await condition() { return true }
+        try? await Task.sleep(for: .milliseconds(10))
+    }
+    return try await condition()
+}
+
+/// What a test's own set-up says when it fails.
+package struct SetUpFailure: Error, CustomStringConvertible {
+    package let description: String
+
+    package init(_ description: String) {
+        self.description = description
+    }
+}
+
+extension Session {
+    /// How many objects the whole cluster holds, and how many files.
+    package func census() async throws -> (objects: Int, files: Int) {
+        let text = try await report("status")
+        let report = try JSONDecoder().decode(ClusterReport.self, from: Data(text.utf8))
+        return (report.nodes.reduce(0) { $0 + $1.objectCount }, report.nodes.reduce(0) { $0 + $1.fileCount })
+    }
+}
