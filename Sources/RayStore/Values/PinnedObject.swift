@@ -2,8 +2,8 @@
 
 /// An object read where it lies in the store's memory, pinned as long as this value exists.
 ///
-/// A pinned object is neither moved nor evicted, and readable even after it was freed or its session closed. So release it when done: by
-/// ``release()``, or by letting it go out of scope.
+/// A pinned object is neither moved nor evicted, and readable even after it was freed or its session closed. So release it when done:
+/// let it go out of scope, or call ``release()`` where no span of it is in scope any more.
 ///
 /// ```swift
 /// let weights = try await session.pin(ref)

@@ -310,3 +310,16 @@ final class TestNode: @unchecked Sendable {
 extension RayStoreError: CodedError {
     var codeName: String { code.name }
 }
+
+extension TestNode {
+    private var stats: ray_store_stats {
+        var stats = ray_store_stats()
+        stats.struct_size = UInt32(MemoryLayout<ray_store_stats>.size)
+        _ = ray_store_stats_read(store, &stats)
+        return stats
+    }
+
+    var entryCount: Int { Int(stats.entry_count) }
+
+    var usedBytes: Int { Int(stats.used_bytes) }
+}
