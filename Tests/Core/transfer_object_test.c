@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+// Objects from one store to another over loopback, and files between two processes.
+#include <sys/wait.h>
+
+#include "transfer_fixture.h"
+
+static ray_store *here;
+static ray_store *there;
+static ray_transfer *sender;
+static ray_transfer *receiver;
+
+static ray_store *make_store(uint64_t capacity) {
+    ray_store_options options = {.struct_size = sizeof options, .capacity_bytes = capacity};
+    ray_store *store = NULL;
+    CHECK_OK(ray_store_create(&options, &store));
+    return store;
+}
+
+static uint64_t used_bytes(ray_store *store) {
+    ray_store_stats stats = {.struct_size = sizeof stats};
+    CHECK_OK(ray_store_stats_read(store, &stats));
+    return stats.used_bytes;
+}
+
+static void pull_object_of(uint64_t size, uint32_t metadata_size, bool packable, uint16_t codec) {
+    static uint32_t number = 1000;
+    number++;
+    ray_object_id id = fixture_id(number);
+    uint8_t *bytes = fixture_bytes(size, number, packable);
+    char metadata[256];
+    memset(metadata, 'm', sizeof metadata);
+    CHECK_OK(ray_object_put(there, &id, bytes, size, metadata, metadata_size, 0));
+    uint32_t state;
+    CHECK_OK(ray_node_adopt(here, &id, &state));
+    fixture_pull p;
+    ray_pull_options options = {.codec = codec};
+    CHECK_OK(fixture_pull_now(&p, receiver, number, ray_transfer_port(sender), NULL, &options));
+    CHECK_EQUAL(p.kind, RAY_KIND_OBJECT);
+    CHECK_EQUAL(p.metadata_size, metadata_size);
+    ray_object_view view;
+    CHECK_OK(ray_object_get(here, &id, 0, &view));
+    CHECK_EQUAL(view.data_size, size);
+    CHECK_EQUAL(view.metadata_size, metadata_size);
+    CHECK(size == 0 || memcmp(view.data, bytes, size) == 0);
+    CHECK(metadata_size == 0 || memcmp(view.metadata, metadata, metadata_size) == 0);
+    if (packable && codec == RAY_CODEC_LZ4 && size > RAY_INLINE_MAX) {
+        CHECK(p.progress.lz4_count > 0);
+    }
+    ray_object_release(here, &view);
+    CHECK_OK(ray_node_disown(here, &id));
+    CHECK_OK(ray_object_delete(there, &id, RAY_OBJECT_FREED));
+    free(bytes);
+}
+
+static void objectsOfEverySizeArrive(void) {
+    static const uint64_t sizes[] = {0, 1, RAY_INLINE_MAX, RAY_INLINE_MAX + 1, RAY_CHUNK_SIZE - 1, RAY_CHUNK_SIZE, RAY_CHUNK_SIZE + 1, 20 * MIB + 7};
+    for (size_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++) {
+        pull_object_of(sizes[s], 0, false, RAY_CODEC_AUTO);
+        pull_object_of(sizes[s], 1, true, RAY_CODEC_AUTO);
+        pull_object_of(sizes[s], 200, true, RAY_CODEC_LZ4);
+        pull_object_of(sizes[s], 200, false, RAY_CODEC_ZSTD);
+    }
+    CHECK_EQUAL(used_bytes(here), 0);
+}
+
+static void twoHundredMebibytesArrive(void) {
+    pull_object_of(200 * MIB, 10, false, RAY_CODEC_AUTO);
+    pull_object_of(200 * MIB, 10, true, RAY_CODEC_LZ4);
+}
+
+static void anObjectTooLargeForTheStoreSaysSo(void) {
+    ray_store *small = make_store(8 * MIB);
+    ray_transfer *small_receiver = fixture_transfer(NULL, small, false);
+    ray_object_id id = fixture_id(1);
+    uint8_t *bytes = fixture_bytes(20 * MIB, 1, false);
+    CHECK_OK(ray_object_put(there, &id, bytes, 20 * MIB, NULL, 0, 0));
+    fixture_pull p;
+    CHECK_STATUS(fixture_pull_now(&p, small_receiver, 1, ray_transfer_port(sender), NULL, NULL), RAY_STORE_FULL);
+    CHECK_EQUAL(used_bytes(small), 0);
+    CHECK(!ray_object_contains(small, &id));
+    ray_transfer_destroy(small_receiver);
+    ray_store_close(small);
+    CHECK_OK(ray_object_delete(there, &id, RAY_OBJECT_FREED));
+    free(bytes);
+}
+
+static void aCancelledPullLeavesNothingInTheStore(void) {
+    ray_object_id id = fixture_id(2);
+    uint8_t *bytes = fixture_bytes(40 * MIB, 2, false);
+    CHECK_OK(ray_object_put(there, &id, bytes, 40 * MIB, "x", 1, 0));
+    fixture_pull p;
+    fixture_pull_init(&p, NULL);
+    uint16_t port = ray_transfer_port(sender);
+    ray_pull_options options = {.rate_max_bytes = 10 * MIB};
+    fixture_start(&p, receiver, 2, &port, 1, &options);
+    fixture_wait_bytes(&p, 1);
+    ray_pull_cancel(p.handle);
+    CHECK_STATUS(fixture_finish(&p), RAY_CANCELLED);
+    CHECK(p.progress.done_bytes > 0 && p.progress.done_bytes < 40 * MIB);
+    CHECK_EQUAL(used_bytes(here), 0);
+    CHECK(!ray_object_contains(here, &id));
+    CHECK_OK(ray_object_delete(there, &id, RAY_OBJECT_FREED));
+    free(bytes);
+}
+
+static void anObjectThatIsNotThereIsNotFound(void) {
+    fixture_pull p;
+    CHECK_STATUS(fixture_pull_now(&p, receiver, 77, ray_transfer_port(sender), NULL, NULL), RAY_NOT_FOUND);
+}
+
+// The sender pins what it sends: once the pull is over nothing is pinned any more.
+static void theSenderUnpinsWhatItSent(void) {
+    pull_object_of(9 * MIB, 3, false, RAY_CODEC_AUTO);
+    uint64_t deadline = ray__now_ns() + FIXTURE_DEADLINE_NS;
+    while (used_bytes(there) != 0) {
+        CHECK(ray__now_ns() < deadline);
+        usleep(1000);
+    }
+}
+
+static void twoProcessesOnTwoStores(void) {
+    int ready[2];
+    int stop[2];
+    CHECK(pipe(ready) == 0 && pipe(stop) == 0);
+    uint64_t size = 30 * MIB + 5;
+    uint8_t *bytes = fixture_bytes(size, 99, true);
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        // The parent's stores and transfers are not the child's; it makes its own.
+        ray_store *store = make_store(64 * MIB);
+        ray_object_id id = fixture_id(99);
+        CHECK_OK(ray_object_put(store, &id, bytes, size, "meta", 4, 0));
+        ray_transfer *own = fixture_transfer(NULL, store, true);
+        uint16_t port = ray_transfer_port(own);
+        CHECK(write(ready[1], &port, sizeof port) == (ssize_t)sizeof port);
+        char byte;
+        close(stop[1]);
+        CHECK(read(stop[0], &byte, 1) == 0);
+        ray_transfer_destroy(own);
+        ray_store_close(store);
+        free(bytes);
+        _exit(0);
+    }
+    close(stop[0]);
+    uint16_t port;
+    CHECK(read(ready[0], &port, sizeof port) == (ssize_t)sizeof port);
+    ray_store *own = make_store(64 * MIB);
+    ray_transfer *own_receiver = fixture_transfer(NULL, own, false);
+    fixture_pull p;
+    CHECK_OK(fixture_pull_now(&p, own_receiver, 99, port, NULL, NULL));
+    ray_object_id id = fixture_id(99);
+    ray_object_view view;
+    CHECK_OK(ray_object_get(own, &id, 0, &view));
+    CHECK(view.data_size == size && memcmp(view.data, bytes, size) == 0);
+    ray_object_release(own, &view);
+    ray_transfer_destroy(own_receiver);
+    ray_store_close(own);
+    close(stop[1]);
+    int status;
+    CHECK(waitpid(child, &status, 0) == child);
+    CHECK_EQUAL(status, 0);
+    close(ready[0]);
+    close(ready[1]);
+    free(bytes);
+}
+
+int main(void) {
+    // First, while this process has no thread that a fork would lose.
+    RUN(twoProcessesOnTwoStores);
+    there = make_store(300 * MIB);
+    here = make_store(300 * MIB);
+    sender = fixture_transfer(NULL, there, true);
+    receiver = fixture_transfer(NULL, here, false);
+    RUN(objectsOfEverySizeArrive);
+    RUN(twoHundredMebibytesArrive);
+    RUN(anObjectTooLargeForTheStoreSaysSo);
+    RUN(aCancelledPullLeavesNothingInTheStore);
+    RUN(anObjectThatIsNotThereIsNotFound);
+    RUN(theSenderUnpinsWhatItSent);
+    CHECK_OK(ray_plasma_check(here, 2));
+    CHECK_OK(ray_plasma_check(there, 2));
+    ray_transfer_destroy(receiver);
+    ray_transfer_destroy(sender);
+    ray_store_close(here);
+    ray_store_close(there);
+    return 0;
+}
