@@ -116,6 +116,25 @@ import Testing
         }
     }
 
+    /// A head closes its store before its port; what its listeners and callers see in between is a head that may come back.
+    @Test func aHeadOnItsWayDownIsUnreachableAndEndsNoStream() async throws {
+        let head = try await Head.start()
+        let store = head.client()
+        let node = try await store.join(describe())
+        let listener = await Listener(store.events())
+        await eventually("the stream began") { await listener.seen == [.nodeJoined(node)] }
+        await head.store.close()
+        for _ in 0..<20 {
+            await expectFailure(.unreachable) { try await store.heartbeat(node.id) }
+            await expectFailure(.unreachable) { try await store.nodes() }
+            try await Task.sleep(for: .milliseconds(20))
+        }
+        #expect(await !listener.hasEnded)
+        await store.close()
+        await eventually("the stream ends with the store") { await listener.hasEnded }
+        await head.stop()
+    }
+
     @Test func aHeadThatIsNotThereIsNamed() async throws {
         let head = try await Head.start()
         let store = head.client()

@@ -55,25 +55,42 @@ final class ControlLink: Sendable {
     }
 
     /// Listens to what a method streams until the other end ends it. The first closure runs when the other end has begun, before anything is read.
+    ///
+    /// - Parameter timeout: how long the beginning may take. A stream that has begun may be silent for ever.
     func listen<Answer: Codable & Sendable>(
-        _ method: Method<Nothing, Answer>, begun: @escaping @Sendable () async throws -> Void,
+        _ method: Method<Nothing, Answer>, timeout: Duration, begun: @escaping @Sendable () async throws -> Void,
         each: @escaping @Sendable (Answer) -> Void
     ) async throws(RayStoreError) {
         let message = try JSONCoding.encode(Nothing())
         let connection = try current().connection
+        let hasBegun = Flag()
         do {
-            try await connection.client.serverStreaming(
-                request: ClientRequest(message: message), descriptor: method.descriptor,
-                serializer: EncodedSerializer(), deserializer: JSONDeserializer<Answer>(),
-                options: ControlConnection.options(timeout: nil)
-            ) { response in
-                _ = try response.accepted.get()
-                self.answered(on: connection)
-                try await begun()
-                for try await message in response.messages { each(message) }
+            try await withThrowingTaskGroup { group in
+                group.addTask {
+                    try await connection.client.serverStreaming(
+                        request: ClientRequest(message: message), descriptor: method.descriptor,
+                        serializer: EncodedSerializer(), deserializer: JSONDeserializer<Answer>(),
+                        options: ControlConnection.options(timeout: nil)
+                    ) { response in
+                        _ = try response.accepted.get()
+                        hasBegun.set()
+                        self.answered(on: connection)
+                        try await begun()
+                        for try await message in response.messages { each(message) }
+                    }
+                    return true
+                }
+                group.addTask {
+                    // A stream that waits for a connection is not told when its client is shut down; it would wait for ever.
+                    try await Task.sleep(for: timeout)
+                    if hasBegun.isSet { return false }
+                    throw RPCError(code: .deadlineExceeded, message: "the stream did not begin in time")
+                }
+                defer { group.cancelAll() }
+                while let isOver = try await group.next(), !isOver {}
             }
         } catch {
-            throw failed(error, method.descriptor.method, on: connection, timeout: nil).error
+            throw failed(error, method.descriptor.method, on: connection, timeout: timeout).error
         }
     }
 

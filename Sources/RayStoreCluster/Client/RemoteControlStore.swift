@@ -44,7 +44,7 @@ final class RemoteControlStore: ControlStore {
     }
 
     func heartbeat(_ node: NodeID) async throws(RayStoreError) -> Bool {
-        try await link.call(ControlMethods.heartbeat, node, timeout: timeouts.heartbeat)
+        try await call(ControlMethods.heartbeat, node, timeout: timeouts.heartbeat)
     }
 
     func nodes() async throws(RayStoreError) -> [NodeDescription] {
@@ -86,9 +86,14 @@ final class RemoteControlStore: ControlStore {
     }
 
     private func call<Request, Answer>(
-        _ method: Method<Request, Answer>, _ request: Request
+        _ method: Method<Request, Answer>, _ request: Request, timeout: Duration? = nil
     ) async throws(RayStoreError) -> Answer {
-        try await link.call(method, request, timeout: timeouts.call)
+        do throws(RayStoreError) {
+            return try await link.call(method, request, timeout: timeout ?? timeouts.call)
+        } catch where error.code == .closed && !streams.withLock({ $0.isClosed }) {
+            // The head's store is closed, not this one: the head is on its way down and may come back.
+            throw RayStoreError(.unreachable, "the head at \(link.place) is shutting down; start it again")
+        }
     }
 }
 
@@ -125,15 +130,13 @@ extension RemoteControlStore {
         while !Task.isCancelled {
             let began = ContinuousClock.now
             do throws(RayStoreError) {
-                try await link.listen(ControlMethods.events) {
+                try await link.listen(ControlMethods.events, timeout: timeouts.call) {
                     // Who went while nobody listened is not in the list any more, and the head will not say so again.
                     for node in known.missing(from: try await self.nodes()) { continuation.yield(.nodeGone(node)) }
                 } each: { event in
                     known.note(event)
                     continuation.yield(event)
                 }
-            } catch where error.code == .closed {
-                return
             } catch where error.code == .keyRefused || error.code == .versionMismatch {
                 // It takes a person to change that, so there is no hurry.
                 pause = .seconds(5)
