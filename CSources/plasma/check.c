@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // ray_plasma_check: the numbered invariants of docs/LAYOUT.md.
 #include <sched.h>
+#include <stdlib.h>
 
 #include "base/clock_internal.h"
 #include "plasma/arena_internal.h"
@@ -52,7 +53,7 @@ static ray_status check_entry(ray_store *store, uint32_t index, const uint64_t *
     const ray__entry *entry = &store->table[index];
     uint64_t word = ray__shm_load(&entry->state);
     uint32_t state = ray__word_state(word);
-    if (state > RAY__STATE_TOMB) {
+    if (state > RAY_STATE_DELETING) {
         return BROKEN("T1", "entry %u is in state %u", index, state);
     }
     for (uint32_t i = 0; i < RAY__SLOT_WORDS; i++) {
@@ -81,7 +82,25 @@ static ray_status check_entry(ray_store *store, uint32_t index, const uint64_t *
     return RAY_OK;
 }
 
+static ray_status check_ways(ray_store *store) {
+    uint8_t *passed = calloc(store->layout.table_size, 1);
+    if (passed == NULL) {
+        return ray__fail(RAY_OUT_OF_MEMORY, "no memory to check %u places", store->layout.table_size);
+    }
+    ray_status status = RAY_OK;
+    ray__table_count_ways(store, passed);
+    for (uint32_t i = 0; i < store->layout.table_size && status == RAY_OK; i++) {
+        uint32_t said = ray__word_passed(ray__shm_load(&store->table[i].state));
+        if (said != passed[i] && said != RAY__PASSED_MAX) {
+            status = BROKEN("T6", "entry %u says that %u ways lead over it, there are %u", i, said, passed[i]);
+        }
+    }
+    free(passed);
+    return status;
+}
+
 static ray_status check_table(ray_store *store) {
+    RAY_TRY(check_ways(store));
     uint64_t slots[RAY__SLOT_WORDS] = {0};
     slots_in_use(store, slots);
     uint32_t used = 0;

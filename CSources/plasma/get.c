@@ -29,7 +29,7 @@ ray_status ray__entry_verdict(const ray__entry *entry, uint64_t word) {
     verdict = ray__entry_failure(entry);
     ray__shm_fence_acquire();
     // An eviction has no failure, and one that was read from the next owner of the place is not this one's.
-    return verdict == RAY_OK || ray__shm_load(&entry->state) != word ? RAY_AGAIN : verdict;
+    return verdict == RAY_OK || !ray__word_same(ray__shm_load(&entry->state), word) ? RAY_AGAIN : verdict;
 }
 
 static ray_status fill_view(ray_store *store, uint32_t index, uint64_t word, ray_object_view *view) {
@@ -189,7 +189,7 @@ ray_status ray_object_stat(ray_store *store, const ray_object_id *id, ray_object
     while (ray__table_find(store, id, ray_object_id_hash(id), &index, &word)) {
         ray__entry_info(&store->table[index], word, info);
         ray__shm_fence_acquire();
-        if (ray__shm_load(&store->table[index].state) == word) {
+        if (ray__word_same(ray__shm_load(&store->table[index].state), word)) {
             return RAY_OK;
         }
     }
@@ -214,7 +214,7 @@ ray_status ray_store_list(ray_store *store, uint64_t *cursor, ray_object_info *i
         if (!ray__state_is_free(ray__word_state(word))) {
             ray__entry_info(entry, word, &infos[*count]);
             ray__shm_fence_acquire();
-            stable = ray__shm_load(&entry->state) == word;
+            stable = ray__word_same(ray__shm_load(&entry->state), word);
             *count += stable;
         }
         *cursor += stable;

@@ -42,7 +42,7 @@ void ray__layout_make(uint64_t capacity, uint32_t entry_count_max, ray__layout *
 uint64_t ray__layout_signature(void) {
     static const uint64_t facts[] = {
         RAY__LAYOUT_VERSION, RAY__UNIT, RAY__LARGE_BYTES, RAY__WAIT_BUCKETS, RAY_CLIENTS_MAX,
-        RAY__FLAG_COUNTED, RAY__FLAG_WATCHED, RAY__FLAG_DOOMED, RAY__STATE_TOMB,
+        RAY__FLAG_COUNTED, RAY__FLAG_WATCHED, RAY__FLAG_DOOMED, RAY__PASSED_SHIFT,
         sizeof(ray__header), offsetof(ray__header, capacity), offsetof(ray__header, entry_count_max),
         offsetof(ray__header, table_size), offsetof(ray__header, block_count), offsetof(ray__header, poisoned),
         offsetof(ray__header, reserved_bytes), offsetof(ray__header, lock), sizeof(pthread_mutex_t),

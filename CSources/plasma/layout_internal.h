@@ -22,9 +22,9 @@
 #define RAY__SLOT_WORDS (RAY_CLIENTS_MAX / 64u)
 
 // ---- the state word ----------------------------------------------------------------------------------------------------
-//  bits 0-7 state, 8-15 flags, 16-23 slot of the creator, 32-63 generation: how often the place in the table was taken.
+//  bits 0-7 state, 8-15 flags, 16-23 slot of the creator, 24-31 passed: how many entries lie farther on whose search leads over this
+//  place (255: at least so many), 32-63 generation: how often the place in the table was taken.
 
-#define RAY__STATE_TOMB 7u // was taken, is free, and is walked over by who looks for another id
 #define RAY__STATE_MASK 0xffu
 #define RAY__FLAG_COUNTED (1u << 8) // has had a ref: goes when the last one goes
 #define RAY__FLAG_WATCHED (1u << 9) // the node wants to know what becomes of it
@@ -32,6 +32,9 @@
 #define RAY__FLAGS_MASK 0xff00u
 #define RAY__CREATOR_SHIFT 16
 #define RAY__CREATOR_MASK 0xff0000u
+#define RAY__PASSED_SHIFT 24
+#define RAY__PASSED_MASK 0xff000000u
+#define RAY__PASSED_MAX 255u
 #define RAY__GENERATION_SHIFT 32
 #define RAY__GENERATION_MASK 0xffffffff00000000u
 
@@ -45,6 +48,15 @@ static inline uint32_t ray__word_creator(uint64_t word) {
 
 static inline uint64_t ray__word_generation(uint64_t word) {
     return word >> RAY__GENERATION_SHIFT;
+}
+
+static inline uint32_t ray__word_passed(uint64_t word) {
+    return (uint32_t)((word & RAY__PASSED_MASK) >> RAY__PASSED_SHIFT);
+}
+
+// The same but for what concerns other entries.
+static inline bool ray__word_same(uint64_t a, uint64_t b) {
+    return ((a ^ b) & ~(uint64_t)RAY__PASSED_MASK) == 0;
 }
 
 static inline uint64_t ray__word_with_state(uint64_t word, uint32_t state) {

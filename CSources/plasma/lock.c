@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <time.h>
 
 #include "base/clock_internal.h"
@@ -22,7 +23,7 @@ ray_status ray__store_poison(ray_store *store, const char *format, ...) {
     return ray__fail(RAY_POISONED, "the store is damaged and must be made anew: %s", text);
 }
 
-// An eviction that ended half-way is undone, the sums are made again, then the allocator.
+// An eviction that ended half-way is undone; the sums, the counts of ways and the allocator are made again.
 static ray_status repair(ray_store *store) {
     uint32_t used = 0;
     for (uint32_t i = 0; i < store->layout.table_size; i++) {
@@ -35,6 +36,13 @@ static ray_status repair(ray_store *store) {
     }
     store->header->entry_count = used;
     store->header->repair_count++;
+    uint8_t *passed = calloc(store->layout.table_size, 1);
+    if (passed == NULL) {
+        return ray__fail(RAY_OUT_OF_MEMORY, "no memory to repair a table of %u places", store->layout.table_size);
+    }
+    ray__table_count_ways(store, passed);
+    ray__table_set_ways(store, passed);
+    free(passed);
     return ray__arena_rebuild(store);
 }
 

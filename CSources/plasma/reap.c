@@ -7,8 +7,8 @@ static bool clear_bit(uint64_t *words, uint32_t slot) {
     bool set = (ray__shm_load(&words[slot / 64]) & bit) != 0;
     if (set) {
         ray__shm_and(&words[slot / 64], ~bit);
+        RAY_CRASH_POINT();
     }
-    RAY_CRASH_POINT();
     return set;
 }
 

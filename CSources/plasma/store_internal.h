@@ -81,6 +81,10 @@ void ray__table_commit(ray_store *store, uint32_t index, uint32_t state, uint32_
 // Under the lock: frees the place.
 void ray__table_remove(ray_store *store, uint32_t index);
 
+// Under the lock: counts again how many entries' ways lead over each place, into `passed` (zeroed, a byte a place); and stores it.
+void ray__table_count_ways(ray_store *store, uint8_t *passed);
+void ray__table_set_ways(ray_store *store, const uint8_t *passed);
+
 void ray__entry_id(const ray__entry *entry, ray_object_id *id);
 int32_t ray__entry_failure(const ray__entry *entry);
 void ray__entry_set_failure(ray__entry *entry, ray_status failure);
@@ -92,7 +96,7 @@ static inline bool ray__state_has_block(uint32_t state) {
 }
 
 static inline bool ray__state_is_free(uint32_t state) {
-    return state == RAY_STATE_EMPTY || state == RAY__STATE_TOMB;
+    return state == RAY_STATE_EMPTY;
 }
 
 // Changes the state and clears some flags and sets others, keeping flags that others set meanwhile. Answers the new word.

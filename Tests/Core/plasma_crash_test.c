@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+// A client dies at every crash point of a scenario in turn; after each death the node reaps it, everything is checked, and the store is used
+// on. Needs a library with crash points: make BUILD=build/crash CFLAGS="-O1 -g -DRAY_CRASH_POINTS" build/crash/tests/plasma_crash_test
+#include "check.h"
+
+#ifndef RAY_CRASH_POINTS
+int main(void) {
+    SKIP("built without RAY_CRASH_POINTS");
+}
+#else
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+
+#include "base/crash_internal.h"
+#include "plasma_fixture.h"
+
+enum { KEPT = 100, LARGE = 1100000 };
+
+// Everything a client can do to the store, each with and without neighbours that make the allocator split and join.
+static void scenario(ray_store *store) {
+    ray_object_writer writer;
+    ray_object_view view;
+    ray_object_view copy;
+    ray_object_id kept = id_of(KEPT);
+    ray_object_id adopted = id_of(KEPT + 1);
+    ray_object_id watched = id_of(KEPT + 2);
+    for (uint64_t i = 0; i < 4; i++) {
+        ray_object_id id = id_of(i);
+        CHECK_OK(ray_object_put(store, &id, "12345", 5, "m", 1, i % 2 == 0 ? RAY_CREATE_WITH_REF : 0));
+    }
+    ray_object_id id = id_of(1);
+    CHECK_OK(ray_object_delete(store, &id, RAY_OBJECT_FREED));
+    id = id_of(4);
+    CHECK_OK(ray_object_create(store, &id, LARGE, 0, 0, &writer));
+    ray_object_abort(store, &writer);
+    id = id_of(0);
+    CHECK_OK(ray_object_get(store, &id, 0, &view));
+    CHECK_OK(ray_ref_release(store, &id));
+    ray_object_release(store, &view);
+    CHECK_OK(ray_ref_acquire(store, &kept));
+    CHECK_OK(ray_object_get(store, &kept, 0, &view));
+    ray_object_view_copy(store, &view, &copy);
+    ray_object_release(store, &view);
+    ray_object_release(store, &copy);
+    CHECK_OK(ray_ref_release(store, &kept));
+    CHECK_OK(ray_ref_acquire(store, &adopted));
+    CHECK_OK(ray_ref_release(store, &adopted));
+    CHECK_OK(ray_object_create(store, &watched, 70, 0, RAY_CREATE_WITH_REF, &writer));
+    CHECK_OK(ray_object_seal(store, &writer));
+    CHECK_OK(ray_object_delete(store, &watched, RAY_OBJECT_FREED));
+    CHECK_STATUS(ray_object_get(store, &watched, 0, &view), RAY_OBJECT_FREED);
+    CHECK_OK(ray_ref_release(store, &watched));
+    id = id_of(5);
+    CHECK_OK(ray_object_create(store, &id, 70, 0, RAY_CREATE_WITH_REF, &writer));
+    CHECK_OK(ray_ref_release(store, &id));
+    CHECK_STATUS(ray_object_seal(store, &writer), RAY_OBJECT_FREED);
+    uint8_t ready;
+    uint32_t count;
+    CHECK_STATUS(ray_object_wait(store, &id, 1, 1, 1000, &ready, &count), RAY_TIMED_OUT);
+}
+
+static void drain(ray_store *node) {
+    ray_object_info infos[8];
+    uint32_t count;
+    while (ray_node_attention_wait(node, 0, infos, 8, &count) == RAY_OK) {
+    }
+}
+
+static void after_a_death(ray_store *node, uint32_t slot, uint64_t used, uint32_t entries) {
+    ray_reap_report report;
+    CHECK_OK(ray_store_slot_reap(node, slot, &report));
+    CHECK_OK(ray_plasma_check(node, 2));
+    drain(node);
+    // What the scenario put without a ref and had not deleted yet is sealed, or never was.
+    for (uint64_t i = 0; i < 6; i++) {
+        ray_object_id id = id_of(i);
+        ray_status status = ray_object_delete(node, &id, RAY_OBJECT_FREED);
+        CHECK(status == RAY_NOT_FOUND || (status == RAY_OK && i % 2 == 1));
+    }
+    ray_object_id kept = id_of(KEPT);
+    ray_object_view view;
+    CHECK_OK(ray_object_get(node, &kept, 0, &view));
+    CHECK(memcmp(view.data, "value", 5) == 0);
+    ray_object_release(node, &view);
+    ray_object_id watched = id_of(KEPT + 2);
+    (void)ray_node_disown(node, &watched);
+    drain(node);
+    ray_store_stats stats = stats_of(node);
+    CHECK_EQUAL(stats.pinned_bytes, 0);
+    CHECK_EQUAL(stats.used_bytes, used);
+    CHECK_EQUAL(stats.entry_count, entries);
+    CHECK_OK(ray_plasma_check(node, 2));
+}
+
+static void death_at_every_point_leaves_nothing(void) {
+    ray_store *node = make_store(8 << 20, 64);
+    ray_object_id kept = id_of(KEPT);
+    ray_object_id adopted = id_of(KEPT + 1);
+    ray_object_id watched = id_of(KEPT + 2);
+    uint32_t state;
+    CHECK_OK(ray_object_put(node, &kept, "value", 5, NULL, 0, 0));
+    CHECK_OK(ray_node_adopt(node, &kept, &state));
+    CHECK_OK(ray_node_adopt(node, &adopted, &state));
+    ray_store_stats before = stats_of(node);
+    bool survived = false;
+    uint64_t point = 0;
+    while (!survived) {
+        point++;
+        uint32_t slot;
+        CHECK_OK(ray_store_slot_claim(node, 0, &slot));
+        CHECK_OK(ray_node_adopt(node, &watched, &state));
+        CHECK_OK(ray_node_watch(node, &watched));
+        pid_t child = fork();
+        CHECK(child >= 0);
+        if (child == 0) {
+            prctl(PR_SET_PDEATHSIG, SIGKILL);
+            ray_store *store = attach_slot(ray_store_meta_fd(node), ray_store_data_fd(node), slot);
+            ray__crash_passed = 0;
+            ray__crash_at = point;
+            scenario(store);
+            ray_store_close(store);
+            _exit(0);
+        }
+        int status;
+        CHECK_EQUAL(waitpid(child, &status, 0), child);
+        survived = WIFEXITED(status);
+        CHECK(survived ? WEXITSTATUS(status) == 0 : WTERMSIG(status) == SIGKILL);
+        after_a_death(node, slot, before.used_bytes, before.entry_count);
+    }
+    fprintf(stderr, "  %" PRIu64 " points\n", point - 1);
+    CHECK(point > 50);
+    check_and_close(node);
+}
+
+int main(void) {
+    RUN(death_at_every_point_leaves_nothing);
+    return 0;
+}
+#endif
