@@ -11,6 +11,7 @@
 
 #include "base/error_internal.h"
 #include "transfer/serve_internal.h"
+#include "transfer/thread_internal.h"
 
 struct ray__served {
     ray__served *next;
@@ -78,7 +79,7 @@ static void start_serving(ray_transfer *transfer, const ray__connection *connect
     served->transfer = transfer;
     served->connection = *connection;
     pthread_mutex_lock(&transfer->served_lock);
-    if (pthread_create(&served->thread, NULL, serve_connection, served) == 0) {
+    if (ray__thread_start(&served->thread, serve_connection, served) == 0) {
         served->next = transfer->served;
         transfer->served = served;
         transfer->served_count++;
@@ -131,7 +132,7 @@ static void *accept_connections(void *context) {
 
 ray_status ray__serving_start(ray_transfer *transfer, const char *host, uint16_t port) {
     RAY_TRY(ray__listener_open(host, port, &transfer->listener, &transfer->port));
-    errno = pthread_create(&transfer->acceptor, NULL, accept_connections, transfer);
+    errno = ray__thread_start(&transfer->acceptor, accept_connections, transfer);
     if (errno != 0) {
         return ray__fail_errno(RAY_SYSTEM, "starting the thread that accepts connections");
     }

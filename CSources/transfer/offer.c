@@ -27,10 +27,14 @@ ray_status ray__offer_check(ray__offer *offer) {
     if (fstat(offer->file, &info) != 0) {
         return ray__fail_errno(RAY_SYSTEM, "looking at %s", offer->answer.path);
     }
-    if ((uint64_t)info.st_size != offer->answer.size_bytes || mtime_of(&info) != offer->answer.mtime_ns) {
+    if ((uint64_t)info.st_size != offer->answer.size_bytes) {
         atomic_store(&offer->changed, true);
         return ray__fail(RAY_SOURCE_CHANGED, "%s was changed after it was put: it had %llu bytes, now %llu", offer->answer.path,
                          (unsigned long long)offer->answer.size_bytes, (unsigned long long)info.st_size);
+    }
+    if (mtime_of(&info) != offer->answer.mtime_ns) {
+        atomic_store(&offer->changed, true);
+        return ray__fail(RAY_SOURCE_CHANGED, "%s was changed after it was put: its modification time is another", offer->answer.path);
     }
     return RAY_OK;
 }

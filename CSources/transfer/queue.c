@@ -7,6 +7,7 @@
 
 #include "base/clock_internal.h"
 #include "base/error_internal.h"
+#include "transfer/thread_internal.h"
 #include "transfer/transfer_internal.h"
 
 static ray__link_job *next_job(ray_transfer *transfer) {
@@ -57,7 +58,7 @@ ray_status ray__link_queue_push(ray_pull *pull, uint32_t source) {
     ray_status status = RAY_OK;
     pthread_mutex_lock(&transfer->queue_lock);
     if (transfer->link_threads_idle <= transfer->queue_length && transfer->link_threads < RAY__LINKS_MAX) {
-        errno = pthread_create(&transfer->links[transfer->link_threads], NULL, run_links, transfer);
+        errno = ray__thread_start(&transfer->links[transfer->link_threads], run_links, transfer);
         if (errno == 0) {
             transfer->link_threads++;
         } else if (transfer->link_threads == 0) {

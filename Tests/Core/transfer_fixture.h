@@ -162,7 +162,7 @@ static inline ray_status fixture_find(void *context, const ray_object_id *id, ra
 typedef struct fixture_pull {
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    char path[128];       // of the file, if it is one
+    char path[512];       // of the file, if it is one
     bool into_store;
     ray_status open_status; // what opened answers, if not RAY_OK
     uint32_t opened_count;
