@@ -12,6 +12,7 @@ import Testing
 
     @Test func aRefusalReachesTheCaller() async throws {
         let node = try TestNode()
+        defer { node.stop() }
         do {
             _ = try await node.connect(job: JobID(rawValue: 666))
             Issue.record("nothing was thrown")
@@ -24,6 +25,7 @@ import Testing
 
     @Test func aClosedSessionRefusesEverything() async throws {
         let node = try TestNode()
+        defer { node.stop() }
         let session = try await node.connect()
         let ref = try session.put(1)
         await session.close()
@@ -40,6 +42,7 @@ import Testing
 
     @Test func whatIsPinnedStaysReadableAfterTheClose() async throws {
         let node = try TestNode()
+        defer { node.stop() }
         let session = try await node.connect()
         let pinned = try await session.pin(session.put([UInt8](repeating: 7, count: 1 << 20)))
         let bytes = try await session.get(session.put(bytes: [1, 2, 3]))
@@ -57,6 +60,7 @@ import Testing
 
     @Test func theLastPinOfAClosedSessionEndsIt() async throws {
         let node = try TestNode()
+        defer { node.stop() }
         let hooks = Counter()
         do {
             let session = try await node.connect()
@@ -72,6 +76,7 @@ import Testing
 
     @Test func aSessionThatNobodyHoldsEndsByItself() async throws {
         let node = try TestNode()
+        defer { node.stop() }
         do {
             let session = try await node.connect()
             _ = try session.put("left behind")
@@ -82,6 +87,7 @@ import Testing
 
     @Test func closingRunsTheHooksBeforeItReturns() async throws {
         let node = try TestNode()
+        defer { node.stop() }
         let session = try await node.connect()
         let hooks = Counter()
         session.onClose { hooks.up() }
@@ -94,6 +100,7 @@ import Testing
 
     @Test func requestsOnTheirWayFailWhenTheSessionCloses() async throws {
         let node = try TestNode()
+        defer { node.stop() }
         let session = try await node.connect()
         node.answer(.report) { _ in
             try? await Task.sleep(for: .seconds(30))
@@ -107,6 +114,7 @@ import Testing
 
     @Test func whenTheNodeDiesRequestsFailAndSealedDataStaysReadable() async throws {
         let node = try TestNode()
+        defer { node.stop() }
         let session = try await node.connect()
         let ref = try session.put([Float(1), 2])
         node.answer(.report) { _ in
@@ -125,6 +133,7 @@ import Testing
     @Test func aCloseAmidstManyUsersHarmsNobody() async throws {
         for _ in 0..<20 {
             let node = try TestNode()
+            defer { node.stop() }
             let session = try await node.connect()
             let ref = try session.put([UInt8](repeating: 9, count: 4096))
             await withTaskGroup(of: Void.self) { group in

@@ -19,6 +19,7 @@ import Testing
 
     @Test func whatAFileIsComesBackWithTheGet() async throws {
         let node = try TestNode()
+        defer { node.stop() }
         let session = try await node.connect()
         let path = "/tmp/raystore-test-\(UInt64.random(in: 0...UInt64.max)) ☂.bin"
         try Data([1, 2, 3]).write(to: URL(filePath: path))
@@ -41,6 +42,7 @@ import Testing
 
     @Test func aGotFileHoldsTheObjectWithoutAnyOtherRef() async throws {
         let node = try TestNode()
+        defer { node.stop() }
         let session = try await node.connect()
         var file: RayFile? = try await { try await session.get(session.put(RayFile(path: "/etc/passwd"))) }()
         #expect(file?.path == "/etc/passwd")
@@ -52,6 +54,7 @@ import Testing
 
     @Test func aMissingFileIsTheNodesError() async throws {
         let node = try TestNode()
+        defer { node.stop() }
         let session = try await node.connect()
         #expect(await code { _ = try await session.put(RayFile(path: "/nowhere/at all")) } == "FILE_NOT_FOUND")
         #expect(await code { _ = try await session.put(RayFile(path: "/tmp")) } == "NOT_A_FILE")

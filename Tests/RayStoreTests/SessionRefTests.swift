@@ -14,6 +14,7 @@ import Testing
 
     @Test func theLastRefTakesTheObjectWithIt() async throws {
         let node = try TestNode()
+        defer { node.stop() }
         let session = try await node.connect()
         var ref: ObjectRef<String>? = try session.put("short life")
         let id = ref!.id
@@ -30,6 +31,7 @@ import Testing
 
     @Test func aPinKeepsTheBytesOfAnObjectWhoseRefsAreGone() async throws {
         let node = try TestNode()
+        defer { node.stop() }
         let session = try await node.connect()
         let pinned = try await { try await session.pin(session.put([UInt8](repeating: 7, count: 4096))) }()
         let last = try pinned.elements(as: UInt8.self)[4095]
@@ -41,6 +43,7 @@ import Testing
 
     @Test func freedObjectsSayThatTheyWereFreed() async throws {
         let node = try TestNode()
+        defer { node.stop() }
         let session = try await node.connect()
         let ref = try session.put(1)
         try await session.free(ref)
@@ -51,6 +54,7 @@ import Testing
 
     @Test func aSharedRefIsOpenedByAnotherSession() async throws {
         let node = try TestNode()
+        defer { node.stop() }
         let a = try await node.connect()
         let b = try await node.connect(job: a.job)
         #expect(!b.isDriver)
@@ -67,6 +71,7 @@ import Testing
 
     @Test func whatIsNoRefAndWhatIsGoneIsNotOpened() async throws {
         let node = try TestNode()
+        defer { node.stop() }
         let session = try await node.connect()
         #expect(await code { _ = try await session.open("nonsense", as: Int.self) } == "BAD_REF")
         #expect(await code { _ = try await session.open(String(repeating: "00", count: 28), as: Int.self) } == "NOT_FOUND")
@@ -75,6 +80,7 @@ import Testing
 
     @Test func aRefOfAnotherSessionIsRefusedWithAdvice() async throws {
         let node = try TestNode()
+        defer { node.stop() }
         let a = try await node.connect()
         let b = try await node.connect()
         let ref = try a.put(1)
@@ -86,6 +92,7 @@ import Testing
 
     @Test func aValueKeepsTheRefsInItAlive() async throws {
         let node = try TestNode()
+        defer { node.stop() }
         let session = try await node.connect()
         let batch: ObjectRef<Batch>
         let inner: ObjectID
@@ -113,6 +120,7 @@ import Testing
 
     @Test func anInnerRefThatCannotBeOpenedFailsWhenItIsUsed() async throws {
         let node = try TestNode()
+        defer { node.stop() }
         let session = try await node.connect()
         let part = try session.put([Float(1)])
         let good = try session.put([Float(2)])
@@ -135,6 +143,7 @@ import Testing
 
     @Test func whatTheNodeCannotHoldStaysWithTheValueAndCannotBeShared() async throws {
         let node = try TestNode()
+        defer { node.stop() }
         let session = try await node.connect()
         node.answer(.contain) { _ in .init(status: .ownerDied, message: "the owner died") }
         let inner: ObjectID
@@ -153,6 +162,7 @@ import Testing
 
     @Test func encodingARefOutsideOfAPutIsRefusedWithAdvice() async throws {
         let node = try TestNode()
+        defer { node.stop() }
         let session = try await node.connect()
         let ref = try session.put(1)
         let error = #expect(throws: EncodingError.self) { try JSONEncoder().encode([ref]) }
@@ -166,6 +176,7 @@ import Testing
 
     @Test func namesAreBoundFoundAndUnbound() async throws {
         let node = try TestNode()
+        defer { node.stop() }
         let session = try await node.connect(namespace: "team")
         #expect(node.attachments[0].namespace == "team")
         let ref = try session.put("named")
@@ -180,6 +191,7 @@ import Testing
 
     @Test func reportsAreAskedForByName() async throws {
         let node = try TestNode()
+        defer { node.stop() }
         let session = try await node.connect()
         #expect(try await session.report("status", arguments: "{}") == "status {}")
         let row = #"{"objects":[{"object":"\#(IdTests.firstPut)","size":5,"futureField":1}],"nodes":[]}"#
@@ -194,6 +206,7 @@ import Testing
 
     @Test func detachAndRemoveReachTheNode() async throws {
         let node = try TestNode()
+        defer { node.stop() }
         let session = try await node.connect()
         let ref = try session.put(1)
         try await session.detach(ref)

@@ -19,6 +19,7 @@ import Testing
 
     @Test func theFirstPutOfTheFirstDriverHasRaysId() async throws {
         let node = try TestNode()
+        defer { node.stop() }
         let session = try await node.connect()
         #expect(session.isDriver)
         #expect(session.job == JobID(rawValue: 1))
@@ -30,6 +31,7 @@ import Testing
 
     @Test func codableValuesComeBackEqual() async throws {
         let node = try TestNode()
+        defer { node.stop() }
         let session = try await node.connect()
         let note = Note(title: "naïve ☂", lines: ["", "two"], weight: 0.1)
         #expect(try await session.get(session.put(note)) == note)
@@ -44,6 +46,7 @@ import Testing
 
     @Test func arraysOfFixedSizeElementsComeBackEqual() async throws {
         let node = try TestNode()
+        defer { node.stop() }
         let session = try await node.connect()
         let floats: [Float] = [1, .nan, -.infinity, 4]
         let ref = try session.put(floats)
@@ -65,6 +68,7 @@ import Testing
 
     @Test func genericCodeStoresNumbersAsArraysToo() async throws {
         let node = try TestNode()
+        defer { node.stop() }
         let session = try await node.connect()
         #expect(try await roundTrip([1.5, 2.5], session) == .array)
         #expect(try await roundTrip([UInt8](repeating: 1, count: 9), session) == .array)
@@ -78,6 +82,7 @@ import Testing
 
     @Test func bytesAreReadInPlaceAndPinnedAsLongAsTheyAreHeld() async throws {
         let node = try TestNode()
+        defer { node.stop() }
         let session = try await node.connect()
         let source = (0..<100_000).map { UInt8(truncatingIfNeeded: $0) }
         let ref = try session.put(bytes: source)
@@ -99,6 +104,7 @@ import Testing
 
     @Test func rawSpansCanBePut() async throws {
         let node = try TestNode()
+        defer { node.stop() }
         let session = try await node.connect()
         let numbers: [UInt32] = [1, 2, 3]
         let ref = try session.put(bytes: numbers.span.bytes)
@@ -108,6 +114,7 @@ import Testing
 
     @Test func elementsAreReadInPlace() async throws {
         let node = try TestNode()
+        defer { node.stop() }
         let session = try await node.connect()
         let ref = try session.put((0..<24).map(Double.init), shape: [2, 3, 4])
         let pinned = try await session.pin(ref)
@@ -129,6 +136,7 @@ import Testing
 
     @Test func anObjectIsFilledInPlace() async throws {
         let node = try TestNode()
+        defer { node.stop() }
         let session = try await node.connect()
         let bytes = try session.create(byteCount: 8) { room in
             while !room.isFull { room.append(UInt8(room.byteCount), as: UInt8.self) }
@@ -147,6 +155,7 @@ import Testing
     @Test func anObjectThatIsNotFilledIsNotPut() async throws {
         struct Interrupted: Error {}
         let node = try TestNode()
+        defer { node.stop() }
         let session = try await node.connect()
         let before = node.entryCount
         #expect(throws: Interrupted.self) {
@@ -164,6 +173,7 @@ import Testing
 
     @Test func theWrongTypeIsRefusedAndBothAreNamed() async throws {
         let node = try TestNode()
+        defer { node.stop() }
         let session = try await node.connect()
         let floats = try session.put([Float(1), 2])
         func refusal<Value: Sendable>(_ body: () async throws -> Value) async -> String {
@@ -206,6 +216,7 @@ import Testing
 
     @Test func anErrorThatIsAnObjectIsThrownByWhoGetsIt() async throws {
         let node = try TestNode()
+        defer { node.stop() }
         let session = try await node.connect()
         let id = try ObjectID(String(repeating: "07", count: 28))
         try node.seal(id, data: [], metadata: ValueMetadata.error(RayStoreError(.taskFailed, "division by zero")).encoded)
@@ -221,6 +232,7 @@ import Testing
 
     @Test func aDamagedArrayIsCorruptAndNotRead() async throws {
         let node = try TestNode()
+        defer { node.stop() }
         let session = try await node.connect()
         let id = try ObjectID(String(repeating: "08", count: 28))
         try node.seal(id, data: [1, 2, 3], metadata: ArrayHeader.encode(ElementType(Float.self), shape: [1 << 40, 1 << 40]))
@@ -231,6 +243,7 @@ import Testing
 
     @Test func aStoreThatIsTooSmallSaysSo() async throws {
         let node = try TestNode(capacity: 1 << 20)
+        defer { node.stop() }
         let session = try await node.connect()
         #expect(await code { _ = try session.put(bytes: [UInt8](repeating: 0, count: 2 << 20)) } == "STORE_FULL")
         #expect(try await session.get(session.put("small")) == "small")
@@ -239,6 +252,7 @@ import Testing
 
     @Test func threadsWithoutConcurrencyHaveBlockingForms() async throws {
         let node = try TestNode()
+        defer { node.stop() }
         let path = node.socketPath
         let sum = try await runBlocking { () throws(RayStoreError) in
             let session = try Session.connectBlocking(socket: path)

@@ -21,6 +21,7 @@ import Testing
 
     @Test func aGetWaitsUntilTheObjectIsSealed() async throws {
         let node = try TestNode()
+        defer { node.stop() }
         let session = try await node.connect()
         let ref = try await remoteRefs(1, node, session)[0]
         async let bytes = session.get(ref)
@@ -32,6 +33,7 @@ import Testing
 
     @Test func whatIsHereIsGivenWithoutAskingTheNode() async throws {
         let node = try TestNode()
+        defer { node.stop() }
         let session = try await node.connect()
         let refs = try (0..<3).map { try session.put($0) }
         #expect(try await session.get(refs) == [0, 1, 2])
@@ -43,6 +45,7 @@ import Testing
 
     @Test func aListComesInItsOrderWhateverArrivesFirst() async throws {
         let node = try TestNode()
+        defer { node.stop() }
         let session = try await node.connect()
         let refs = try await remoteRefs(4, node, session)
         async let values = session.get([refs[2], refs[0], refs[3], refs[0]])
@@ -56,6 +59,7 @@ import Testing
 
     @Test func atTheTimeoutTheMissingAreNamedAndNothingStaysPinned() async throws {
         let node = try TestNode()
+        defer { node.stop() }
         let session = try await node.connect()
         let refs = try await remoteRefs(3, node, session)
         try node.seal(refs[1].id, data: [1])
@@ -76,6 +80,7 @@ import Testing
 
     @Test func aNodeThatNeverAnswersDoesNotHoldAGetPastItsTimeForLong() async throws {
         let node = try TestNode()
+        defer { node.stop() }
         let session = try await node.connect()
         let ref = try await remoteRefs(1, node, session)[0]
         node.answer(.get) { _ in
@@ -89,6 +94,7 @@ import Testing
 
     @Test func aCancelledGetEndsAtOnceTellsTheNodeAndLeavesNoPin() async throws {
         let node = try TestNode()
+        defer { node.stop() }
         let session = try await node.connect()
         let refs = try await remoteRefs(2, node, session)
         try node.seal(refs[0].id, data: [1, 2, 3])
@@ -103,6 +109,7 @@ import Testing
 
     @Test func aFailureNamesItsObject() async throws {
         let node = try TestNode()
+        defer { node.stop() }
         let session = try await node.connect()
         let refs = try await remoteRefs(2, node, session)
         let lost = refs[1].id
@@ -118,6 +125,7 @@ import Testing
 
     @Test func theNodeAndTheStoreAtOddsEndInAnErrorAndNotInALoop() async throws {
         let node = try TestNode()
+        defer { node.stop() }
         let session = try await node.connect()
         let ref = try await remoteRefs(1, node, session)[0]
         node.answer(.get) { _ in .done }
@@ -127,6 +135,7 @@ import Testing
 
     @Test func progressReachesTheCaller() async throws {
         let node = try TestNode()
+        defer { node.stop() }
         let session = try await node.connect()
         let ref = try await remoteRefs(1, node, session)[0]
         let id = ref.id
@@ -159,6 +168,7 @@ import Testing
 
     @Test func waitGivesAtMostCountReadyAndKeepsTheOrder() async throws {
         let node = try TestNode()
+        defer { node.stop() }
         let session = try await node.connect()
         let refs = try await remoteRefs(4, node, session)
         for index in [3, 1, 2] {
@@ -177,6 +187,7 @@ import Testing
 
     @Test func waitTakesRefsOfDifferentTypes() async throws {
         let node = try TestNode()
+        defer { node.stop() }
         let session = try await node.connect()
         let refs: [AnyObjectRef] = [try session.put(1), try session.put("two")]
         #expect(try await session.wait(refs, count: 2).ready.count == 2)
@@ -185,6 +196,7 @@ import Testing
 
     @Test func waitRefusesDuplicatesAndCountsOutOfBounds() async throws {
         let node = try TestNode()
+        defer { node.stop() }
         let session = try await node.connect()
         let ref = try session.put(1)
         let other = try session.put(2)
@@ -197,6 +209,7 @@ import Testing
 
     @Test func aThousandGetsAtOnceAllEnd() async throws {
         let node = try TestNode()
+        defer { node.stop() }
         let session = try await node.connect()
         let refs = try await remoteRefs(200, node, session)
         node.answer(.get) { [weak node] request in
@@ -215,6 +228,22 @@ import Testing
             for try await isRight in group { #expect(isRight) }
         }
         #expect(node.pinnedBytes == 0)
+        await session.close()
+    }
+
+    @Test func moreRequestsThanAreTakenAtOnceWaitAndAllEnd() async throws {
+        let node = try TestNode()
+        defer { node.stop() }
+        let session = try await node.connect()
+        let ended = Counter()
+        await withTaskGroup(of: Void.self) { group in
+            for _ in 0..<20_000 {
+                group.addTask {
+                    if (try? await session.report("x", arguments: "")) == "x " { ended.up() }
+                }
+            }
+        }
+        #expect(ended.count == 20_000)
         await session.close()
     }
 }

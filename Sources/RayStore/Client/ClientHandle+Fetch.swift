@@ -9,7 +9,10 @@ extension ClientHandle {
         _ refs: [AnyObjectRef], timeout: Duration?, progress: (@Sendable (TransferProgress) -> Void)?
     ) async throws(RayStoreError) -> [SharedPin] {
         var gathering = try Gathering(refs, timeout: timeout, over: self)
-        while let request = try gathering.next(progress: progress) {
+        while let payload = try gathering.next() {
+            let request = try await whenAccepted { () throws(RayStoreError) in
+                try PendingRequest.send(.get, payload, over: self, progress: progress)
+            }
             try gathering.accept(await request.answer(onCancel: .abandon, limit: gathering.limit))
         }
         return gathering.pins
@@ -19,7 +22,10 @@ extension ClientHandle {
         _ refs: [AnyObjectRef], timeout: Duration?, progress: (@Sendable (TransferProgress) -> Void)?
     ) throws(RayStoreError) -> [SharedPin] {
         var gathering = try Gathering(refs, timeout: timeout, over: self)
-        while let request = try gathering.next(progress: progress) {
+        while let payload = try gathering.next() {
+            let request = try whenAcceptedBlocking { () throws(RayStoreError) in
+                try PendingRequest.send(.get, payload, over: self, progress: progress)
+            }
             try gathering.accept(request.answerBlocking(limit: gathering.limit))
         }
         return gathering.pins
@@ -67,10 +73,10 @@ private struct Gathering {
     }
 
     /// How long to wait for an answer: a node that answers late is given this much more than the time it was told.
-    var limit: Duration? { remaining.map { $0 + .seconds(5) } }
+    var limit: Duration? { remaining.map { $0 + .seconds(1) } }
 
     /// Pins what is here. The request for what is not; nil when nothing is missing.
-    mutating func next(progress: (@Sendable (TransferProgress) -> Void)?) throws(RayStoreError) -> PendingRequest? {
+    mutating func next() throws(RayStoreError) -> PayloadWriter? {
         let before = missing.count
         var stillMissing: [Int] = []
         for index in missing {
@@ -89,7 +95,7 @@ private struct Gathering {
         var payload = PayloadWriter()
         payload.append(remaining.nanosecondsOrForever)
         payload.append(missing.map { ids[$0] })
-        return try PendingRequest.send(.get, payload, over: handle, progress: progress)
+        return payload
     }
 
     mutating func accept(_ answer: PendingRequest.Answer) throws(RayStoreError) {

@@ -59,6 +59,7 @@ extension RayStoreError.Code {
     public static let timedOut = Self(.timedOut)
     public static let cancelled = Self(.cancelled)
     public static let closed = Self(.closed)
+    public static let again = Self(.again)
     public static let forked = Self(.forked)
     public static let notFound = Self(.notFound)
     public static let exists = Self(.exists)

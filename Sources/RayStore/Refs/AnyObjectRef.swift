@@ -28,16 +28,19 @@ public class AnyObjectRef: @unchecked Sendable {
     }
 
     private let state: Mutex<State>
+    /// The same as the standing, for those who only want to know whether all is well: every get asks.
+    private let isOpen: Atomic<Bool>
 
     /// - Parameter isOpen: true takes over a ref that this process holds in the store.
     init(id: ObjectID, handle: ClientHandle, isOpen: Bool) {
         self.id = id
         self.handle = handle
         state = Mutex(State(standing: isOpen ? .open : .unopened))
+        self.isOpen = Atomic(isOpen)
     }
 
     deinit {
-        guard case .open = state.withLock({ $0.standing }) else { return }
+        guard isOpen.load(ordering: .acquiring) else { return }
         // After the session's close there is nothing to drop: it dropped all.
         try? handle.withStore { store throws(RayStoreError) in
             _ = id.withC { ray_ref_release(store, &$0) }
@@ -50,6 +53,7 @@ public class AnyObjectRef: @unchecked Sendable {
             throw RayStoreError(
                 .invalidArgument, "\(id) is a ref of another session: pass it on with shared() and open it here", object: id)
         }
+        guard !isOpen.load(ordering: .acquiring) else { return }
         switch state.withLock({ $0.standing }) {
         case .open: return
         case .failed(let error): throw error
@@ -97,6 +101,7 @@ public class AnyObjectRef: @unchecked Sendable {
 
     private func settle(_ error: RayStoreError?) {
         state.withLock { $0.standing = error.map { .failed($0) } ?? .open }
+        isOpen.store(error == nil, ordering: .releasing)
     }
 
     private static let attempts = 3
@@ -109,7 +114,8 @@ public class AnyObjectRef: @unchecked Sendable {
     func open() async {
         do throws(RayStoreError) {
             for _ in 0..<Self.attempts {
-                if try take(await openRequest().answer(onCancel: .ignore)) { return settle(nil) }
+                let request = try await whenAccepted { () throws(RayStoreError) in try openRequest() }
+                if try take(await request.answer(onCancel: .ignore)) { return settle(nil) }
             }
             settle(goneError)
         } catch {
@@ -120,7 +126,8 @@ public class AnyObjectRef: @unchecked Sendable {
     func openBlocking() {
         do throws(RayStoreError) {
             for _ in 0..<Self.attempts {
-                if try take(openRequest().answerBlocking()) { return settle(nil) }
+                let request = try whenAcceptedBlocking { () throws(RayStoreError) in try openRequest() }
+                if try take(request.answerBlocking()) { return settle(nil) }
             }
             settle(goneError)
         } catch {

@@ -52,6 +52,9 @@ extension AnyObjectRef {
         try await registered()
         var payload = PayloadWriter()
         payload.append(id)
-        _ = try await PendingRequest.send(.shareRef, payload, over: handle).answer().get()
+        let request = try await whenAccepted { () throws(RayStoreError) in
+            try PendingRequest.send(.shareRef, payload, over: handle)
+        }
+        _ = try await request.answer().get()
     }
 }

@@ -8,7 +8,10 @@ extension Session {
     /// - Throws: `fileNotFound`, `fileNotReadable`, `notAFile`, `outOfDisk` saying needed and free, `sourceChanged` when the file was
     ///   written to meanwhile; `cancelled`, `closed`, `nodeDied`.
     public func put(_ file: RayFile) async throws(RayStoreError) -> ObjectRef<RayFile> {
-        let (id, request) = try putRequest(file)
+        let (id, payload) = try putRequest(file)
+        let request = try await whenAccepted { () throws(RayStoreError) in
+            try PendingRequest.send(.putFile, payload, over: handle)
+        }
         _ = try await request.answer(onCancel: .ask).get()
         return try withExtendedLifetime(file) { () throws(RayStoreError) in try ref(taking: id) }
     }
@@ -16,12 +19,15 @@ extension Session {
     /// The same for code without concurrency; blocks the thread.
     @available(*, noasync, message: "use put")
     public func putBlocking(_ file: RayFile) throws(RayStoreError) -> ObjectRef<RayFile> {
-        let (id, request) = try putRequest(file)
+        let (id, payload) = try putRequest(file)
+        let request = try whenAcceptedBlocking { () throws(RayStoreError) in
+            try PendingRequest.send(.putFile, payload, over: handle)
+        }
         _ = try request.answerBlocking().get()
         return try withExtendedLifetime(file) { () throws(RayStoreError) in try ref(taking: id) }
     }
 
-    private func putRequest(_ file: RayFile) throws(RayStoreError) -> (ObjectID, PendingRequest) {
+    private func putRequest(_ file: RayFile) throws(RayStoreError) -> (ObjectID, PayloadWriter) {
         let (path, mode): (String, RayFile.Mode) =
             switch file.storage {
             case .source(let path, let mode): (path, mode)
@@ -36,7 +42,7 @@ extension Session {
         payload.append(UInt32(0))
         payload.append(id)
         payload.append(text: path)
-        return (id, try PendingRequest.send(.putFile, payload, over: handle))
+        return (id, payload)
     }
 
     // The node has set this process's ref bit; taking the ref makes it one that is counted and dropped.

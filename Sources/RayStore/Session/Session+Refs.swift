@@ -75,6 +75,9 @@ extension Session {
     /// Asks the node and waits for its answer.
     @discardableResult
     package func ask(_ request: NodeRequest, _ payload: PayloadWriter) async throws(RayStoreError) -> [UInt8] {
-        try await PendingRequest.send(request, payload, over: handle).answer().get()
+        let pending = try await whenAccepted { () throws(RayStoreError) in
+            try PendingRequest.send(request, payload, over: handle)
+        }
+        return try await pending.answer().get()
     }
 }

@@ -20,8 +20,11 @@ extension Session {
         if let ready = try readyNow(ids), ready.filter({ $0 }).count >= count || timeout == .zero && fetchLocal {
             return split(refs, ready, count)
         }
-        let request = try waitRequest(ids, count, timeout, fetchLocal)
-        let answer = await request.answer(onCancel: .abandon, limit: timeout.map { max($0, .zero) + .seconds(5) })
+        let payload = waitPayload(ids, count, timeout, fetchLocal)
+        let request = try await whenAccepted { () throws(RayStoreError) in
+            try PendingRequest.send(.wait, payload, over: handle)
+        }
+        let answer = await request.answer(onCancel: .abandon, limit: timeout.map { max($0, .zero) + .seconds(1) })
         return split(refs, try readiness(answer, of: ids.count), count)
     }
 
@@ -34,8 +37,11 @@ extension Session {
         if let ready = try readyNow(ids), ready.filter({ $0 }).count >= count || timeout == .zero && fetchLocal {
             return split(refs, ready, count)
         }
-        let request = try waitRequest(ids, count, timeout, fetchLocal)
-        let answer = request.answerBlocking(limit: timeout.map { max($0, .zero) + .seconds(5) })
+        let payload = waitPayload(ids, count, timeout, fetchLocal)
+        let request = try whenAcceptedBlocking { () throws(RayStoreError) in
+            try PendingRequest.send(.wait, payload, over: handle)
+        }
+        let answer = request.answerBlocking(limit: timeout.map { max($0, .zero) + .seconds(1) })
         return split(refs, try readiness(answer, of: ids.count), count)
     }
 
@@ -66,15 +72,15 @@ extension Session {
         return ready.map { $0 != 0 }
     }
 
-    private func waitRequest(
+    private func waitPayload(
         _ ids: [ObjectID], _ count: Int, _ timeout: Duration?, _ fetchLocal: Bool
-    ) throws(RayStoreError) -> PendingRequest {
+    ) -> PayloadWriter {
         var payload = PayloadWriter()
         payload.append(timeout.nanosecondsOrForever)
         payload.append(UInt32(count))
         payload.append(fetchLocal ? UInt32(RAY_WAIT_FETCH) : 0)
         payload.append(ids)
-        return try PendingRequest.send(.wait, payload, over: handle)
+        return payload
     }
 
     private func readiness(_ answer: PendingRequest.Answer, of count: Int) throws(RayStoreError) -> [Bool] {

@@ -7,6 +7,8 @@ import Synchronization
 /// A node of one machine in the test's process: a real store and a real host, with just enough behind them to answer a client. What
 /// reaches it is recorded, and an answer can be replaced by the test's own.
 ///
+/// A test stops it before it ends (`defer { node.stop() }`), so that no callback meets a node that is going.
+///
 /// @unchecked: the C handles may be used by any thread; the rest is guarded by a mutex.
 final class TestNode: @unchecked Sendable {
     struct Request: Sendable {
@@ -177,8 +179,10 @@ final class TestNode: @unchecked Sendable {
             state.requests.append(request)
             return state.overrides[request.kind]
         }
-        Task {
+        // Weak: an answer that a test holds back must not keep the node.
+        Task { [weak self] in
             var answer = await override?(request)
+            guard let self else { return }
             if answer == nil { answer = await serve(request) }
             reply(request, answer!)
         }
