@@ -60,7 +60,7 @@ struct node {
     int held_count;
 };
 
-static int node_read(struct node *node, const int *what) {
+static inline int node_read(struct node *node, const int *what) {
     pthread_mutex_lock(&node->lock);
     int value = *what;
     pthread_mutex_unlock(&node->lock);
@@ -310,7 +310,7 @@ static void node_stop(struct node *node) {
 
 // ---- the client's side -----------------------------------------------------------------------------------------------------
 
-static ray_status try_connect(const char *path, ray_client **client) {
+static inline ray_status try_connect(const char *path, ray_client **client) {
     ray_client_options options = {.struct_size = sizeof options, .socket_path = path, .timeout_ns = 10 * SECOND};
     return ray_client_connect(&options, client);
 }
