@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/clock_internal.h"
+#include "base/thread_internal.h"
 #include "client/host_internal.h"
 #include "client/socket_internal.h"
 
@@ -163,7 +164,7 @@ static void free_host(ray_host *host) {
     free(host);
 }
 
-static ray_status start(ray_host *host) {
+static ray_status open_all(ray_host *host) {
     host->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     host->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (host->epoll_fd < 0 || host->wake_fd < 0) {
@@ -176,7 +177,7 @@ static ray_status start(ray_host *host) {
         epoll_ctl(host->epoll_fd, EPOLL_CTL_ADD, host->wake_fd, &wake) != 0) {
         return ray__fail_errno(RAY_SYSTEM, "cannot wait on the socket %s", host->socket_path);
     }
-    return ray__thread_start(&host->thread, "ray-host", host_thread, host);
+    return RAY_OK;
 }
 
 ray_status ray_host_start(const ray_host_options *options, ray_host **host) {
@@ -198,13 +199,16 @@ ray_status ray_host_start(const ray_host_options *options, ray_host **host) {
     made->directory_fd = made->listen_fd = made->epoll_fd = made->wake_fd = -1;
     pthread_mutex_init(&made->lock, NULL);
     made->socket_path = strdup(options->socket_path);
-    ray_status status = made->socket_path == NULL ? ray__fail(RAY_OUT_OF_MEMORY, "no memory for a host") : start(made);
-    if (status != RAY_OK) {
-        free_host(made);
-        return status;
+    ray_status status = made->socket_path == NULL ? ray__fail(RAY_OUT_OF_MEMORY, "no memory for a host") : open_all(made);
+    if (status == RAY_OK) {
+        *host = made; // before the first callback, which may want it, and which may run before this function returns
+        status = ray__session_thread_start(&made->thread, "ray-host", host_thread, made);
     }
-    *host = made;
-    return RAY_OK;
+    if (status != RAY_OK) {
+        *host = NULL;
+        free_host(made);
+    }
+    return status;
 }
 
 // In a fork's child: the node, its thread, its lock and its socket's name are the parent's, only descriptors and memory were copied.

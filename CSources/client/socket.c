@@ -78,21 +78,6 @@ ray_status ray__socket_check_peer(int fd, const char *path, int64_t *pid) {
     return RAY_OK;
 }
 
-ray_status ray__thread_start(pthread_t *thread, const char *name, void *(*body)(void *), void *argument) {
-    sigset_t all;
-    sigset_t before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int failure = pthread_create(thread, NULL, body, argument);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (failure != 0) {
-        errno = failure;
-        return ray__fail_errno(RAY_SYSTEM, "cannot start the thread %s", name);
-    }
-    (void)pthread_setname_np(*thread, name);
-    return RAY_OK;
-}
-
 void ray__event_set(int event_fd) {
     uint64_t one = 1;
     // It fails only when the counter is full, and then the sleeper is awake already.

@@ -19,9 +19,6 @@ ray_status ray__socket_connect(const char *path, uint64_t timeout_ns, int *fd);
 // The peer must belong to the user that this process runs as. pid may be NULL.
 ray_status ray__socket_check_peer(int fd, const char *path, int64_t *pid);
 
-// Starts a thread that takes no signals: an application's handlers run on its own threads.
-ray_status ray__thread_start(pthread_t *thread, const char *name, void *(*body)(void *), void *argument);
-
 // Wakes whoever polls this eventfd; empties it again.
 void ray__event_set(int event_fd);
 void ray__event_clear(int event_fd);

@@ -11,7 +11,7 @@
 
 #include "base/error_internal.h"
 #include "transfer/serve_internal.h"
-#include "transfer/thread_internal.h"
+#include "base/thread_internal.h"
 
 struct ray__served {
     ray__served *next;
@@ -79,7 +79,7 @@ static void start_serving(ray_transfer *transfer, const ray__connection *connect
     served->transfer = transfer;
     served->connection = *connection;
     pthread_mutex_lock(&transfer->served_lock);
-    if (ray__thread_start(&served->thread, serve_connection, served) == 0) {
+    if (ray__thread_start(&served->thread, "ray-serve", serve_connection, served) == RAY_OK) {
         served->next = transfer->served;
         transfer->served = served;
         transfer->served_count++;
@@ -132,10 +132,7 @@ static void *accept_connections(void *context) {
 
 ray_status ray__serving_start(ray_transfer *transfer, const char *host, uint16_t port) {
     RAY_TRY(ray__listener_open(host, port, &transfer->listener, &transfer->port));
-    errno = ray__thread_start(&transfer->acceptor, accept_connections, transfer);
-    if (errno != 0) {
-        return ray__fail_errno(RAY_SYSTEM, "starting the thread that accepts connections");
-    }
+    RAY_TRY(ray__thread_start(&transfer->acceptor, "ray-accept", accept_connections, transfer));
     transfer->accepting = true;
     return RAY_OK;
 }

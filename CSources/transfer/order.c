@@ -126,7 +126,10 @@ void ray__order_prepare(ray__job *job, ray__worker *worker) {
         ray__buffers_give(&order->transfer->send_buffers, order->packed);
         order->packed = NULL;
     }
+    // Once it is pushed the order is the connection's again, but the push itself may still look at the ring; hence the count.
+    _Atomic uint32_t *at_workers = order->at_workers;
     // It has a place for every order of its connection, so this does not wait.
     ray_status pushed = ray__ring_push(order->prepared, order, UINT64_MAX);
     (void)pushed;
+    atomic_fetch_sub(at_workers, 1);
 }

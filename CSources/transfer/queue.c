@@ -7,7 +7,7 @@
 
 #include "base/clock_internal.h"
 #include "base/error_internal.h"
-#include "transfer/thread_internal.h"
+#include "base/thread_internal.h"
 #include "transfer/transfer_internal.h"
 
 static ray__link_job *next_job(ray_transfer *transfer) {
@@ -58,11 +58,11 @@ ray_status ray__link_queue_push(ray_pull *pull, uint32_t source) {
     ray_status status = RAY_OK;
     pthread_mutex_lock(&transfer->queue_lock);
     if (transfer->link_threads_idle <= transfer->queue_length && transfer->link_threads < RAY__LINKS_MAX) {
-        errno = ray__thread_start(&transfer->links[transfer->link_threads], run_links, transfer);
-        if (errno == 0) {
+        ray_status started = ray__thread_start(&transfer->links[transfer->link_threads], "ray-link", run_links, transfer);
+        if (started == RAY_OK) {
             transfer->link_threads++;
         } else if (transfer->link_threads == 0) {
-            status = ray__fail_errno(RAY_SYSTEM, "starting a thread for a connection");
+            status = started;
         }
     }
     if (status == RAY_OK) {

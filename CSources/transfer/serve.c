@@ -5,6 +5,7 @@
 // next chunks meanwhile; what is prepared first leaves first.
 #include "transfer/serve_internal.h"
 
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,6 +46,7 @@ typedef struct session {
     uint32_t waiting_count;
     waiting waiting[WAITING_MAX];
     ray__ring *prepared;
+    _Atomic uint32_t at_workers;
     uint32_t free_count;
     ray__order *free_orders[ORDERS_MAX];
     ray__order orders[ORDERS_MAX];
@@ -220,6 +222,7 @@ static void submit_orders(session *s) {
             order->codec = next->codec;
             order->level = next->level;
             of->orders++;
+            atomic_fetch_add(&s->at_workers, 1);
             ray__workers_submit(&s->transfer->workers, &order->job);
         }
         s->waiting_first = (s->waiting_first + 1) % WAITING_MAX;
@@ -305,6 +308,9 @@ static ray_status serve_requests(session *s) {
     while (s->free_count < ORDERS_MAX) {
         put_back(s, next_prepared(s));
     }
+    while (atomic_load(&s->at_workers) != 0) {
+        sched_yield(); // a worker is between its push and its next job: a few instructions
+    }
     return status;
 }
 
@@ -322,6 +328,7 @@ ray_status ray__serve(ray_transfer *transfer, ray__connection *connection) {
             s->orders[i].job.run = ray__order_prepare;
             s->orders[i].transfer = transfer;
             s->orders[i].prepared = s->prepared;
+            s->orders[i].at_workers = &s->at_workers;
             s->free_orders[s->free_count++] = &s->orders[i];
         }
         status = serve_requests(s);

@@ -9,7 +9,7 @@
 
 #include "base/clock_internal.h"
 #include "base/error_internal.h"
-#include "transfer/thread_internal.h"
+#include "base/thread_internal.h"
 #include "transfer/transfer_internal.h"
 
 #define WINDOW_BYTES (64u << 20)
@@ -116,10 +116,7 @@ static ray_status start(ray_transfer *transfer, const char *bind_host, uint16_t 
     RAY_TRY(ray__workers_start(&transfer->workers));
     // As many as links can be receiving into, and as many again as workers can be unpacking.
     ray__buffers_init(&transfer->receive_buffers, RAY__LINKS_MAX + 2 * transfer->workers.count);
-    errno = ray__thread_start(&transfer->supervisor, supervise, transfer);
-    if (errno != 0) {
-        return ray__fail_errno(RAY_SYSTEM, "starting the supervisor thread of a transfer");
-    }
+    RAY_TRY(ray__thread_start(&transfer->supervisor, "ray-supervisor", supervise, transfer));
     transfer->supervising = true;
     return bind_host == NULL ? RAY_OK : ray__serving_start(transfer, bind_host, bind_port);
 }

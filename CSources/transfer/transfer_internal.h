@@ -98,6 +98,7 @@ typedef struct ray__order {
     ray__job job;
     ray_transfer *transfer;
     ray__ring *prepared; // where it goes when done
+    _Atomic uint32_t *at_workers; // orders that a worker may still touch the ring for
     ray__offer *offer;
     uint32_t stream;
     uint32_t index;

@@ -10,7 +10,7 @@
 
 #include "base/clock_internal.h"
 #include "base/error_internal.h"
-#include "transfer/thread_internal.h"
+#include "base/thread_internal.h"
 
 // Buffers kept for the next transfer; more than that are given back to the system.
 #define SPARE_KEPT 8u
@@ -46,10 +46,7 @@ ray_status ray__workers_start(ray__workers *workers) {
         status = worker->raw == NULL ? ray__fail(RAY_OUT_OF_MEMORY, "a buffer of one chunk for each worker")
                                      : ray_codec_create(&worker->codec);
         if (status == RAY_OK) {
-            errno = ray__thread_start(&worker->thread, work, worker);
-            if (errno != 0) {
-                status = ray__fail_errno(RAY_SYSTEM, "starting worker thread %u of %u", workers->count + 1, wanted);
-            }
+            status = ray__thread_start(&worker->thread, "ray-worker", work, worker);
         }
         if (status == RAY_OK) {
             workers->count++;
