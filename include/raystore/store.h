@@ -15,6 +15,9 @@
 //  - An object can be read only once sealed, and never changed again.
 //  - A fork's child owns nothing: every call with the parent's handle answers RAY_FORKED.
 //  - Timeouts are relative, in nanoseconds; 0 is "do not wait", RAY_FOREVER waits without end.
+//  - Every call may also answer RAY_FORKED, or RAY_POISONED when the shared state is damaged beyond repair.
+//  - Memory that data once used stays with the store; it is not given back to the machine.
+//  - An object without a ref from the start stays until it is deleted; only what has had a ref goes with the last one.
 //
 // Thread safety: a ray_store may be used by any thread. A ray_object_writer and a ray_object_view belong to one thread at a time.
 #ifndef RAYSTORE_STORE_H
@@ -49,22 +52,27 @@ typedef struct ray_store_options {
 
 // Makes an empty store and attaches to it as the node, slot 0. Memory of the table is taken at once, memory for data as it is
 // used or when ray_store_prefault runs; a machine without memory is answered with RAY_STORE_FULL or RAY_OUT_OF_MEMORY, never a
-// SIGBUS.
+// SIGBUS. The table of a 1 GiB store takes 80 MiB. RAY_INVALID_ARGUMENT: struct_size; RAY_TOO_LARGE: more than 64 TiB or 8 million
+// entries. On failure *store is NULL and nothing is left.
 RAY_API ray_status ray_store_create(const ray_store_options *options, ray_store *RAY_NULLABLE *RAY_NULLABLE store) RAY_NODISCARD;
 
 // Attaches to a store made by another process, by the descriptors and the slot that the node gave. Takes the descriptors
-// on success and on failure. RAY_LAYOUT_MISMATCH when another build made it.
+// on success and on failure. RAY_LAYOUT_MISMATCH when another build made it; RAY_INVALID_ARGUMENT when the slot is the node's or was not
+// claimed; RAY_IN_USE when somebody is attached with it. Slot and all it holds stay the node's to reap.
 RAY_API ray_status ray_store_attach(int meta_fd, int data_fd, uint32_t slot, ray_store *RAY_NULLABLE *RAY_NULLABLE store) RAY_NODISCARD;
 
-// Unmaps. Every pin and ref of this process is dropped first; views and writers are void afterwards. Accepts NULL.
+// Unmaps. Every pin and ref of this process is dropped and its unsealed objects are aborted first; views and writers are void afterwards.
+// No other thread may be in a call. The slot can be attached again. Looks at the whole table. Accepts NULL.
 RAY_API void ray_store_close(ray_store *RAY_NULLABLE store);
 
+// The descriptors stay the store's; duplicate them to pass them on.
 RAY_API int ray_store_meta_fd(const ray_store *store);
 RAY_API int ray_store_data_fd(const ray_store *store);
 RAY_API uint32_t ray_store_slot(const ray_store *store);
 
 // Reserves memory from the front of the data segment until at least up_to_bytes are reserved; blocking, may be called from
-// a background thread while others work. The node calls it in steps.
+// a background thread while others work. The node calls it in steps. RAY_OUT_OF_MEMORY when the machine has too little left: what
+// was reserved before that stays.
 RAY_API ray_status ray_store_prefault(ray_store *store, uint64_t up_to_bytes) RAY_NODISCARD;
 
 // ---- create, seal, abort ------------------------------------------------------------------------------------------------
@@ -85,17 +93,21 @@ enum {
 };
 
 // Takes room for an object and claims its id. A remote entry of that id becomes creating; any other existing entry answers
-// RAY_EXISTS. RAY_STORE_FULL when there is no room, RAY_TABLE_FULL when there is no entry; the message says needed and free.
+// RAY_EXISTS. RAY_STORE_FULL when there is no room, RAY_TABLE_FULL when there is no entry; the message says needed and free. After
+// failure nothing is taken, and the writer is void. Sizes of 0 are fine: then the pointer is NULL. The bytes are not zeroed. Takes
+// the store's lock for some hundred nanoseconds; blocks longer only while memory is taken for the first time.
 RAY_API ray_status ray_object_create(ray_store *store, const ray_object_id *id, uint64_t data_size, uint32_t metadata_size,
                                      uint32_t flags, ray_object_writer *writer) RAY_NODISCARD;
 
-// Makes the object visible to every process and wakes who waits for it. From here on it never changes.
+// Makes the object visible to every process and wakes who waits for it. From here on it never changes. The writer is void afterwards,
+// whatever is answered. If the object was deleted, or its refs dropped, while it was made: the failure of that, such as
+// RAY_OBJECT_FREED, and the object is gone. RAY_INVALID_ARGUMENT: the writer was sealed or aborted already.
 RAY_API ray_status ray_object_seal(ray_store *store, ray_object_writer *writer) RAY_NODISCARD;
 
 // Gives the room back. The entry goes, or is remote again if refs remain. Accepts a writer that was sealed or aborted already.
 RAY_API void ray_object_abort(ray_store *store, ray_object_writer *writer);
 
-// create, copy, seal. Large data is copied by more than one thread where that is faster.
+// create, copy, seal; fails as they do, and then nothing is left. Data of 8 MiB and more is copied by two threads.
 RAY_API ray_status ray_object_put(ray_store *store, const ray_object_id *id, const void *RAY_NULLABLE data, uint64_t data_size,
                                   const void *RAY_NULLABLE metadata, uint32_t metadata_size, uint32_t flags) RAY_NODISCARD;
 
@@ -113,13 +125,14 @@ typedef struct ray_object_view {
 
 // Pins a sealed object, waiting until it is sealed if need be. RAY_NOT_FOUND: no entry (and timeout_ns is 0);
 // RAY_NOT_SEALED / RAY_NOT_LOCAL: creating / remote or spilled (and timeout_ns is 0); RAY_TIMED_OUT: still not sealed; or
-// the status the object failed with. An id that has no entry yet may be waited for.
+// the status the object failed with. An id that has no entry yet may be waited for. On failure the view is void. Takes no lock; a
+// wait sleeps on a futex.
 RAY_API ray_status ray_object_get(ray_store *store, const ray_object_id *id, uint64_t timeout_ns, ray_object_view *view) RAY_NODISCARD;
 
-// Drops the pin. The last pin of an object that is being deleted frees it.
+// Drops the pin and makes the view void; a void view is ignored. The last pin of an object that is being deleted frees it.
 RAY_API void ray_object_release(ray_store *store, ray_object_view *view);
 
-// One more pin of the same object, released on its own.
+// One more pin of the same object, released on its own. A copy of a void view is void.
 RAY_API void ray_object_view_copy(ray_store *store, const ray_object_view *from, ray_object_view *to);
 
 // ---- look, wait ----------------------------------------------------------------------------------------------------------
@@ -137,29 +150,36 @@ typedef struct ray_object_info {
     uint64_t access_tick;     // larger is later
 } ray_object_info;
 
+// None of these takes a lock or sets a pin: what they say may have changed when they return.
 RAY_API bool ray_object_contains(ray_store *store, const ray_object_id *id); // sealed here?
 RAY_API ray_status ray_object_stat(ray_store *store, const ray_object_id *id, ray_object_info *info) RAY_NODISCARD;
 
 // Fills infos from *cursor on (0 at the start) and moves the cursor; *count is 0 at the end. Not a snapshot: an entry that
-// lives throughout is listed exactly once.
+// lives throughout is listed exactly once. RAY_INVALID_ARGUMENT when capacity is 0.
 RAY_API ray_status ray_store_list(ray_store *store, uint64_t *cursor, ray_object_info *infos, uint32_t capacity,
                                   uint32_t *count) RAY_NODISCARD;
 
 // Waits until at least ready_count_wanted of the ids are sealed or failed here. ready[i] becomes 1 for those that are; *ready_count
-// says how many. RAY_TIMED_OUT when fewer are; ready is filled all the same. One futex wait however many ids.
+// says how many. RAY_TIMED_OUT when fewer are; ready is filled all the same. One futex wait however many ids, and a look at each id
+// that is not ready after each wake. RAY_INVALID_ARGUMENT when more are wanted than given. Sets no pins.
 RAY_API ray_status ray_object_wait(ray_store *store, const ray_object_id *ids, uint32_t count, uint32_t ready_count_wanted,
                                    uint64_t timeout_ns, uint8_t *ready, uint32_t *ready_count) RAY_NODISCARD;
 
 // ---- refs, delete --------------------------------------------------------------------------------------------------------
 
-// One more ref of this process. The entry must exist, in any state but empty and deleting: RAY_NOT_FOUND otherwise.
+// One more ref of this process. The entry must exist, in any state but empty and deleting: RAY_NOT_FOUND otherwise. The node uses
+// ray_node_adopt instead: its ref is one bit, which the last ray_ref_release of the node's process would clear as well.
 RAY_API ray_status ray_ref_acquire(ray_store *store, const ray_object_id *id) RAY_NODISCARD;
 
-// One ref less. The process's last clears its bit; the store's last frees the object, or calls the node's attention.
+// One ref less. The process's last clears its bit; the store's last frees the object, or calls the node's attention. An object that
+// is still being made ends when its maker is done. A bit that ray_node_ref_for set counts as one ref that the process has not acquired
+// itself. RAY_NOT_FOUND when the process has none.
 RAY_API ray_status ray_ref_release(ray_store *store, const ray_object_id *id);
 
 // Ends the value: its memory is freed when the last pin goes; until then those who pinned it read on. With refs left the entry stays,
-// failed with `failure` (such as RAY_OBJECT_FREED), else it goes. RAY_NOT_FOUND for an unknown id. Never blocks.
+// failed with `failure` (such as RAY_OBJECT_FREED), else it goes. RAY_NOT_FOUND for an unknown id. Never blocks. While it is
+// made or pinned, a get answers `failure` already and a create RAY_EXISTS. RAY_INVALID_ARGUMENT when `failure` is RAY_OK, RAY_AGAIN,
+// RAY_NOT_FOUND, RAY_NOT_SEALED or RAY_NOT_LOCAL, which a waiting get would not end with.
 RAY_API ray_status ray_object_delete(ray_store *store, const ray_object_id *id, ray_status failure) RAY_NODISCARD;
 
 // ---- accounting, check ---------------------------------------------------------------------------------------------------
@@ -179,6 +199,7 @@ typedef struct ray_store_stats {
     uint64_t creating_count;
 } ray_store_stats;
 
+// Set struct_size before. Looks at the whole table: some milliseconds for a large store.
 RAY_API ray_status ray_store_stats_read(ray_store *store, ray_store_stats *stats) RAY_NODISCARD;
 
 // Verifies the numbered invariants of docs/LAYOUT.md. Level 0: header; 1: and locks, counters; 2: everything (stops writers).
@@ -198,29 +219,35 @@ typedef struct ray_reap_report {
 } ray_reap_report;
 
 // Undoes what a client that is gone has left: its unsealed objects, pins, refs, waits, locks; then frees its slot. The client must
-// not run any more.
+// not run any more. Entries with no client's ref are all named to attention, since the dead may have dropped one and not said so.
+// Looks at the whole table; others work meanwhile. RAY_INVALID_ARGUMENT for a slot that is free or the node's.
 RAY_API ray_status ray_store_slot_reap(ray_store *store, uint32_t slot, ray_reap_report *report) RAY_NODISCARD;
 
 // Makes a remote entry for an object that is elsewhere, with the node's ref; if an entry exists, only adds the node's ref to it. *state
-// is the state it has now. The node's ref is a bit, not a count.
+// is the state it has now; RAY_STATE_DELETING means that it fails when its readers are done. The node's ref is a bit, not a count.
+// RAY_TABLE_FULL.
 RAY_API ray_status ray_node_adopt(ray_store *store, const ray_object_id *id, uint32_t *state) RAY_NODISCARD;
 
-// Clears the node's ref. The object is freed if nobody else has one.
+// Clears the node's ref. The object is freed if nobody else has one. RAY_NOT_FOUND for an unknown id.
 RAY_API ray_status ray_node_disown(ray_store *store, const ray_object_id *id);
 
-// Sets the ref bit of a client on its behalf, so that nothing can go before the client itself acquires.
+// Sets the ref bit of a client on its behalf, so that nothing can go before the client itself acquires. It is a bit: a release of the
+// client's own last ref clears it, too. RAY_NOT_FOUND for an unknown or ending object, RAY_INVALID_ARGUMENT for a free slot.
 RAY_API ray_status ray_node_ref_for(ray_store *store, const ray_object_id *id, uint32_t slot) RAY_NODISCARD;
 
-// Gives up the local value of an object that is elsewhere too: sealed becomes remote, its memory is free. RAY_IN_USE when pinned.
+// Gives up the local value of an object that is elsewhere too: sealed becomes remote, its memory is free. RAY_IN_USE when pinned,
+// RAY_NOT_SEALED when it has no sealed value; RAY_OK when it is remote already. Without any ref the entry goes.
 RAY_API ray_status ray_node_evict(ray_store *store, const ray_object_id *id) RAY_NODISCARD;
 
-// Ends an entry that has no value yet (remote or spilled) with a failure and wakes its waiters.
+// Ends an entry that has no value yet (remote or spilled) with a failure and wakes its waiters. RAY_EXISTS when it has a value or is
+// getting one; RAY_OK when it has failed already, with the first failure kept. The same failures are refused as in ray_object_delete.
 RAY_API ray_status ray_node_fail(ray_store *store, const ray_object_id *id, ray_status failure) RAY_NODISCARD;
 
-// The failed entry of an object that can be tried again becomes remote.
+// The failed entry of an object that can be tried again becomes remote. RAY_OK when it is; RAY_EXISTS when it has a value.
 RAY_API ray_status ray_node_unfail(ray_store *store, const ray_object_id *id) RAY_NODISCARD;
 
-// Calls attention once when the object is sealed, fails or goes. If that is so already, it calls at once.
+// Calls attention once when the object is sealed, fails or goes. If that is so already, it calls at once. An object that goes is named
+// with state RAY_STATE_DELETING, and its entry stays until then. RAY_NOT_FOUND for an unknown id.
 RAY_API ray_status ray_node_watch(ray_store *store, const ray_object_id *id) RAY_NODISCARD;
 
 // Entries that want the node's attention: the clients' refs of an object with the node's ref went to none, or a watched object changed.
