@@ -184,7 +184,7 @@ static ray_status attach(ray_client *client, const ray_client_options *options, 
     const uint8_t *body;
     RAY_TRY(receive_first(client, deadline_ns, &header, &body));
     RAY_TRY(take_welcome(client, &header, body));
-    status = ray__session_thread_start(&client->reader, "ray-client", ray__client_reader, client);
+    status = ray__thread_start(&client->reader, "ray-client", ray__client_reader, client);
     if (status != RAY_OK) {
         ray_store_close(client->store);
     }

@@ -202,7 +202,7 @@ ray_status ray_host_start(const ray_host_options *options, ray_host **host) {
     ray_status status = made->socket_path == NULL ? ray__fail(RAY_OUT_OF_MEMORY, "no memory for a host") : open_all(made);
     if (status == RAY_OK) {
         *host = made; // before the first callback, which may want it, and which may run before this function returns
-        status = ray__session_thread_start(&made->thread, "ray-host", host_thread, made);
+        status = ray__thread_start(&made->thread, "ray-host", host_thread, made);
     }
     if (status != RAY_OK) {
         *host = NULL;

@@ -315,9 +315,12 @@ static void a_node_that_says_nothing_is_given_up(void) {
     CHECK_STATUS(ray_client_connect(&options, &client), RAY_TIMED_OUT);
     CHECK(strstr(ray_last_error_message(), node.path) != NULL);
     // It had no store yet, so nobody waits for the end of its process.
-    EVENTUALLY(node_slot_of(&node, node.last_client) == 0);
+    pthread_mutex_lock(&node.lock);
+    uint64_t late = node.last_client;
+    pthread_mutex_unlock(&node.lock);
+    EVENTUALLY(node_slot_of(&node, late) == 0);
     ray_session_info info = {.job = 1};
-    ray_host_welcome(node.host, node.last_client, &info); // too late: no effect
+    ray_host_welcome(node.host, late, &info); // too late: no effect
     pthread_mutex_lock(&node.lock);
     node.silent = false;
     pthread_mutex_unlock(&node.lock);

@@ -55,6 +55,7 @@ typedef struct ray_host_options {
 
 // RAY_ADDRESS_IN_USE when a living node answers at that path; a stale socket is replaced. RAY_INVALID_ARGUMENT when the path is too long for a
 // socket, or when the directory is another user's or can be written by others.
+// Callbacks may run before it returns; *host is set before the first.
 RAY_API ray_status ray_host_start(const ray_host_options *options, ray_host *RAY_NULLABLE *RAY_NULLABLE host) RAY_NODISCARD;
 
 // Closes every client and the listener, removes the socket, waits for the thread. Answers given before are still sent, for at most a second.
