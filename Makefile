@@ -82,6 +82,55 @@ test-swift:
 	swift build --build-tests $(SWIFT_FLAGS)
 	swift test --skip-build $(SWIFT_FLAGS)
 
+# ---- the library for other languages -------------------------------------------------------------------------------------
+# From the same sources, with no Swift in it. What it exports is checked against the headers.
+LIB_VERSION := $(shell sed -nE 's/^\#define RAY_VERSION_(MAJOR|MINOR|PATCH) ([0-9]+)/\2/p' include/raystore/version.h | paste -sd.)
+LIB_HEADERS := include/raystore.h $(sort $(wildcard include/raystore/*.h))
+LIB_SHARED := libraystore.so.$(LIB_VERSION)
+LIB_SONAME := libraystore.so.0
+PREFIX ?= /usr/local
+DESTDIR ?=
+
+# $(1): prefix, $(2): headers, $(3): libraries
+pc = sed -e 's|@PREFIX@|$(1)|' -e 's|@INCLUDEDIR@|$(2)|' -e 's|@LIBDIR@|$(3)|' -e 's|@VERSION@|$(LIB_VERSION)|' raystore.pc.in
+
+$(BUILD)/$(LIB_SHARED): $(CORE_OBJECTS) libraystore.map
+	$(CC) $(CFLAGS) -shared -Wl,-soname,$(LIB_SONAME) -Wl,--version-script=libraystore.map -Wl,-z,defs -o $@ $(CORE_OBJECTS) $(CORE_LIBS)
+	ln -sf $(LIB_SHARED) $(BUILD)/$(LIB_SONAME)
+	ln -sf $(LIB_SONAME) $(BUILD)/libraystore.so
+
+# For use in place: PKG_CONFIG_PATH=build pkg-config --cflags --libs raystore
+$(BUILD)/raystore.pc: raystore.pc.in include/raystore/version.h Makefile
+	@mkdir -p $(@D)
+	$(call pc,$(CURDIR),$(CURDIR)/include,$(abspath $(BUILD))) >$@
+
+$(BUILD)/symbols-checked: $(BUILD)/$(LIB_SHARED) $(BUILD)/libraystore.a libraystore.map $(LIB_HEADERS) Tests/Lib/check_symbols
+	Tests/Lib/check_symbols $(BUILD)/$(LIB_SHARED) $(BUILD)/libraystore.a libraystore.map $(LIB_HEADERS)
+	@touch $@
+
+.PHONY: lib lib-built install uninstall
+lib-built: $(BUILD)/symbols-checked $(BUILD)/raystore.pc
+lib: setup
+	$(MAKE) lib-built
+
+install: lib-built
+	install -d $(DESTDIR)$(PREFIX)/include/raystore $(DESTDIR)$(PREFIX)/lib/pkgconfig
+	install -m 644 include/raystore.h $(DESTDIR)$(PREFIX)/include/
+	install -m 644 include/raystore/*.h $(DESTDIR)$(PREFIX)/include/raystore/
+	install -m 755 $(BUILD)/$(LIB_SHARED) $(DESTDIR)$(PREFIX)/lib/
+	install -m 644 $(BUILD)/libraystore.a $(DESTDIR)$(PREFIX)/lib/
+	ln -sf $(LIB_SHARED) $(DESTDIR)$(PREFIX)/lib/$(LIB_SONAME)
+	ln -sf $(LIB_SONAME) $(DESTDIR)$(PREFIX)/lib/libraystore.so
+	$(call pc,$(PREFIX),$(PREFIX)/include,$(PREFIX)/lib) >$(DESTDIR)$(PREFIX)/lib/pkgconfig/raystore.pc
+
+uninstall:
+	rm -rf $(DESTDIR)$(PREFIX)/include/raystore.h $(DESTDIR)$(PREFIX)/include/raystore $(DESTDIR)$(PREFIX)/lib/pkgconfig/raystore.pc
+	rm -f $(DESTDIR)$(PREFIX)/lib/libraystore.so* $(DESTDIR)$(PREFIX)/lib/libraystore.a
+
+# The C examples against what `make lib` makes and `make install` installs.
+test-lib: lib-built
+	Tests/Lib/examples_test $(BUILD)
+
 # ---- form ----------------------------------------------------------------------------------------------------------------
 SWIFT_FOLDERS := Package.swift Sources Tests Benchmarks Examples
 
