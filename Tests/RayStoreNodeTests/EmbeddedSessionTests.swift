@@ -34,15 +34,14 @@ import Testing
     }
 
     @Test func closingRemovesTheTemporaryStateDirectory() async throws {
-        let before = try temporaryDirectories()
+        let scratch = try Scratch()
+        defer { scratch.remove() }
         let session = try await Session.start(capacity: 16 << 20)
-        #expect(try temporaryDirectories().count == before.count + 1)
+        let path = try await session.get(session.put(RayFile(path: scratch.file("f", size: 1)))).path
+        let state = String(path[..<path.range(of: "/jobs/")!.lowerBound])
+        #expect(FileManager.default.fileExists(atPath: state + "/node.sock"))
         await session.close()
-        #expect(try temporaryDirectories().subtracting(before).isEmpty)
-    }
-
-    private func temporaryDirectories() throws -> Set<String> {
-        Set(try FileManager.default.contentsOfDirectory(atPath: NSTemporaryDirectory()).filter { $0.hasPrefix("raystore-\(getpid())-") })
+        #expect(!FileManager.default.fileExists(atPath: state))
     }
 
     @Test func aSecondNodeOnTheSameStateDirectoryIsRefusedByName() async throws {
@@ -203,8 +202,11 @@ import Testing
         try await first.detach(copy)
         _ = adopted
         let image = scratch.path + "/image"
-        try FileManager.default.copyItem(atPath: state, toPath: image)
-        try? FileManager.default.removeItem(atPath: image + "/node.sock")
+        try FileManager.default.createDirectory(
+            atPath: image, withIntermediateDirectories: false, attributes: [.posixPermissions: 0o700])
+        for item in ["jobs", "files.sqlite", "files.sqlite-wal"] {
+            try FileManager.default.copyItem(atPath: state + "/" + item, toPath: image + "/" + item)
+        }
         try rewritePaths(in: image + "/files.sqlite", from: state, to: image)
         await first.close()
 

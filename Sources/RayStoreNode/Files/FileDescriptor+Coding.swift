@@ -3,8 +3,8 @@ internal import CRayStore
 internal import RayStore
 
 extension FileDescriptor {
-    /// The metadata of an object that is a file.
-    static let metadata: [UInt8] = [UInt8(RAY_VALUE_FILE)]
+    /// The metadata of an object that is a file: the kind, and version 1 of its form (docs/VALUES.md).
+    static let metadata: [UInt8] = [UInt8(RAY_VALUE_FILE), 1]
 
     /// The object's data, in the form that every language reads (`client.h`).
     func encoded() throws(RayStoreError) -> [UInt8] {
