@@ -5,7 +5,7 @@ internal import CRayStore
 ///
 /// The asynchronous and the blocking form share all but the wait: `Gathering` holds the pins and says what to ask next.
 extension ClientHandle {
-    func pin(
+    nonisolated(nonsending) func pin(
         _ refs: [AnyObjectRef], timeout: Duration?, progress: (@Sendable (TransferProgress) -> Void)?
     ) async throws(RayStoreError) -> [SharedPin] {
         var gathering = try Gathering(refs, timeout: timeout, over: self)
@@ -33,7 +33,7 @@ extension ClientHandle {
 }
 
 extension ClientHandle {
-    func pinOne(
+    nonisolated(nonsending) func pinOne(
         _ ref: AnyObjectRef, timeout: Duration?, progress: (@Sendable (TransferProgress) -> Void)?
     ) async throws(RayStoreError) -> PinnedObject {
         try PinnedObject(try await pin([ref], timeout: timeout, progress: progress)[0].another())

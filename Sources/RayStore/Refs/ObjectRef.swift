@@ -31,7 +31,7 @@ final class RefCollector: Sendable {
     var isEmpty: Bool { refs.withLock { $0.isEmpty } }
 
     /// Opens what was decoded, all at the same time.
-    func openAll() async {
+    nonisolated(nonsending) func openAll() async {
         guard !isEmpty else { return }
         await withTaskGroup(of: Void.self) { group in
             for ref in all {

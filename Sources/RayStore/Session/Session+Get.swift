@@ -2,7 +2,7 @@
 
 /// Getting waits until the object is on this node, fetching it from where it is, and gives its value.
 ///
-/// What is here already is given without a suspension. All throw:
+/// What is here already is given without a suspension, and on the caller's actor. All throw:
 /// - `timedOut`, naming what did not arrive; a failed or cancelled get leaves no pin behind;
 /// - `objectLost`, `objectFreed`, `ownerDied`, `fetchTimedOut`, `nodeDied`: why there is no value;
 /// - `wrongKind`, naming what was put and what was asked for;
@@ -13,86 +13,102 @@
 /// and only while something is transferred; it must not block.
 extension Session {
     /// The decoded value.
-    public func get<Value: Codable & Sendable>(
+    nonisolated(nonsending) public func get<Value: Codable & Sendable>(
         _ ref: ObjectRef<Value>, timeout: Duration? = nil,
         progress: (@Sendable (TransferProgress) -> Void)? = nil
     ) async throws(RayStoreError) -> Value {
-        try await get([ref], timeout, progress, .codable)[0]
+        try await get(ref, timeout, progress, .codable)
     }
 
     /// A copy of the array; ``pin(_:timeout:progress:)`` reads it in place.
-    public func get<Element: BitwiseCopyable & Sendable>(
+    nonisolated(nonsending) public func get<Element: BitwiseCopyable & Sendable>(
         _ ref: ObjectRef<[Element]>, timeout: Duration? = nil,
         progress: (@Sendable (TransferProgress) -> Void)? = nil
     ) async throws(RayStoreError) -> [Element] {
-        try await get([ref], timeout, progress, .array())[0]
+        try await get(ref, timeout, progress, .array())
     }
 
     /// A copy of the array; ``pin(_:timeout:progress:)`` reads it in place.
-    public func get<Element: BitwiseCopyable & Codable & Sendable>(
+    nonisolated(nonsending) public func get<Element: BitwiseCopyable & Codable & Sendable>(
         _ ref: ObjectRef<[Element]>, timeout: Duration? = nil,
         progress: (@Sendable (TransferProgress) -> Void)? = nil
     ) async throws(RayStoreError) -> [Element] {
-        try await get([ref], timeout, progress, .arrayOrCodable())[0]
+        try await get(ref, timeout, progress, .arrayOrCodable())
     }
 
     /// The bytes, read in place: they are pinned as long as the value exists.
-    public func get(
+    nonisolated(nonsending) public func get(
         _ ref: ObjectRef<Bytes>, timeout: Duration? = nil,
         progress: (@Sendable (TransferProgress) -> Void)? = nil
     ) async throws(RayStoreError) -> Bytes {
-        try await get([ref], timeout, progress, .bytes)[0]
+        try await get(ref, timeout, progress, .bytes)
     }
 
     /// The file, complete and verified on this node; it stays there as long as the value exists.
     ///
     /// - Throws: also `sourceChanged` for a file that the store only refers to, `outOfDisk` saying needed and free.
-    public func get(
+    nonisolated(nonsending) public func get(
         _ ref: ObjectRef<RayFile>, timeout: Duration? = nil,
         progress: (@Sendable (TransferProgress) -> Void)? = nil
     ) async throws(RayStoreError) -> RayFile {
-        try await get([ref], timeout, progress, .file)[0]
+        try await get(ref, timeout, progress, .file)
     }
 }
 
 /// Lists: all values in the order of the refs, or the first failure. All missing objects are fetched at the same time, within one timeout.
 extension Session {
-    public func get<Value: Codable & Sendable>(
+    nonisolated(nonsending) public func get<Value: Codable & Sendable>(
         _ refs: [ObjectRef<Value>], timeout: Duration? = nil,
         progress: (@Sendable (TransferProgress) -> Void)? = nil
     ) async throws(RayStoreError) -> [Value] {
         try await get(refs, timeout, progress, .codable)
     }
 
-    public func get<Element: BitwiseCopyable & Sendable>(
+    nonisolated(nonsending) public func get<Element: BitwiseCopyable & Sendable>(
         _ refs: [ObjectRef<[Element]>], timeout: Duration? = nil,
         progress: (@Sendable (TransferProgress) -> Void)? = nil
     ) async throws(RayStoreError) -> [[Element]] {
         try await get(refs, timeout, progress, .array())
     }
 
-    public func get<Element: BitwiseCopyable & Codable & Sendable>(
+    nonisolated(nonsending) public func get<Element: BitwiseCopyable & Codable & Sendable>(
         _ refs: [ObjectRef<[Element]>], timeout: Duration? = nil,
         progress: (@Sendable (TransferProgress) -> Void)? = nil
     ) async throws(RayStoreError) -> [[Element]] {
         try await get(refs, timeout, progress, .arrayOrCodable())
     }
 
-    public func get(
+    nonisolated(nonsending) public func get(
         _ refs: [ObjectRef<Bytes>], timeout: Duration? = nil,
         progress: (@Sendable (TransferProgress) -> Void)? = nil
     ) async throws(RayStoreError) -> [Bytes] {
         try await get(refs, timeout, progress, .bytes)
     }
 
-    public func get(
+    nonisolated(nonsending) public func get(
         _ refs: [ObjectRef<RayFile>], timeout: Duration? = nil,
         progress: (@Sendable (TransferProgress) -> Void)? = nil
     ) async throws(RayStoreError) -> [RayFile] {
         try await get(refs, timeout, progress, .file)
     }
 
-    private func get<Value>(
+    // One object that is here is the case that must be fast: no lists, no task switch.
+    nonisolated(nonsending) private func get<Value>(
+        _ ref: ObjectRef<Value>, _ timeout: Duration?, _ progress: (@Sendable (TransferProgress) -> Void)?,
+        _ reader: ValueReader<Value>
+    ) async throws(RayStoreError) -> Value {
+        try ref.checkUsable(over: handle)
+        var reason: RayStoreError?
+        guard let pin = try handle.pinNow(ref.id, reason: &reason) else {
+            return try await get([ref], timeout, progress, reader)[0]
+        }
+        let collector = RefCollector(over: handle)
+        let value = try reader.read(SharedPin(pin), ref, collector)
+        await collector.openAll()
+        return value
+    }
+
+    nonisolated(nonsending) private func get<Value>(
         _ refs: [ObjectRef<Value>], _ timeout: Duration?, _ progress: (@Sendable (TransferProgress) -> Void)?,
         _ reader: ValueReader<Value>
     ) async throws(RayStoreError) -> [Value] {

@@ -4,7 +4,7 @@
 /// asked for.
 extension Session {
     /// Waits until the object is on this node and pins it. `timeout` and `progress` are as in `get`.
-    public func pin(
+    nonisolated(nonsending) public func pin(
         _ ref: AnyObjectRef, timeout: Duration? = nil, progress: (@Sendable (TransferProgress) -> Void)? = nil
     ) async throws(RayStoreError) -> PinnedObject {
         if let object = try pinIfLocal(ref) { return object }

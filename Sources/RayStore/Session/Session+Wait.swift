@@ -13,7 +13,7 @@ extension Session {
     ///   - timeout: nil waits as long as it takes, zero only looks.
     ///   - fetchLocal: ready means on this node, and what is elsewhere is fetched. Without it, ready means that a copy exists anywhere.
     /// - Throws: `invalidArgument` for duplicates and a count out of bounds; `cancelled`, `closed`, `nodeDied`.
-    public func wait<Ref: AnyObjectRef>(
+    nonisolated(nonsending) public func wait<Ref: AnyObjectRef>(
         _ refs: [Ref], count: Int = 1, timeout: Duration? = nil, fetchLocal: Bool = true
     ) async throws(RayStoreError) -> (ready: [Ref], pending: [Ref]) {
         let ids = try check(refs, count: count)
