@@ -1,0 +1,318 @@
+// SPDX-License-Identifier: Apache-2.0
+// First figures of the transfer, one JSON object a line: sender and receiver are two processes over loopback; files lie in /dev/shm,
+// objects in two stores. Data is put before, so the sender has hashed it at most once (a run is cold the first time: "first").
+// raw: codec none. auto: what the tuner picks. Medians of several runs; verified by the transfer itself (XXH3-64 on arrival).
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "raystore.h"
+
+enum { RUNS = 7, SMALL_RUNS = 2000 };
+
+static const ray_key key = {{42}};
+static uint64_t size_bytes = 512ull << 20;
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static void must(ray_status status) {
+    if (status != RAY_OK) {
+        fprintf(stderr, "%s: %s\n", ray_status_name(status), ray_last_error_message());
+        exit(1);
+    }
+}
+
+static int ascending(const void *a, const void *b) {
+    double left = *(const double *)a;
+    double right = *(const double *)b;
+    return left < right ? -1 : left > right;
+}
+
+static void print(const char *name, double value, const char *unit) {
+    printf("{\"name\":\"transfer.c.%s\",\"value\":%.6g,\"unit\":\"%s\"}\n", name, value, unit);
+    fflush(stdout);
+}
+
+static ray_object_id id_of(uint32_t number) {
+    ray_task_id task = ray_task_id_driver(1);
+    return ray_object_id_make(&task, number);
+}
+
+enum { RANDOM = 1, TRAINING = 2, SMALL = 3, OBJECTS = 10 };
+
+static uint64_t next_random(uint64_t *state) {
+    uint64_t z = (*state += 0x9e3779b97f4a7c15u);
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    return z ^ (z >> 29);
+}
+
+// Random bytes, or what training data looks like: JSON lines, and columns of floats that move slowly.
+static void fill(uint8_t *bytes, uint64_t size, int kind) {
+    uint64_t state = 7;
+    if (kind == RANDOM) {
+        for (uint64_t i = 0; i + 8 <= size; i += 8) {
+            uint64_t word = next_random(&state);
+            memcpy(bytes + i, &word, 8);
+        }
+        return;
+    }
+    uint64_t at = 0;
+    float value = 0;
+    while (at + 4096 < size) {
+        if ((at >> 16) % 2 == 0) {
+            static const char *const words[] = {"the", "model", "learns", "to", "predict", "tokens", "from", "context", "and", "data"};
+            at += (uint64_t)snprintf((char *)bytes + at, 128, "{\"id\":%llu,\"text\":\"", (unsigned long long)(next_random(&state) % 1000000));
+            for (int w = 0; w < 12; w++) {
+                at += (uint64_t)snprintf((char *)bytes + at, 32, "%s ", words[next_random(&state) % 10]);
+            }
+            at += (uint64_t)snprintf((char *)bytes + at, 64, "\",\"label\":%d}\n", (int)(next_random(&state) % 10));
+        } else {
+            for (int f = 0; f < 64; f++) {
+                value += (float)((int)(next_random(&state) % 21) - 10) / 64;
+                memcpy(bytes + at, &value, 4);
+                at += 4;
+            }
+        }
+    }
+    memset(bytes + at, 0, size - at);
+}
+
+// ---- the sender's process --------------------------------------------------------------------------------------------------
+
+static char directory[64];
+
+static void path_of(char *path, const char *name) {
+    snprintf(path, 128, "%s/%s", directory, name);
+}
+
+static ray_status find(void *context, const ray_object_id *id, ray_answer *answer) {
+    (void)context;
+    uint32_t number = ray_object_id_index(id);
+    if (number >= OBJECTS) {
+        ray_answer_object(answer);
+        return RAY_OK;
+    }
+    char path[128];
+    struct stat info;
+    path_of(path, number == RANDOM ? "random" : "training");
+    if (stat(path, &info) != 0) {
+        return RAY_NOT_FOUND;
+    }
+    ray_answer_file(answer, path, (uint64_t)info.st_size, (int64_t)info.st_mtim.tv_sec * 1000000000 + info.st_mtim.tv_nsec, "", 0, "", 0);
+    return RAY_OK;
+}
+
+static ray_store *make_store(uint64_t capacity) {
+    ray_store_options options = {.struct_size = sizeof options, .capacity_bytes = capacity};
+    ray_store *store = NULL;
+    must(ray_store_create(&options, &store));
+    must(ray_store_prefault(store, capacity));
+    return store;
+}
+
+static void write_file(const char *name, const uint8_t *bytes) {
+    char path[128];
+    path_of(path, name);
+    int file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    for (uint64_t at = 0; at < size_bytes;) {
+        ssize_t written = write(file, bytes + at, size_bytes - at);
+        if (written <= 0) {
+            perror(path);
+            exit(1);
+        }
+        at += (uint64_t)written;
+    }
+    close(file);
+}
+
+static void put(ray_store *store, uint32_t number, const uint8_t *bytes, uint64_t size) {
+    ray_object_id id = id_of(number);
+    must(ray_object_put(store, &id, bytes, size, NULL, 0, 0));
+}
+
+static void send_until_told(int ready, int stop) {
+    ray_store *store = make_store(2 * size_bytes + (64u << 20));
+    uint8_t *bytes = malloc(size_bytes);
+    if (bytes == NULL) {
+        exit(1);
+    }
+    fill(bytes, size_bytes, TRAINING);
+    write_file("training", bytes);
+    put(store, OBJECTS + TRAINING, bytes, size_bytes);
+    fill(bytes, size_bytes, RANDOM);
+    write_file("random", bytes);
+    put(store, OBJECTS + RANDOM, bytes, size_bytes);
+    put(store, OBJECTS + SMALL, bytes, 1024);
+    free(bytes);
+    ray_transfer_options options = {
+        .struct_size = sizeof options, .key = key, .store = store, .bind_host = "127.0.0.1", .find = find};
+    ray_transfer *transfer = NULL;
+    must(ray_transfer_create(&options, &transfer));
+    uint16_t port = ray_transfer_port(transfer);
+    char byte;
+    if (write(ready, &port, sizeof port) != (ssize_t)sizeof port || read(stop, &byte, 1) != 0) {
+        exit(1);
+    }
+    ray_transfer_destroy(transfer);
+    ray_store_close(store);
+}
+
+// ---- the receiver ----------------------------------------------------------------------------------------------------------
+
+typedef struct waiter {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    bool is_file;
+    bool done;
+    ray_status status;
+    char message[256];
+    ray_transfer_progress progress;
+} waiter;
+
+static ray_status opened(void *context, ray_pull *pull, const ray_card *card) {
+    (void)card;
+    const waiter *w = context;
+    char path[128];
+    path_of(path, "target");
+    return w->is_file ? ray_pull_into_file(pull, path) : ray_pull_into_store(pull);
+}
+
+static void done(void *context, ray_status status, const char *message, const ray_transfer_progress *progress) {
+    waiter *w = context;
+    pthread_mutex_lock(&w->lock);
+    w->status = status;
+    snprintf(w->message, sizeof w->message, "%s", message);
+    w->progress = *progress;
+    w->done = true;
+    pthread_cond_signal(&w->changed);
+    pthread_mutex_unlock(&w->lock);
+}
+
+// Seconds of one pull. What it brought is removed again.
+static double pull_once(ray_transfer *transfer, ray_store *store, uint16_t port, uint32_t number, uint16_t codec, ray_transfer_progress *progress) {
+    waiter w = {.is_file = number < OBJECTS};
+    pthread_mutex_init(&w.lock, NULL);
+    pthread_cond_init(&w.changed, NULL);
+    ray_endpoint from = {.host = "127.0.0.1", .port = port};
+    ray_pull_options options = {.struct_size = sizeof options, .codec = codec};
+    ray_pull_callbacks callbacks = {opened, NULL, done};
+    ray_object_id id = id_of(number);
+    ray_pull *pull = NULL;
+    double start = now();
+    must(ray_pull_start(transfer, &id, &from, 1, &options, &callbacks, &w, &pull));
+    pthread_mutex_lock(&w.lock);
+    while (!w.done) {
+        pthread_cond_wait(&w.changed, &w.lock);
+    }
+    pthread_mutex_unlock(&w.lock);
+    double seconds = now() - start;
+    ray_pull_release(pull);
+    if (w.status != RAY_OK) {
+        fprintf(stderr, "%s: %s\n", ray_status_name(w.status), w.message);
+        exit(1);
+    }
+    *progress = w.progress;
+    if (w.is_file) {
+        char path[128];
+        path_of(path, "target");
+        unlink(path);
+    } else {
+        must(ray_object_delete(store, &id, RAY_OBJECT_FREED));
+    }
+    return seconds;
+}
+
+static void measure(ray_transfer *transfer, ray_store *store, uint16_t port, const char *name, uint32_t number, uint16_t codec) {
+    double seconds[RUNS];
+    char text[96];
+    ray_transfer_progress progress;
+    for (int i = 0; i < RUNS; i++) {
+        seconds[i] = pull_once(transfer, store, port, number, codec, &progress);
+    }
+    snprintf(text, sizeof text, "%s_first_gbs", name);
+    print(text, (double)size_bytes / seconds[0] / 1e9, "GB/s");
+    qsort(seconds, RUNS, sizeof seconds[0], ascending);
+    snprintf(text, sizeof text, "%s_gbs", name);
+    print(text, (double)size_bytes / seconds[RUNS / 2] / 1e9, "GB/s");
+    if (codec == RAY_CODEC_AUTO) {
+        snprintf(text, sizeof text, "%s_wire_ratio", name);
+        print(text, (double)progress.wire_bytes / (double)size_bytes, "stored/raw");
+    }
+}
+
+static void receive_all(uint16_t port) {
+    ray_store *store = make_store(size_bytes + (64u << 20));
+    ray_transfer_options options = {.struct_size = sizeof options, .key = key, .store = store};
+    ray_transfer *transfer = NULL;
+    must(ray_transfer_create(&options, &transfer));
+    measure(transfer, store, port, "file.random_raw", RANDOM, RAY_CODEC_NONE);
+    measure(transfer, store, port, "file.random", RANDOM, RAY_CODEC_AUTO);
+    measure(transfer, store, port, "file.training_raw", TRAINING, RAY_CODEC_NONE);
+    measure(transfer, store, port, "file.training", TRAINING, RAY_CODEC_AUTO);
+    measure(transfer, store, port, "file.training_lz4", TRAINING, RAY_CODEC_LZ4);
+    measure(transfer, store, port, "object.random_raw", OBJECTS + RANDOM, RAY_CODEC_NONE);
+    measure(transfer, store, port, "object.random", OBJECTS + RANDOM, RAY_CODEC_AUTO);
+    measure(transfer, store, port, "object.training", OBJECTS + TRAINING, RAY_CODEC_AUTO);
+    double *seconds = calloc(SMALL_RUNS, sizeof *seconds);
+    ray_transfer_progress progress;
+    for (int i = 0; seconds != NULL && i < SMALL_RUNS; i++) {
+        seconds[i] = pull_once(transfer, store, port, OBJECTS + SMALL, RAY_CODEC_AUTO, &progress);
+    }
+    if (seconds != NULL) {
+        qsort(seconds, SMALL_RUNS, sizeof *seconds, ascending);
+        print("object.small_us", seconds[SMALL_RUNS / 2] * 1e6, "us");
+        free(seconds);
+    }
+    ray_transfer_destroy(transfer);
+    ray_store_close(store);
+}
+
+// Usage: transfer [MEBIBYTES]
+int main(int count, char **arguments) {
+    if (count > 1) {
+        size_bytes = strtoull(arguments[1], NULL, 10) << 20;
+    }
+    snprintf(directory, sizeof directory, "/dev/shm/raybench.XXXXXX");
+    int ready[2];
+    int stop[2];
+    if (mkdtemp(directory) == NULL || pipe(ready) != 0 || pipe(stop) != 0) {
+        perror(directory);
+        return 1;
+    }
+    pid_t child = fork();
+    if (child == 0) {
+        close(stop[1]);
+        send_until_told(ready[1], stop[0]);
+        _exit(0);
+    }
+    close(stop[0]);
+    close(ready[1]);
+    uint16_t port;
+    int code = 1;
+    if (read(ready[0], &port, sizeof port) == (ssize_t)sizeof port) {
+        receive_all(port);
+        code = 0;
+    }
+    close(stop[1]);
+    waitpid(child, NULL, 0);
+    static const char *const names[] = {"random", "training", "target"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        char path[128];
+        path_of(path, names[i]);
+        unlink(path);
+    }
+    rmdir(directory);
+    return code;
+}
