@@ -21,7 +21,9 @@ import Testing
     @Test func aWideTerminalShowsEverything() {
         let line = ProgressLine.drawn("train.jsonl", half, columns: 160)
         #expect(
-            line == "train.jsonl   50% [==============>               ]  512 MiB of 1 GiB  256 MiB/s  wire 64 MiB/s  zstd+1 75% lz4 25%  2.0 s left")
+            line
+                == "train.jsonl   50% [==============>               ]  512 MiB of 1 GiB  256 MiB/s  wire 64 MiB/s  zstd+1 75% lz4 25%  2.0 s left"
+        )
     }
 
     @Test(arguments: [1, 5, 10, 20, 40, 60, 79, 80, 100, 120, 160, 300])

@@ -34,7 +34,9 @@ struct TransferState: Equatable, Sendable {
 
     /// The share of chunks by codec: "zstd-1 80%, lz4 20%"; empty before the first chunk.
     var codecs: String {
-        let counts = [("zstd\(zstdLevel < 0 ? "" : "+")\(zstdLevel)", zstdChunks), ("lz4", lz4Chunks), ("raw", uncompressedChunks)]
+        let counts = [
+            ("zstd\(zstdLevel < 0 ? "" : "+")\(zstdLevel)", zstdChunks), ("lz4", lz4Chunks), ("raw", uncompressedChunks),
+        ]
         let sum = zstdChunks + lz4Chunks + uncompressedChunks
         guard sum > 0 else { return "" }
         let used = counts.filter { $0.1 > 0 }

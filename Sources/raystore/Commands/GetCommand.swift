@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+internal import ArgumentParser
+internal import Foundation
+internal import RayStore
+
+struct GetCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "get",
+        abstract: "Fetch an object or a file to this machine.",
+        discussion: """
+              raystore get train -o .                  under its own name, here
+              raystore get train -o data/copy.jsonl    under another name
+              raystore get train -o - | head           to standard output
+
+            The file is complete and verified when it appears. An existing file is replaced only with --force. Without -o the file is \
+            fetched and verified, and not kept: the store's copy on this machine goes when nobody here uses it.
+            """)
+
+    @Argument(help: ArgumentHelp("A ref or a name.", valueName: "ref-or-name"))
+    var object: String
+
+    @Option(
+        name: .shortAndLong, help: ArgumentHelp("Where to put it: a path, a directory, or '-'.", valueName: "path"),
+        completion: .file())
+    var output: String?
+
+    @Flag(help: "Replace a file that is there.")
+    var force = false
+
+    @Option(help: ArgumentHelp("Give up after so many seconds. (default: never)", valueName: "seconds"))
+    var timeout: Double?
+
+    @OptionGroup var names: NamespaceChoice
+    @OptionGroup var choice: NodeChoice
+
+    @Flag(help: "Print one JSON document, and no progress.")
+    var json = false
+
+    struct Answer: Codable, Sendable {
+        var ref: String
+        var kind: String
+        var name: String?
+        var bytes: Int
+        /// Where it was put; nil without -o.
+        var path: String?
+        /// Of the transfer; zeros when the object was here.
+        var seconds: Double
+        var wireBytes: Int
+        var codecs: String
+    }
+
+    func validate() throws {
+        if let output, output.isEmpty { throw ValidationError("the path after -o is empty") }
+        if output == "-", json { throw ValidationError("-o - and --json both want standard output: give one of them") }
+        if let timeout, !(timeout >= 0 && timeout < 1e9) {
+            throw ValidationError("--timeout \(timeout) is not a number of seconds")
+        }
+    }
+
+    func run() async throws {
+        let command = self
+        let answer = try await interruptible {
+            try await Connection.with(command.choice, namespace: command.names.namespace) { try await command.get(from: $0) }
+        }
+        if json {
+            try Console.say(json: answer)
+        } else if output == nil {
+            try Console.say("\((answer.name ?? answer.ref).printable): \(Amounts.bytes(UInt64(answer.bytes))), verified")
+            Console.note("It is not kept: give -o PATH to have it as a file, or -o . under its own name.")
+        }
+    }
+
+    private func get(from session: Session) async throws -> Answer {
+        // What can be known to fail fails before anything is fetched.
+        let destination = output.map { $0 == "-" ? $0 : Paths.absolute($0) }
+        if let destination, destination != "-", !Paths.isDirectory(destination), !destination.hasSuffix("/") {
+            try FileWriter.check(destination, force: force)
+        }
+        let ref: ObjectRef<RayFile> = try await Connection.open(object, in: session, namespace: names.namespace)
+        let isRef = (try? ObjectID(object)) != nil
+        let bar = ProgressBar(isRef ? String(object.prefix(8)) : object, isSilent: json)
+        let pinned: PinnedValue
+        do {
+            pinned = PinnedValue(try await session.pin(ref, timeout: timeout.map { .seconds($0) }) { bar.update($0) })
+        } catch {
+            bar.abandon()
+            throw error
+        }
+        let kind = pinned.object.kind
+        let state = bar.finish() ?? TransferState()
+        var answer = Answer(
+            ref: ref.id.description, kind: kind.word, name: nil, bytes: 0, path: nil, seconds: state.seconds,
+            wireBytes: state.wire,
+            codecs: state.codecs)
+        if kind == .file {
+            let file = try await session.get(ref)
+            answer.name = file.name
+            answer.bytes = file.size?.bytes ?? 0
+            answer.path = try await place(.file(path: file.path), called: file.name, at: destination)
+            withExtendedLifetime(file) {}
+        } else {
+            answer.bytes = pinned.object.byteCount
+            answer.path = try await place(.memory(pinned), called: nil, at: destination)
+        }
+        return answer
+    }
+
+    private func place(_ source: FileWriter.Source, called name: String?, at destination: String?) async throws -> String? {
+        guard var destination else { return nil }
+        if destination == "-" {
+            switch source {
+            case .file(let path): try await FileWriter.copy(path, to: STDOUT_FILENO)
+            case .memory(let value): try value.object.withUnsafeBytes { bytes throws in try Console.writeUnsafe(bytes) }
+            }
+            return nil
+        }
+        if Paths.isDirectory(destination) || destination.hasSuffix("/") {
+            guard let name else {
+                throw Failure("\(destination) is a directory and the object has no name of its own: give -o a file's path")
+            }
+            while destination.count > 1, destination.hasSuffix("/") { destination.removeLast() }
+            destination += (destination == "/" ? "" : "/") + name
+            try FileWriter.check(destination, force: force)
+        }
+        if Paths.isDirectory(destination) { throw Failure("\(destination) is a directory: choose another path with -o") }
+        try await FileWriter.write(source, to: destination, force: force)
+        return destination
+    }
+}
+
+extension ObjectKind {
+    /// One word for documents.
+    var word: String {
+        switch self {
+        case .bytes: "bytes"
+        case .array: "array"
+        case .json: "json"
+        case .file: "file"
+        default: "unknown"
+        }
+    }
+}

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+internal import ArgumentParser
+internal import RayStore
+internal import RayStoreNode
+
+struct RemoveCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "rm",
+        abstract: "Remove what was put with 'raystore put', with its names.",
+        discussion: """
+              raystore rm train
+              raystore rm 00ffffffffffffffffffffffffffffffffffffff0100000001e1f505
+
+            Every copy goes, on every node, once nobody uses it any more.
+            """)
+
+    @Argument(help: ArgumentHelp("Refs or names.", valueName: "ref-or-name"))
+    var objects: [String]
+
+    @OptionGroup var names: NamespaceChoice
+    @OptionGroup var choice: NodeChoice
+
+    @Flag(help: "Print one JSON document.")
+    var json = false
+
+    func run() async throws {
+        let (choice, namespace, objects) = (choice, names.namespace, objects)
+        let removed = try await interruptible {
+            try await Connection.with(choice, namespace: namespace) { session in
+                // All are looked up before the first goes, so that a mistake in the last removes nothing.
+                var refs: [ObjectRef<RayFile>] = []
+                for object in objects {
+                    let ref: ObjectRef<RayFile> = try await Connection.open(object, in: session, namespace: namespace)
+                    if !refs.contains(ref) { refs.append(ref) }
+                }
+                let known = try await Connection.report("list", as: ObjectsReport.self, from: session).objects
+                for (ref, text) in zip(refs, objects) {
+                    if let owned = known.first(where: { $0.object == ref.id && $0.isOwner }), !owned.isDetached {
+                        throw Failure("'\(text)' is not detached: it goes by itself when the programs that use it let go of it")
+                    }
+                }
+                for ref in refs { try await session.remove(ref) }
+                return refs.map(\.id.description)
+            }
+        }
+        struct Answer: Encodable {
+            let removed: [String]
+        }
+        if json { try Console.say(json: Answer(removed: removed)) }
+    }
+}

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+internal import ArgumentParser
+internal import Foundation
+internal import RayStore
+internal import RayStoreCluster
+
+struct StartCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "start",
+        abstract: "Start a node on this machine: the head of a new cluster, or a member of one.",
+        discussion: """
+            The first node of a cluster is its head. It makes the cluster's key, a file that only you can read, and prints the command for \
+            the other machines. Copy the key file to them first, by scp for example; without the key nobody gets anything.
+
+              raystore start --head --host 10.0.0.5
+              scp /run/user/1000/raystore/cluster.key other:
+              ssh other raystore start --address 10.0.0.5:6380 --key-file cluster.key --host 10.0.0.6
+
+            The node runs on when the command returns. End it with 'raystore stop'.
+            """)
+
+    @Flag(help: "Start the head of a new cluster.")
+    var head = false
+
+    @Option(
+        help: ArgumentHelp("Join the cluster whose head is there.", valueName: "host:port"),
+        transform: { text in try HostPort(text) })
+    var address: HostPort?
+
+    @Option(
+        help: ArgumentHelp(
+            "The file with the cluster's key. A head makes it if it is missing. (default: cluster.key in the state directory)",
+            valueName: "file"),
+        completion: .file())
+    var keyFile: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "Shared memory for objects, such as 512MiB or 8GiB. (default: 2GiB, or a quarter of the machine's if that is less)",
+            valueName: "size"))
+    var memory: ByteSize?
+
+    @Option(
+        help: ArgumentHelp(
+            "Where the node keeps its files, its socket and its log. (default: $XDG_RUNTIME_DIR/raystore, else /tmp/raystore-<uid>)",
+            valueName: "directory"),
+        completion: .directory)
+    var stateDir: String?
+
+    @Option(help: "The port for control messages; 0 for any. (default: 6380 for a head, else any)")
+    var port: UInt16?
+
+    @Option(help: "The port that data comes from; 0 for any.")
+    var bulkPort: UInt16 = 0
+
+    @Option(help: "The address to listen at, by which the other machines reach this one.")
+    var host = "127.0.0.1"
+
+    @Flag(help: "Stay in the foreground; end on Ctrl-C, SIGTERM or 'raystore stop'.")
+    var block = false
+
+    @Flag(help: "Print one JSON document.")
+    var json = false
+
+    @Flag(help: .hidden)
+    var readyPipe = false
+
+    func validate() throws {
+        guard head != (address != nil) else {
+            throw ValidationError(
+                head ? "a node is the head or joins one: give either --head or --address" : "give --head, or --address HOST:PORT")
+        }
+        if let memory, memory.bytes < 1 << 20 { throw ValidationError("--memory must be at least 1MiB") }
+        if ["0.0.0.0", "::", "", "*"].contains(host) {
+            throw ValidationError("--host '\(host)' is no address that others could reach this machine by: give one of its own")
+        }
+    }
+
+    func run() async throws {
+        let setup = try setup()
+        if block {
+            try await Foreground.run(setup, json: json, tellsParent: readyPipe)
+            return
+        }
+        let node = try await interruptible { try await NodeProcess.start(setup) }
+        try Self.say(node.launch, setup, json: json)
+    }
+
+    private func setup() throws -> NodeSetup {
+        let directory = stateDir.map { StateDirectory($0) } ?? .standard
+        let physical = Int(clamping: ProcessInfo.processInfo.physicalMemory)
+        let usual = ByteSize(bytes: min(2 << 30, physical / 4))
+        return NodeSetup(
+            role: address.map { .member(of: $0) } ?? .head, stateDirectory: directory,
+            keyFile: keyFile.map { Paths.absolute($0) } ?? directory.key, memory: memory ?? usual, port: port, bulkPort: bulkPort,
+            host: host)
+    }
+
+    static func say(_ launch: NodeLaunch, _ setup: NodeSetup, json: Bool) throws {
+        if json {
+            try Console.say(json: launch)
+            return
+        }
+        var lines = [
+            "\(launch.isHead ? "The head" : "A node") of the cluster runs at \(launch.address) "
+                + "(process \(launch.pid), \(Amounts.bytes(UInt64(setup.memory.bytes))) of memory).",
+            "  state directory  \(launch.stateDirectory)",
+            "  key file         \(launch.keyFile)",
+        ]
+        if let log = launch.log { lines.append("  log              \(log)") }
+        if launch.isHead {
+            lines += ["", "Copy the key file to the other machines and start there:"]
+            lines.append("  raystore start --address \(launch.address) --key-file \(Shell.quoted(launch.keyFile))")
+            if setup.host == "localhost" || setup.host.hasPrefix("127.") || setup.host == "::1" {
+                lines.append(
+                    "This head listens at \(setup.host), which only this machine reaches: --host gives it another address.")
+            }
+        }
+        let isStandard = setup.stateDirectory == .standard
+        lines += ["", "Stop it with: raystore stop\(isStandard ? "" : " --state-dir \(Shell.quoted(launch.stateDirectory))")"]
+        try Console.say(lines.joined(separator: "\n"))
+    }
+}

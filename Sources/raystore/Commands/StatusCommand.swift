@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+internal import ArgumentParser
+internal import RayStore
+internal import RayStoreNode
+
+struct StatusCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "status",
+        abstract: "Show the nodes of the cluster: memory, objects, files, traffic.",
+        discussion: """
+              raystore status
+              raystore status --json
+
+            The node that was asked is marked with '*'. WIRE is what went over the network for the bytes beside it: less when compression paid.
+            """)
+
+    @OptionGroup var choice: NodeChoice
+
+    @Flag(help: "Print one JSON document.")
+    var json = false
+
+    func run() async throws {
+        let choice = choice
+        let report = try await interruptible {
+            try await Connection.with(choice) { try await Connection.report("status", as: ClusterReport.self, from: $0) }
+        }
+        try json ? Console.say(json: report) : Console.say(Self.text(report))
+    }
+
+    static func text(_ report: ClusterReport) -> String {
+        var table = Table(
+            .init("NODE"), .init("ADDRESS"), .init("MEMORY", .right), .init("OF", .right), .init("OBJECTS", .right),
+            .init("FILES", .right), .init("FILE BYTES", .right), .init("CLIENTS", .right), .init("SENT", .right),
+            .init("WIRE", .right), .init("RECEIVED", .right), .init("WIRE", .right))
+        for node in report.nodes {
+            let mark = node.node.id == report.node ? "*" : ""
+            table.add(
+                node.node.id.short + mark, address(node.node), Amounts.bytes(node.usedBytes), Amounts.bytes(node.capacityBytes),
+                String(node.objectCount), String(node.fileCount), Amounts.bytes(node.fileBytes), String(node.clientCount),
+                Amounts.bytes(node.sentBytes), Amounts.bytes(node.sentWireBytes), Amounts.bytes(node.receivedBytes),
+                Amounts.bytes(node.receivedWireBytes))
+        }
+        var lines = [table.text()]
+        for node in report.nodes where node.corruptChunks + node.retriedChunks + node.refusedConnections > 0 {
+            lines.append(
+                "\(node.node.id.short): \(node.corruptChunks) chunks did not match their checksum, \(node.retriedChunks) were asked for again, "
+                    + "\(node.refusedConnections) connections were refused")
+        }
+        return (lines + silent(report.silent)).joined(separator: "\n")
+    }
+
+    static func address(_ node: NodeDescription) -> String {
+        node.host.contains(":") ? "[\(node.host)]:\(node.controlPort)" : "\(node.host):\(node.controlPort)"
+    }
+
+    static func silent(_ nodes: [NodeDescription]) -> [String] {
+        nodes.map { "\($0.id.short) at \(address($0)) did not answer" }
+    }
+}

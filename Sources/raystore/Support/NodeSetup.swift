@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+internal import RayStore
+internal import RayStoreCluster
+
+/// How a node is to be started; the arguments of `raystore start`, checked.
+struct NodeSetup: Sendable {
+    enum Role: Sendable {
+        case head
+        case member(of: HostPort)
+    }
+
+    var role: Role
+    var stateDirectory: StateDirectory
+    var keyFile: String
+    var memory: ByteSize
+    /// For control messages; nil for the standard one of a head, any of another node.
+    var port: UInt16?
+    var bulkPort: UInt16
+    var host: String
+
+    /// What starts the same node in the foreground of another process.
+    var arguments: [String] {
+        var words = ["start", "--block"]
+        switch role {
+        case .head: words += ["--head"]
+        case .member(let head): words += ["--address", head.description]
+        }
+        words += ["--state-dir", stateDirectory.path, "--key-file", keyFile, "--memory", String(memory.bytes)]
+        if let port { words += ["--port", String(port)] }
+        return words + ["--bulk-port", String(bulkPort), "--host", host]
+    }
+}
