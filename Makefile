@@ -16,7 +16,7 @@ SWIFT_FLAGS := -Xcc -O2
 PACKAGES := gcc libc6-dev pkg-config libzstd-dev liblz4-dev libxxhash-dev libsodium-dev libsqlite3-dev zlib1g-dev iproute2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-core test-swift test-asan test-lib bench format lint clean
+.PHONY: help setup demo test test-core test-swift test-asan test-crash test-lib bench format lint clean
 
 help:
 	@echo 'make demo [FILE=path]     two nodes, a 1 GiB file from one to the other, verified, then deleted everywhere'
@@ -24,6 +24,7 @@ help:
 	@echo 'make lib                  libraystore.so, libraystore.a and raystore.pc for C, C++, Python, Rust, Go'
 	@echo 'make bench SUITE=plasma|transfer   figures, one JSON object a line'
 	@echo 'make test-core            the C core alone        make test-asan   the same with ASan and UBSan'
+	@echo 'make test-crash           a client killed at every crash point of the store'
 	@echo 'make setup                installs the Debian packages that are missing; the others call it'
 	@echo 'make format, make lint    swift-format with the checked-in configuration'
 	@echo 'make clean                removes build/ and .build/'
@@ -61,6 +62,7 @@ demo: setup
 # ---- tests ---------------------------------------------------------------------------------------------------------------
 test: setup
 	$(MAKE) test-core
+	$(MAKE) test-crash
 	$(MAKE) test-lib
 	$(MAKE) test-swift
 
@@ -77,6 +79,11 @@ test-core: $(CORE_TESTS)
 # The same programs with AddressSanitizer and UndefinedBehaviorSanitizer, built apart.
 test-asan: setup
 	$(MAKE) BUILD=$(BUILD)/asan CFLAGS="-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer" test-core
+
+# A client killed at every numbered point between two stores to shared memory, then the store checked and used on.
+test-crash: setup
+	$(MAKE) BUILD=$(BUILD)/crash CFLAGS="-O1 -g -DRAY_CRASH_POINTS" $(BUILD)/crash/tests/plasma_crash_test
+	Tests/Core/run $(BUILD)/crash/tests/plasma_crash_test
 
 test-swift:
 	swift build --build-tests $(SWIFT_FLAGS)
@@ -130,6 +137,25 @@ uninstall:
 # The C examples against what `make lib` makes and `make install` installs.
 test-lib: lib-built
 	Tests/Lib/examples_test $(BUILD)
+
+# ---- benchmarks ----------------------------------------------------------------------------------------------------------
+# Medians, one JSON object a line on standard output; everything else goes to standard error.
+SUITE ?= plasma
+
+$(BUILD)/bench/%: Benchmarks/core/%.c $(BUILD)/libraystore.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -std=gnu11 -pthread $(WARNINGS) -D_GNU_SOURCE -Iinclude $< -o $@ $(BUILD)/libraystore.a $(CORE_LIBS)
+
+bench: setup
+	@$(MAKE) -s bench-$(SUITE)
+
+.PHONY: bench-plasma bench-transfer
+bench-plasma: $(BUILD)/bench/plasma
+	@$<
+
+bench-transfer: $(BUILD)/bench/transfer $(BUILD)/bench/nodes
+	@swift build -c release --product raystore >&2
+	@Benchmarks/transfer.sh
 
 # ---- form ----------------------------------------------------------------------------------------------------------------
 SWIFT_FOLDERS := Package.swift Sources Tests Benchmarks Examples

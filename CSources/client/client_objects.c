@@ -5,6 +5,7 @@
 
 #include "base/clock_internal.h"
 #include "client/client_internal.h"
+#include "raystore/file.h"
 
 // How often something is tried again that went away between the node's answer and our hold on it. Each time is a race lost against an
 // eviction or a release; a hundred in a row mean that it cannot work.
@@ -149,6 +150,10 @@ static ray_status file_path_of(const ray_object_id *id, const ray_object_view *v
     }
     memcpy(path, file.path, file.path_length);
     path[file.path_length] = '\0';
+    if ((file.flags & 0xff) == RAY_FILE_REFERENCE) {
+        // Anybody may have changed it, so the store cannot vouch for it: this get looks.
+        return ray_file_unchanged(path, file.size_bytes, file.mtime_ns);
+    }
     return RAY_OK;
 }
 

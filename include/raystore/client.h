@@ -127,8 +127,8 @@ RAY_API ray_status ray_client_share_ref(ray_client *client, const ray_object_id 
 // Puts a file; mode is RAY_FILE_*. The path must be absolute. RAY_FILE_NOT_FOUND, RAY_FILE_NOT_READABLE, RAY_NOT_A_FILE, RAY_OUT_OF_DISK.
 RAY_API ray_status ray_client_put_file(ray_client *client, const char *path, uint32_t mode, ray_object_id *id) RAY_NODISCARD;
 
-// Fetches a file object and gives its local path; the view pins it: the file stays until the view is released. RAY_WRONG_KIND when the
-// object is no file; RAY_TOO_LARGE when path_capacity is too small for the path and its NUL.
+// Fetches a file object and gives its local path; the view pins it: the file stays until the view is released. RAY_SOURCE_CHANGED when
+// it was put by reference and is not what it was. RAY_WRONG_KIND when the object is no file; RAY_TOO_LARGE when path_capacity is too small for the path and its NUL.
 RAY_API ray_status ray_client_get_file(ray_client *client, const ray_object_id *id, uint64_t timeout_ns, ray_object_view *view,
                                        char *path, size_t path_capacity) RAY_NODISCARD;
 
@@ -155,7 +155,7 @@ typedef struct ray_file_descriptor {
     uint64_t size_bytes;
     int64_t mtime_ns;
     uint32_t mode;        // permission bits of the source
-    uint32_t flags;       // for the node's use
+    uint32_t flags;       // low byte: how the node came by it, RAY_FILE_*; the rest is 0
     const char *RAY_NULLABLE name; // the original base name, 1 to 255 bytes, no '/', neither "." nor ".."; not NUL-terminated
     const char *RAY_NULLABLE path; // absolute, 2 to 4095 bytes; not NUL-terminated
     uint32_t name_length;

@@ -21,7 +21,7 @@ extension FileDescriptor {
                         descriptor.size_bytes = self.size
                         descriptor.mtime_ns = modifiedNanoseconds
                         descriptor.mode = mode
-                        descriptor.flags = origin == .reference ? 1 : 0
+                        descriptor.flags = origin.mode
                         descriptor.name = name.baseAddress
                         descriptor.name_length = UInt32(name.count)
                         descriptor.path = path.baseAddress

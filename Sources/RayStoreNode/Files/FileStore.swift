@@ -12,6 +12,15 @@ final class FileStore: Sendable {
         case copy, adopted, pulled
         /// Not the store's: never changed, never deleted.
         case reference
+
+        /// The same as the clients' interface names it (`RAY_FILE_*`); what was pulled is a copy.
+        var mode: UInt32 {
+            switch self {
+            case .copy, .pulled: UInt32(RAY_FILE_COPY)
+            case .adopted: UInt32(RAY_FILE_ADOPT)
+            case .reference: UInt32(RAY_FILE_REFERENCE)
+            }
+        }
     }
 
     private let root: String
