@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 internal import CRayStore
 internal import RayStore
+internal import Synchronization
 
 /// What the clients' socket tells the node. Called on the host's one thread, in order; must not block.
 protocol ClientHostDelegate: AnyObject, Sendable {
@@ -21,9 +22,11 @@ struct ClientAttach: Sendable {
 
 /// The Unix socket of the node's clients.
 ///
-/// `@unchecked Sendable`: the C host may be used by any thread; it is stopped once.
+/// `@unchecked Sendable`: the C host may be used by any thread until it is stopped, which `gate` sees to.
 final class ClientHost: @unchecked Sendable {
     private let handle: OpaquePointer
+    /// Whether the host is stopped. Held while it is used: what is answered too late is dropped instead of reaching a host that is gone.
+    private let gate = Mutex(false)
     private let context: Unmanaged<Context>
 
     private final class Context: Sendable {
@@ -83,32 +86,41 @@ final class ClientHost: @unchecked Sendable {
         info.is_driver = isDriver
         info.task = task
         withUnsafeMutableBytes(of: &info.node_id) { $0.copyBytes(from: node.id.bytes) }
-        ray_host_welcome(handle, client, &info)
+        whileOpen { ray_host_welcome(handle, client, &info) }
     }
 
     func refuse(_ client: UInt64, _ error: RayStoreError) {
-        ray_host_refuse(handle, client, ray_status(rawValue: error.code.rawValue), error.message)
+        whileOpen { ray_host_refuse(handle, client, ray_status(rawValue: error.code.rawValue), error.message) }
     }
 
     func reply(_ client: UInt64, _ requestID: UInt64, _ result: Result<[UInt8], RayStoreError>) {
         switch result {
         case .success(let payload):
-            ray_host_reply(handle, client, requestID, .ok, "", payload, payload.count)
+            whileOpen { ray_host_reply(handle, client, requestID, .ok, "", payload, payload.count) }
         case .failure(let error):
             // A failure that is about an object names it in the payload.
             let payload = error.object?.bytes ?? []
-            ray_host_reply(
-                handle, client, requestID, ray_status(rawValue: error.code.rawValue), error.message, payload, payload.count)
+            whileOpen {
+                ray_host_reply(
+                    handle, client, requestID, ray_status(rawValue: error.code.rawValue), error.message, payload, payload.count)
+            }
         }
     }
 
     func progress(_ client: UInt64, _ requestID: UInt64, of id: ObjectID, _ progress: ray_transfer_progress) {
         var progress = progress
-        id.withC { ray_host_progress(handle, client, requestID, &$0, &progress) }
+        whileOpen { id.withC { ray_host_progress(handle, client, requestID, &$0, &progress) } }
+    }
+
+    private func whileOpen(_ body: () -> Void) {
+        gate.withLock { isStopped in
+            if !isStopped { body() }
+        }
     }
 
     /// Closes every client, waits for the host's thread. Blocks. Call once.
     func stop() {
+        gate.withLock { $0 = true }
         ray_host_stop(handle)
         context.release()
     }
