@@ -100,7 +100,8 @@ private struct Gathering {
 
     mutating func accept(_ answer: PendingRequest.Answer) throws(RayStoreError) {
         guard let error = answer.error else { return }
-        guard error.code == .timedOut else { throw error }
+        // A node names the object that failed; where only one was missing there is no doubt anyway.
+        guard error.code == .timedOut else { throw missing.count == 1 ? error.about(ids[missing[0]]) : error }
         // The last look: what arrived in the meantime is there.
         var stillMissing: [Int] = []
         for index in missing {

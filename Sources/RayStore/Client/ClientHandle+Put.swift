@@ -96,7 +96,8 @@ extension ClientHandle {
         let written = try body(UnsafeMutableRawBufferPointer(start: writer.data, count: byteCount))
         guard written == byteCount else {
             throw RayStoreError(
-                .invalidArgument, "only \(written) of \(byteCount) bytes were written: an object is sealed when all are", object: id)
+                .invalidArgument, "only \(written) of \(byteCount) bytes were written: an object is sealed when all are",
+                object: id)
         }
         try RayStoreError.check(object: id) { ray_object_seal(store, &writer).rawValue }
         isSealed = true

@@ -5,8 +5,8 @@ internal import Synchronization
 /// The C client behind a session, shared by everything that came out of the session: refs, pins, files, requests.
 ///
 /// Closing unmaps the store, so it has to wait for whoever is inside a call or reads pinned memory. `users` counts calls in its low half
-/// and pins in its high half; its top bit says that the session is closing. From then on nobody gets in, and the last one out closes. Refs are not counted: a ref that
-/// outlives its session only does nothing when it goes.
+/// and pins in its high half; its top bit says that the session is closing. From then on nobody gets in, and the last one out closes. Refs are
+/// not counted: a ref that outlives its session does nothing when it goes.
 ///
 /// @unchecked: the C client may be used by any thread; that it still exists is what `users` guards.
 package final class ClientHandle: @unchecked Sendable {

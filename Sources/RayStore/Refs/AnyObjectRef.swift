@@ -9,7 +9,7 @@ internal import Synchronization
 /// @unchecked: not final, so that `ObjectRef` can add its type; every stored property is Sendable, and there is no subclass outside
 /// of this module.
 public class AnyObjectRef: @unchecked Sendable {
-    /// The 28 bytes that name the object. An id alone keeps nothing alive; see ``shared()``.
+    /// The 28 bytes that name the object. An id alone keeps nothing alive; see ``ObjectRef/shared()``.
     public let id: ObjectID
 
     let handle: ClientHandle

@@ -8,7 +8,7 @@ internal import Synchronization
 ///
 /// A ref may be part of a value that is put: the new object then keeps the inner one alive, and whoever gets it finds an open
 /// ref. An inner ref that cannot be opened (its object is gone) fails when it is used, with the reason; the rest of the value is
-/// there. Anywhere else a ref has to be shared first, see ``AnyObjectRef/shared()-swift.method``: encoding it outside of a put throws an `EncodingError`.
+/// there. Anywhere else a ref has to be shared first, see ``shared()``: encoding it outside of a put throws an `EncodingError`.
 ///
 /// A ref ends with the session that it came from.
 public final class ObjectRef<Value>: AnyObjectRef, @unchecked Sendable {}

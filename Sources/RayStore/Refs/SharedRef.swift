@@ -2,8 +2,8 @@
 
 /// A ref on its way to another process, as a value or as text of 56 hex digits.
 ///
-/// The object is held until somebody has opened it (``Session/open(_:)-(SharedRef<Value>)``) or the session that shared it ends. It may be
-/// opened once for each `shared()`; keep a ref of your own if more are to follow.
+/// The object is held until somebody has opened it (`Session.open`) or the session that shared it ends. It may be opened once for
+/// each `shared()`; keep a ref of your own if more are to follow.
 public struct SharedRef<Value>: Hashable, Sendable {
     public let id: ObjectID
 

@@ -18,7 +18,8 @@ public struct NodeMemory: Hashable, Sendable {
 
 extension NodeMemory: Decodable {
     private enum Key: String, CodingKey {
-        case node, capacityBytes, usedBytes, freeBytes, largestFreeBytes, pinnedBytes, objectCount, clientCount, fileCount, fileBytes
+        case node, capacityBytes, usedBytes, freeBytes, largestFreeBytes, pinnedBytes, objectCount, clientCount, fileCount,
+            fileBytes
     }
 
     private struct Description: Decodable {

@@ -29,7 +29,8 @@ public struct ObjectSummary: Hashable, Sendable {
 
 extension ObjectSummary: Decodable {
     private enum Key: String, CodingKey {
-        case object, node, kind, state, size, memoryBytes, job, isOwner, isDetached, referringClients, pinningClients, borrowers, holders, path
+        case object, node, kind, state, size, memoryBytes, job, isOwner, isDetached, referringClients, pinningClients, borrowers,
+            holders, path
     }
 
     // A node of another version may say less: only the id is certain.

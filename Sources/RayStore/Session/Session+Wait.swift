@@ -88,7 +88,8 @@ extension Session {
         let hasList = answer.payload.count == count
         if let error = answer.error, !(error.code == .timedOut && hasList) { throw error }
         guard hasList else {
-            throw RayStoreError(.protocolError, "the node answered a wait for \(count) objects with \(answer.payload.count) bytes")
+            throw RayStoreError(
+                .protocolError, "the node answered a wait for \(count) objects with \(answer.payload.count) bytes")
         }
         return answer.payload.map { $0 != 0 }
     }

@@ -35,7 +35,8 @@ package enum ValueMetadata: Equatable, Sendable {
         let version = metadata.count > 1 ? metadata[1] : 0
         guard version == Self.version else {
             throw RayStoreError(
-                .unsupported, "the object is \(kind) in version \(version) of the format; this library reads \(Self.version): update it")
+                .unsupported,
+                "the object is \(kind) in version \(version) of the format; this library reads \(Self.version): update it")
         }
         switch kind {
         case .array:

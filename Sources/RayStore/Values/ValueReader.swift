@@ -37,12 +37,14 @@ extension Pin {
         let data = unsafeData
         guard let count = header.count, count <= data.count, count * header.stride == data.count else {
             throw RayStoreError(
-                .corrupt, "\(id) has \(data.count) bytes, which is not what its shape \(header.shape) of \(wanted.name) takes", object: id)
+                .corrupt, "\(id) has \(data.count) bytes, which is not what its shape \(header.shape) of \(wanted.name) takes",
+                object: id)
         }
         guard count > 0 else { return UnsafeBufferPointer(start: nil, count: 0) }
         guard Int(bitPattern: data.baseAddress) % MemoryLayout<Element>.alignment == 0 else {
             throw RayStoreError(
-                .unsupported, "\(wanted.name) wants memory aligned to \(MemoryLayout<Element>.alignment) bytes; the store gives 64",
+                .unsupported,
+                "\(wanted.name) wants memory aligned to \(MemoryLayout<Element>.alignment) bytes; the store gives 64",
                 object: id)
         }
         return data.assumingMemoryBound(to: type)
