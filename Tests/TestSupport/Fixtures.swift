@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-package import Foundation
+internal import Foundation
 package import RayStore
-package import RayStoreNode
+internal import RayStoreNode
 
 /// A directory of a test's own, removed by `remove`.
 package struct Scratch {

@@ -39,7 +39,7 @@ package final class TestCluster: @unchecked Sendable {
         } else {
             arguments += ["--address", "127.0.0.1:\(controlPort)", "--key-file", keyFile]
         }
-        FileManager.default.createFile(atPath: state + ".log", contents: nil)
+        _ = FileManager.default.createFile(atPath: state + ".log", contents: nil)
         let log = try FileHandle(forWritingTo: URL(fileURLWithPath: state + ".log"))
         let member = Member(process: try TestProcess("raystore", arguments, errors: log), state: state)
         members.append(member)
