@@ -62,8 +62,13 @@ struct StartCommand: AsyncParsableCommand {
     @Flag(help: "Print one JSON document.")
     var json = false
 
+    /// Descriptor 3 is a pipe of the parent's, to be told through how the start went.
     @Flag(help: .hidden)
     var readyPipe = false
+
+    /// The node ends when its standard input does.
+    @Flag(help: .hidden)
+    var leash = false
 
     func validate() throws {
         guard head != (address != nil) else {
@@ -79,7 +84,7 @@ struct StartCommand: AsyncParsableCommand {
     func run() async throws {
         let setup = try setup()
         if block {
-            try await Foreground.run(setup, json: json, tellsParent: readyPipe)
+            try await Foreground.run(setup, json: json, tellsParent: readyPipe, isLeashed: leash)
             return
         }
         let node = try await interruptible { try await NodeProcess.start(setup) }

@@ -11,6 +11,8 @@ final class ChildProcess: Sendable {
     struct Streams {
         /// Standard output and error are appended to this file.
         var log: String
+        /// Becomes the child's standard input; nil for /dev/null.
+        var input: Int32?
         /// Becomes the child's descriptor 3.
         var readiness: Int32?
     }
@@ -27,7 +29,11 @@ final class ChildProcess: Sendable {
             throw Failure("the log \(streams.log) cannot be written: \(String(cString: strerror(errno)))")
         }
         defer { close(log) }
-        posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0)
+        if let input = streams.input {
+            posix_spawn_file_actions_adddup2(&actions, input, STDIN_FILENO)
+        } else {
+            posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0)
+        }
         posix_spawn_file_actions_adddup2(&actions, log, STDOUT_FILENO)
         posix_spawn_file_actions_adddup2(&actions, log, STDERR_FILENO)
         // Descriptor 3 comes from a dup2 also when it is 3 already: that is what takes close-on-exec away.

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 internal import Foundation
 internal import RayStore
-internal import Synchronization
 
 /// Makes a file that is seen under its name only when it is complete.
 ///
@@ -34,43 +33,24 @@ enum FileWriter {
     ///
     /// - Throws: `Failure` or `RayStoreError` naming the path; `CancellationError`.
     static func write(_ source: Source, to destination: String, force: Bool) async throws {
-        let isCancelled = Flag()
-        try await withTaskCancellationHandler {
-            try await runBlocking { () throws(RayStoreError) in
-                try writeNow(source, to: destination, force: force, isCancelled: isCancelled)
-            }
-        } onCancel: {
-            isCancelled.set()
+        try await runCancellable { (isCancelled) throws(RayStoreError) in
+            try writeNow(source, to: destination, force: force, isCancelled: isCancelled)
         }
     }
 
     /// Copies to standard output or another open file.
     static func copy(_ path: String, to descriptor: Int32) async throws {
-        let isCancelled = Flag()
-        let outcome = try await withTaskCancellationHandler {
-            try await runBlocking { () throws(RayStoreError) -> Int32 in
-                let input = try opened(path)
-                defer { close(input) }
-                return try pour(input, into: descriptor, isCancelled: isCancelled)
-            }
-        } onCancel: {
-            isCancelled.set()
+        let outcome = try await runCancellable { (isCancelled) throws(RayStoreError) -> Int32 in
+            let input = try opened(path)
+            defer { close(input) }
+            return try pour(input, into: descriptor, isCancelled: isCancelled)
         }
         if outcome == EPIPE { throw OutputClosed() }
         guard outcome == 0 else { throw Failure("standard output cannot be written: \(String(cString: strerror(outcome)))") }
     }
 
-    private final class Flag: Sendable {
-        private let value = Atomic(false)
-        var isSet: Bool { value.load(ordering: .relaxed) }
-        func set() { value.store(true, ordering: .relaxed) }
-        func check() throws(RayStoreError) {
-            if isSet { throw RayStoreError(.cancelled, "the copy was stopped") }
-        }
-    }
-
     private static func writeNow(
-        _ source: Source, to destination: String, force: Bool, isCancelled: Flag
+        _ source: Source, to destination: String, force: Bool, isCancelled: CancelFlag
     ) throws(RayStoreError) {
         let partial = parent(of: destination) + "/." + String(Paths.name(of: destination).prefix(100)) + ".raystore-\(getpid())"
         let output = open(partial, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o666)
@@ -119,7 +99,7 @@ enum FileWriter {
     private static let stepBytes = 16 << 20
 
     /// Copies from the start to the end, sharing the blocks where the file system can. Answers 0, or the errno of the write.
-    private static func pour(_ input: Int32, into output: Int32, isCancelled: Flag) throws(RayStoreError) -> Int32 {
+    private static func pour(_ input: Int32, into output: Int32, isCancelled: CancelFlag) throws(RayStoreError) -> Int32 {
         let ficlone: UInt = 0x4004_9409  // FICLONE, which is a macro that Swift does not see
         if ioctl(output, ficlone, input) == 0 { return 0 }
         let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 4096)

@@ -9,9 +9,10 @@ enum Foreground {
     private enum End: Sendable {
         case signal(Int32)
         case requested
+        case inputEnded
     }
 
-    static func run(_ setup: NodeSetup, json: Bool, tellsParent: Bool) async throws {
+    static func run(_ setup: NodeSetup, json: Bool, tellsParent: Bool, isLeashed: Bool) async throws {
         let (ends, ending) = AsyncStream.makeStream(of: End.self)
         // From before the start: a signal during it must not leave anything half-made.
         let watch = SignalWatch { ending.yield(.signal($0)) }
@@ -38,9 +39,17 @@ enum Foreground {
             await node.node.waitForStopRequest()
             ending.yield(.requested)
         }
+        if isLeashed { Thread.detachNewThread { waitForEnd(of: STDIN_FILENO) { ending.yield(.inputEnded) } } }
         for await _ in ends { break }
         request.cancel()
         await node.stop()
+    }
+
+    private static func waitForEnd(of descriptor: Int32, _ body: () -> Void) {
+        var byte: UInt8 = 0
+        var count = 1
+        while count > 0 || (count < 0 && errno == EINTR) { count = read(descriptor, &byte, 1) }
+        body()
     }
 
     private static func start(_ setup: NodeSetup) async throws(RayStoreError) -> ClusterNode {

@@ -14,7 +14,8 @@ struct NodeLaunch: Codable, Sendable {
     var log: String?
 
     /// Where the node takes control messages.
-    var address: String { HostPort(host: node.host, port: node.controlPort).description }
+    var hostPort: HostPort { HostPort(host: node.host, port: node.controlPort) }
+    var address: String { hostPort.description }
 }
 
 /// The line through which a starting node tells its parent how it went: one JSON document, then the end of the pipe.

@@ -7,45 +7,68 @@ final class NodeProcess: Sendable {
     let child: ChildProcess
     let launch: NodeLaunch
 
-    private init(child: ChildProcess, launch: NodeLaunch) {
+    /// The writing end of the node's standard input, when it is to end with this process; else -1.
+    private let leash: Int32
+
+    private init(child: ChildProcess, launch: NodeLaunch, leash: Int32) {
         self.child = child
         self.launch = launch
+        self.leash = leash
+    }
+
+    deinit {
+        if leash >= 0 { close(leash) }
     }
 
     /// Starts a node and returns when it serves. A node that is not ready in a minute, or when the task is cancelled, is ended.
     ///
-    /// - Parameter wrapper: a command that runs the node's command, such as one that enters a network namespace.
+    /// - Parameters:
+    ///   - wrapper: a command that runs the node's command, such as one that enters a network namespace.
+    ///   - isLeashed: the node ends when this process ends, however that happens.
     /// - Throws: `Failure` with the node's own words.
-    static func start(_ setup: NodeSetup, wrapper: [String] = []) async throws -> NodeProcess {
+    static func start(_ setup: NodeSetup, wrapper: [String] = [], isLeashed: Bool = false) async throws -> NodeProcess {
         try setup.stateDirectory.makePrivate()
-        var ends: [Int32] = [-1, -1]
-        guard pipe(&ends) == 0 else {
-            throw Failure("no pipe can be made: \(String(cString: strerror(errno)))")
-        }
-        let (reading, writing) = (ends[0], ends[1])
-        for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+        let program = try ownPath()
+        let (reading, writing) = try makePipe()
         defer { close(reading) }
+        let (input, leash) = isLeashed ? try makePipe() : (-1, -1)
         let child: ChildProcess
         do {
-            defer { close(writing) }
-            let program = try ownPath()
-            let arguments = wrapper + [program] + setup.arguments + ["--ready-pipe"]
-            child = try ChildProcess(arguments, .init(log: setup.stateDirectory.log, readiness: writing))
+            defer {
+                close(writing)
+                if isLeashed { close(input) }
+            }
+            let arguments = wrapper + [program] + setup.arguments + ["--ready-pipe"] + (isLeashed ? ["--leash"] : [])
+            child = try ChildProcess(
+                arguments,
+                .init(log: setup.stateDirectory.log, input: isLeashed ? input : nil, readiness: writing))
+        } catch {
+            if isLeashed { close(leash) }
+            throw error
         }
         let answer = try await firstAnswer(of: child, reading: reading)
         switch answer {
         case .ready(var launch):
             launch.log = setup.stateDirectory.log
-            return NodeProcess(child: child, launch: launch)
+            return NodeProcess(child: child, launch: launch, leash: leash)
         case .failed(let reason):
+            if isLeashed { close(leash) }
             await child.end(grace: .seconds(5))
             throw Failure(reason)
         case nil:
+            if isLeashed { close(leash) }
             let isOurs = Task.isCancelled
             await child.end(grace: .seconds(5))
             if isOurs { throw CancellationError() }
             throw Failure("the node ended before it was ready; \(setup.stateDirectory.log) says why")
         }
+    }
+
+    private static func makePipe() throws -> (reading: Int32, writing: Int32) {
+        var ends: [Int32] = [-1, -1]
+        guard pipe(&ends) == 0 else { throw Failure("no pipe can be made: \(String(cString: strerror(errno)))") }
+        for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+        return (ends[0], ends[1])
     }
 
     private static func firstAnswer(of child: ChildProcess, reading: Int32) async throws -> Readiness? {

@@ -25,6 +25,11 @@ enum Amounts {
         return "\(whole / 3600) h \(whole % 3600 / 60) min"
     }
 
+    /// "0.25"
+    static func decimals(_ number: Double, _ digits: Int) -> String {
+        number.isFinite ? String(format: "%.\(digits)f", number) : "-"
+    }
+
     /// "1 object", "2 objects".
     static func count(_ count: Int, _ noun: String) -> String {
         count == 1 ? "1 \(noun)" : "\(count) \(noun)s"
