@@ -28,12 +28,19 @@ static const struct {
 #define HOPELESS_MAX 64u
 // A rung must promise this much over a cheaper one: measurements have noise, and packing costs cores that others may want.
 #define ADVANTAGE 0.95
+// Threads rarely have a core each; what they bring together is learned from what arrives, beginning low.
+#define EFFICIENCY_FIRST 0.6
+#define EFFICIENCY_MIN 0.02
+// While chunks go raw nothing is learned of packing, so it is trusted a little more each time until it is tried again.
+#define EFFICIENCY_REGAIN 1.02
+#define EFFICIENCY_GAIN 1.05
 // Choices after which a rung's measured figures are half forgotten, so that changed data or load is found out.
 #define STALE_AFTER 128u
 
 void ray__tuner_init(ray__tuner *tuner, uint16_t threads, uint16_t peer_threads) {
     memset(tuner, 0, sizeof *tuner);
     pthread_mutex_init(&tuner->lock, NULL);
+    tuner->efficiency = EFFICIENCY_FIRST;
     tuner->threads = threads == 0 ? 1 : threads;
     tuner->peer_threads = peer_threads == 0 ? 1 : peer_threads;
     for (int i = 0; i < RAY_TUNER_RUNGS; i++) {
@@ -91,7 +98,7 @@ static double cost_of(const ray__tuner *tuner, int rung) {
     }
     double slowest = ratio / tuner->link_rate;
     if (rung > 0) {
-        double pack = 1.0 / (tuner->rungs[rung].pack_rate * tuner->threads);
+        double pack = 1.0 / (tuner->rungs[rung].pack_rate * tuner->threads * tuner->efficiency);
         double unpack = 1.0 / (ladder[rung].unpack_rate * tuner->peer_threads);
         slowest = pack > slowest ? pack : slowest;
         slowest = unpack > slowest ? unpack : slowest;
@@ -139,7 +146,8 @@ void ray__tuner_packed(ray__tuner *tuner, ray__choice choice, uint32_t raw_size,
         }
         double rate = (double)raw_size * 1e9 / (double)spent_ns;
         double ratio = (double)stored_size / raw_size;
-        tuner->rungs[i].pack_rate = 0.6 * tuner->rungs[i].pack_rate + 0.4 * rate;
+        // The first measurement replaces the guess.
+        tuner->rungs[i].pack_rate = tuner->rungs[i].ratio <= 0 ? rate : 0.6 * tuner->rungs[i].pack_rate + 0.4 * rate;
         tuner->rungs[i].ratio = tuner->rungs[i].ratio <= 0 ? ratio : 0.6 * tuner->rungs[i].ratio + 0.4 * ratio;
         tuner->rungs[i].age = 0;
     }
@@ -155,5 +163,34 @@ void ray__tuner_drained(ray__tuner *tuner, uint64_t bytes, uint64_t limited_ns) 
     double rate = (double)bytes / seconds;
     pthread_mutex_lock(&tuner->lock);
     tuner->link_rate = tuner->link_rate <= 0 ? rate : 0.7 * tuner->link_rate + 0.3 * rate;
+    pthread_mutex_unlock(&tuner->lock);
+}
+
+void ray__tuner_achieved(ray__tuner *tuner, uint64_t raw_bytes, uint64_t packed_bytes, uint64_t span_ns) {
+    if (raw_bytes == 0 || span_ns == 0) {
+        return;
+    }
+    pthread_mutex_lock(&tuner->lock);
+    if (packed_bytes < raw_bytes / 2) {
+        tuner->efficiency *= EFFICIENCY_REGAIN;
+    } else if (tuner->link_rate > 0) {
+        // What the rungs that were used promise when nothing but the pack stage limits, against what came out.
+        double promised = 0;
+        uint32_t youngest = UINT32_MAX;
+        for (int i = 1; i < RAY_TUNER_RUNGS; i++) {
+            if (tuner->rungs[i].ratio > 0 && tuner->rungs[i].age < youngest) {
+                youngest = tuner->rungs[i].age;
+                promised = 1.0 / cost_of(tuner, i);
+            }
+        }
+        double achieved = (double)raw_bytes * 1e9 / (double)span_ns;
+        if (promised > 0) {
+            double factor = achieved / promised;
+            factor = factor < 0.5 ? 0.5 : factor > 1.5 ? 1.5 : factor;
+            // A promise kept may have been too modest: where the link was the limit, the threads could have done more.
+            tuner->efficiency *= factor > 0.95 && factor < 1.05 ? EFFICIENCY_GAIN : 0.5 + 0.5 * factor;
+        }
+    }
+    tuner->efficiency = tuner->efficiency > 1 ? 1 : tuner->efficiency < EFFICIENCY_MIN ? EFFICIENCY_MIN : tuner->efficiency;
     pthread_mutex_unlock(&tuner->lock);
 }

@@ -31,6 +31,7 @@ typedef struct ray__tuner {
     uint16_t threads;      // that may pack at once
     uint16_t peer_threads; // that may unpack at once
     double link_rate;      // bytes a second, 0 before anything is known
+    double efficiency;     // of the threads together: others use the cores as well, the receiver perhaps among them
     double lz4_ratio;      // stored / raw of recent samples, 1 when it does not shrink
     uint32_t hopeless_skip; // chunks not to be looked at, after a sample that did not shrink
     uint32_t hopeless_length;
@@ -55,5 +56,9 @@ void ray__tuner_packed(ray__tuner *tuner, ray__choice choice, uint32_t raw_size,
 
 // So many bytes were drained while the link was the limit for limited_ns. Spans too short to mean anything are to be summed up by the caller.
 void ray__tuner_drained(ray__tuner *tuner, uint64_t bytes, uint64_t limited_ns);
+
+
+// In span_ns so many raw bytes left, packed_bytes of them packed. What packing should have brought is compared with it.
+void ray__tuner_achieved(ray__tuner *tuner, uint64_t raw_bytes, uint64_t packed_bytes, uint64_t span_ns);
 
 #endif

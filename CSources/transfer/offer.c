@@ -209,7 +209,7 @@ ray_status ray__offer_read(ray__offer *offer, void *bytes, uint64_t offset, size
 
 // Connections of one pull share the link, so their counts are added up: bytes over the time in which the link was the limit, which is
 // at most the time that went by.
-void ray__offer_drained(ray__offer *offer, ray__drain *last, const ray__connection *connection) {
+void ray__offer_drained(ray__offer *offer, ray__drain *last, const ray__connection *connection, const ray_chunk_header *chunk) {
     ray__drain now;
     ray__connection_drain(connection, &now);
     uint64_t time = ray__now_ns();
@@ -217,6 +217,10 @@ void ray__offer_drained(ray__offer *offer, ray__drain *last, const ray__connecti
     offer->drained.acked_bytes += now.acked_bytes - last->acked_bytes;
     offer->drained.limited_ns += now.limited_ns - last->limited_ns;
     *last = now;
+    if (chunk != NULL) {
+        offer->raw_sent += chunk->raw_size;
+        offer->packed_sent += chunk->codec != RAY_CODEC_NONE ? chunk->raw_size : 0;
+    }
     if (offer->drain_since_ns == 0) {
         offer->drain_since_ns = time;
         offer->drained = (ray__drain){0, 0};
@@ -224,9 +228,12 @@ void ray__offer_drained(ray__offer *offer, ray__drain *last, const ray__connecti
         uint64_t span = time - offer->drain_since_ns;
         uint64_t limited = offer->drained.limited_ns < span ? offer->drained.limited_ns : span;
         ray__tuner_drained(&offer->tuner, offer->drained.acked_bytes, limited);
+        ray__tuner_achieved(&offer->tuner, offer->raw_sent, offer->packed_sent, span);
         atomic_store(&offer->drain_known, true);
         offer->drain_since_ns = time;
         offer->drained = (ray__drain){0, 0};
+        offer->raw_sent = 0;
+        offer->packed_sent = 0;
     }
     pthread_mutex_unlock(&offer->drain_lock);
 }

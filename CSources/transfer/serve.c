@@ -124,7 +124,7 @@ static ray_status take_open(session *s, uint32_t name, const uint8_t *body, uint
     ray__offer *offer = NULL;
     RAY_TRY(ray__offer_open(s->transfer, &open, &offer));
     ray__connection_drain(s->connection, &s->drain);
-    ray__offer_drained(offer, &s->drain, s->connection);
+    ray__offer_drained(offer, &s->drain, s->connection, NULL);
     ray_status status = send_card(s, name, offer, true);
     if (status != RAY_OK || offer->status != RAY_OK || offer->answer.kind == RAY__ANSWER_NOTHING) {
         ray__offer_release(s->transfer, offer);
@@ -264,7 +264,7 @@ static ray_status send_chunk(session *s, ray__order *order) {
     if (status == RAY_OK) {
         atomic_fetch_add(&s->transfer->sent_bytes, order->header.raw_size);
         atomic_fetch_add(&s->transfer->sent_wire_bytes, order->header.stored_size);
-        ray__offer_drained(offer, &s->drain, s->connection);
+        ray__offer_drained(offer, &s->drain, s->connection, &order->header);
     }
     return status;
 }

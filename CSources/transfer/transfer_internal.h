@@ -80,6 +80,8 @@ typedef struct ray__offer {
     pthread_mutex_t drain_lock;
     uint64_t drain_since_ns;
     ray__drain drained; // since then, on all connections
+    uint64_t raw_sent;  // the same, in raw bytes
+    uint64_t packed_sent;
     _Atomic bool drain_known;
 } ray__offer;
 
@@ -91,7 +93,8 @@ void ray__offer_card(const ray__offer *offer, bool with_data, ray__card_message 
 ray_status ray__offer_read(ray__offer *offer, void *bytes, uint64_t offset, size_t size) RAY_NODISCARD;
 // Looks at the file's size and time.
 ray_status ray__offer_check(ray__offer *offer) RAY_NODISCARD;
-void ray__offer_drained(ray__offer *offer, ray__drain *last, const ray__connection *connection);
+// Tells the tuner how the link does, after a chunk (NULL: none yet) left on this connection.
+void ray__offer_drained(ray__offer *offer, ray__drain *last, const ray__connection *connection, const ray_chunk_header *chunk);
 
 // A chunk that a connection owes, prepared by a worker. The connection has a fixed number of them.
 typedef struct ray__order {
