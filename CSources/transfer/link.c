@@ -183,8 +183,10 @@ static void keep_connection(ray__link *link, const ray_endpoint *endpoint) {
 }
 
 static void note_failure(ray__link *link, ray_status status) {
+    // What the parsers say does not name the peer.
     char text[RAY__TEXT_MAX];
-    snprintf(text, sizeof text, "%s", ray_last_error_message());
+    bool named = strstr(ray_last_error_message(), link->connection.peer) != NULL;
+    snprintf(text, sizeof text, "%s%s%.200s", named ? "" : link->connection.peer, named ? "" : ": ", ray_last_error_message());
     pthread_mutex_lock(&link->pull->lock);
     bool known = atomic_load(&link->pull->ended) || link->pull->sources[link->source].ended;
     pthread_mutex_unlock(&link->pull->lock);
