@@ -75,7 +75,8 @@ import Testing
             let size = 200 << 20
             let owner = try await cluster.session(0)
             let ref = try await owner.put(RayFile(path: scratch.file("f", size: size)))
-            let second = try TestProcess("raystore-test-client", ["file", cluster.members[1].socket, ref.shared().text])
+            let text = try await ref.shared().text
+            let second = try TestProcess("raystore-test-client", ["file", cluster.members[1].socket, text])
             defer { second.end() }
             _ = try #require(await second.output(until: "ready"))
 

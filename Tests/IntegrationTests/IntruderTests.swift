@@ -12,7 +12,7 @@ import Testing
             try String(repeating: "5a", count: 32).appending("\n").write(toFile: other, atomically: true, encoding: .utf8)
             try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: other)
             let log = cluster.directory + "/refused.log"
-            FileManager.default.createFile(atPath: log, contents: nil)
+            _ = FileManager.default.createFile(atPath: log, contents: nil)
             let node = try TestProcess(
                 "raystore",
                 ["start", "--block", "--address", "127.0.0.1:\(cluster.controlPort)", "--key-file", other, "--state-dir", cluster.directory + "/refused"],

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import CRayStore
+import Glibc
 import NIOCore
 import RayStore
 import RayStoreNode
@@ -28,7 +29,8 @@ import Testing
             #expect(error?.message.contains(head.place.description) == true)
             #expect(error?.message.contains("key file") == true)
         }
-        #expect(head.server.connections.refused == 2)
+        // The server counts after it has answered.
+        await eventually("both are counted") { head.server.connections.refused == 2 }
         #expect(head.server.connections.proved == 0)
         #expect(try await head.store.nodes().isEmpty)
         await stranger.close()
@@ -39,7 +41,7 @@ import Testing
         let head = try await Head.start()
         let stranger = head.client(key: .random())
         await expectFailure(.keyRefused) { try await stranger.nodes() }
-        // The transport's own retry would come after a tenth of a second.
+        // Long enough for a transport that tries again by itself.
         try await Task.sleep(for: .milliseconds(600))
         #expect(head.server.connections.refused == 1)
         #expect(head.server.connections.pending == 0)
@@ -136,5 +138,60 @@ import Testing
         await eventually("the gate is empty") { head.server.connections.pending == 0 }
         await store.close()
         await head.stop()
+    }
+
+    @Test func strangersOverTheLimitAreCutOffAtOnceAndOthersComeInLater() async throws {
+        let key = ClusterKey.random()
+        let server = try await ControlServer.start(host: "127.0.0.1", port: 0, key: key, strangerLimit: 2)
+        server.serve(RecordingPeer())
+        let waiting = [try await RawPeer(port: server.port), try await RawPeer(port: server.port)]
+        await eventually("both wait") { server.connections.pending == 2 }
+        let third = try await RawPeer(port: server.port)
+        #expect(try await third.untilClosed() == [])
+        #expect(server.connections.refused == 1)
+        for stranger in waiting { await stranger.close() }
+        await eventually("their places are free") { server.connections.pending == 0 }
+        let transport = GRPCTransport(sender: .random(), key: key)
+        _ = try await transport.call(.free([]), on: describe(port: server.port))
+        await transport.close()
+        await server.stop()
+    }
+
+    /// In a process of its own, because it takes the process's descriptors away.
+    @Test func aServerThatRanOutOfDescriptorsServesAgain() async {
+        await #expect(processExitsWith: .success) {
+            let head = try await Head.start()
+            let store = head.client()
+            _ = try await store.nodes()
+            // Sockets first, descriptors' end second: it is the server's accept that finds none left.
+            let strangers = (0..<40).map { _ in socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0) }
+            var limit = rlimit()
+            getrlimit(__rlimit_resource_t(7), &limit)  // RLIMIT_NOFILE
+            var low = rlimit(rlim_cur: rlim_t(strangers.max()! + 10), rlim_max: limit.rlim_max)
+            setrlimit(__rlimit_resource_t(7), &low)
+            var address = sockaddr_in()
+            address.sin_family = sa_family_t(AF_INET)
+            address.sin_port = head.server.port.bigEndian
+            address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
+            for stranger in strangers {
+                let connected = withUnsafePointer(to: &address) { address in
+                    address.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                        connect(stranger, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+                    }
+                }
+                if connected != 0 { exit(2) }
+            }
+            try await Task.sleep(for: .milliseconds(300))
+            for stranger in strangers { close(stranger) }
+            setrlimit(__rlimit_resource_t(7), &limit)
+            await store.close()
+            let late = head.client()
+            var nodes: [NodeDescription]?
+            for _ in 0..<20 where nodes == nil {
+                nodes = try? await late.nodes()
+                if nodes == nil { try await Task.sleep(for: .milliseconds(100)) }
+            }
+            exit(nodes?.isEmpty == true ? 0 : 1)
+        }
     }
 }

@@ -63,8 +63,14 @@ struct Head {
     let server: ControlServer
     let key: ClusterKey
 
-    static func start(path: String? = nil, port: UInt16 = 0, key: ClusterKey = .random()) async throws -> Head {
-        let store = try await EmbeddedControlStore.open(path: path, ownNode: nil)
+    /// The nodes of most tests send no heartbeats: unless death is what is tested, silence is allowed to last as long as a slow machine needs.
+    static func start(
+        path: String? = nil, port: UInt16 = 0, key: ClusterKey = .random(), patience: Duration = .seconds(600)
+    ) async throws -> Head {
+        var timing = EmbeddedControlStore.Timing()
+        timing.deadAfter = patience
+        timing.returnWithin = patience * 2.5
+        let store = try await EmbeddedControlStore.open(path: path, ownNode: nil, timing: timing)
         do {
             let server = try await ControlServer.start(host: "127.0.0.1", port: port, key: key, control: store)
             return Head(store: store, server: server, key: key)
@@ -77,7 +83,7 @@ struct Head {
     var place: HostPort { HostPort(host: "127.0.0.1", port: server.port) }
 
     func client(key: ClusterKey? = nil) -> RemoteControlStore {
-        RemoteControlStore(head: place, key: key ?? self.key)
+        RemoteControlStore(head: place, key: key ?? self.key, timeouts: .init(call: .seconds(10), heartbeat: .seconds(10)))
     }
 
     func stop() async {

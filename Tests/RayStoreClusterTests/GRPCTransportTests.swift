@@ -137,21 +137,23 @@ import Testing
         await server.stop()
     }
 
-    @Test func aMessageUnderTheLimitArrivesAndOneOverItIsRefused() async throws {
+    @Test func aMessageOverGRPCsUsualLimitArrivesAndOneOverOursIsRefused() async throws {
         let peer = RecordingPeer { request throws(RayStoreError) in
-            guard case .report(let text, let arguments) = request else { return .done }
-            return .report(arguments == "twice" ? text + text : text)
+            guard case .report(let text, let times) = request else { return .done }
+            return .report(String(repeating: text, count: Int(times) ?? 0))
         }
         let (server, node) = try await serve(peer)
-        let transport = GRPCTransport(sender: sender, key: key)
-        let large = String(repeating: "x", count: JSONCoding.maximumBytes - 4096)
-        guard case .report(let echoed) = try await transport.call(.report(large, arguments: ""), on: node) else {
+        let transport = GRPCTransport(sender: sender, key: key, timeout: .seconds(30))
+        // gRPC's own limit is 4 MiB.
+        let large = String(repeating: "x", count: 6 << 20)
+        guard case .report(let echoed) = try await transport.call(.report(large, arguments: "1"), on: node) else {
             return #expect(Bool(false))
         }
         #expect(echoed.utf8.count == large.utf8.count)
-        await expectFailure(.tooLarge) { try await transport.call(.report(large, arguments: "twice"), on: node) }
-        let larger = String(repeating: "x", count: JSONCoding.maximumBytes)
-        await expectFailure(.tooLarge) { try await transport.call(.report(larger, arguments: ""), on: node) }
+        let tooLarge = String(repeating: "x", count: JSONCoding.maximumBytes)
+        await expectFailure(.tooLarge) { try await transport.call(.report(tooLarge, arguments: ""), on: node) }
+        let answer = await expectFailure(.tooLarge) { try await transport.call(.report("0123456789", arguments: "1700000"), on: node) }
+        #expect(answer?.message.contains("\(JSONCoding.maximumBytes)") == true)
         _ = try await transport.call(.free([]), on: node)
         await transport.close()
         await server.stop()

@@ -9,12 +9,12 @@ import Testing
 /// Life and death in real time, over loopback.
 @Suite struct HeartbeatTests {
     @Test func aNodeThatFallsSilentIsNoticedInAboutTwoSeconds() async throws {
-        let head = try await Head.start()
+        let head = try await Head.start(patience: .seconds(2))
         let (livingStore, dyingStore) = (head.client(), head.client())
         let living = try await livingStore.join(describe())
         let dying = try await dyingStore.join(describe())
         let beats = [(living, livingStore), (dying, dyingStore)].map { node, store in
-            HeartbeatSender(node.id, to: store, every: .milliseconds(500)) {}
+            HeartbeatSender(node.id, to: store, every: .milliseconds(100)) {}
         }
         let job = try await dyingStore.beginJob(driverNode: dying.id, namespace: nil)
         let listener = await Listener(livingStore.events())
@@ -55,14 +55,14 @@ import Testing
     @Test func heartbeatsOutliveARestartOfTheHead() async throws {
         try await withTemporaryDirectory { directory in
             let path = directory + "/control.sqlite"
-            let old = try await Head.start(path: path)
+            let old = try await Head.start(path: path, patience: .seconds(2))
             let store = old.client()
             let node = try await store.join(describe())
             let job = try await store.beginJob(driverNode: node.id, namespace: nil)
             let rejoined = Mutex(0)
             let beat = HeartbeatSender(node.id, to: store, every: .milliseconds(200)) { rejoined.withLock { $0 += 1 } }
             await old.stop()
-            let new = try await Head.start(path: path, port: old.server.port, key: old.key)
+            let new = try await Head.start(path: path, port: old.server.port, key: old.key, patience: .seconds(2))
             try await Task.sleep(for: .seconds(6))
             #expect(try await new.store.nodes() == [node])
             #expect(try await new.store.job(job.job)?.isRunning == true)

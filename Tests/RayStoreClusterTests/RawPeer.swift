@@ -10,13 +10,18 @@ final class RawPeer: Sendable {
     init(port: UInt16, sending bytes: [UInt8] = []) async throws {
         let loop = MultiThreadedEventLoopGroup.singleton.any()
         let promise = loop.makePromise(of: [UInt8].self)
-        channel = try await ClientBootstrap(group: loop)
-            .channelInitializer { channel in
-                channel.eventLoop.makeCompletedFuture {
-                    try channel.pipeline.syncOperations.addHandler(Collector(promise))
+        do {
+            channel = try await ClientBootstrap(group: loop)
+                .channelInitializer { channel in
+                    channel.eventLoop.makeCompletedFuture {
+                        try channel.pipeline.syncOperations.addHandler(Collector(promise))
+                    }
                 }
-            }
-            .connect(host: "127.0.0.1", port: Int(port)).get()
+                .connect(host: "127.0.0.1", port: Int(port)).get()
+        } catch {
+            promise.fail(error)
+            throw error
+        }
         everything = promise.futureResult
         try await send(bytes)
     }

@@ -172,6 +172,18 @@ import Testing
         }
     }
 
+    /// A get that gives up ends the pull that it was alone with; the next get must start its own and not share that end.
+    @Test func aGetAfterOneThatGaveUpStartsAnew() async throws {
+        try await withNodes(2) { _, _, sessions in
+            for attempt in 0..<20 {
+                let ref = try sessions[0].put(bytes: pattern(8 << 20))
+                let there = try await sessions[1].open(ref.shared())
+                _ = await failure { _ = try await sessions[1].get(there, timeout: .microseconds(attempt * 100)) }
+                #expect(try await sessions[1].get(there).count == 8 << 20)
+            }
+        }
+    }
+
     @Test func waitSplitsReadyFromPending() async throws {
         try await withNodes(1) { _, _, sessions in
             let refs = try (0..<3).map { try sessions[0].put($0) }

@@ -14,6 +14,8 @@ actor Pulls {
         var task: Task<Void, Never>
         var waiters: [UInt64: Waiter] = [:]
         var lingers = false
+        /// Cancelled, and not over yet: whoever wants the object now waits for its end and starts anew.
+        var isEnding = false
         let observers: ObserverList
     }
 
@@ -27,6 +29,9 @@ actor Pulls {
     ) async throws(RayStoreError) {
         nextTicket += 1
         let ticket = nextTicket
+        while let ending = running[id], ending.isEnding {
+            await ending.task.value
+        }
         if running[id] == nil {
             let observers = ObserverList()
             let task = Task {
@@ -60,11 +65,12 @@ actor Pulls {
 
     /// Ends a pull whose object nobody wants any more.
     func cancel(_ id: ObjectID) {
+        running[id]?.isEnding = true
         running[id]?.task.cancel()
     }
 
     func cancelAll() {
-        for pull in running.values { pull.task.cancel() }
+        for id in running.keys { cancel(id) }
     }
 
     private func leave(_ id: ObjectID, _ ticket: UInt64) {
@@ -73,7 +79,7 @@ actor Pulls {
         let waiter = pull.waiters.removeValue(forKey: ticket)
         running[id] = pull
         waiter?.resume(returning: .failure(RayStoreError(.cancelled, "", object: id)))
-        if pull.waiters.isEmpty && !pull.lingers { pull.task.cancel() }
+        if pull.waiters.isEmpty && !pull.lingers { cancel(id) }
     }
 
     private func finish(_ id: ObjectID, _ result: Result<Void, RayStoreError>) {
