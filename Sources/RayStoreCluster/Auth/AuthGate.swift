@@ -18,13 +18,14 @@ final class AuthGate: Sendable {
         var lastFailure: RayStoreError?
     }
 
-    /// A stranger costs a socket and some hundred bytes until its time is over; this bounds how many do at once. It is far above what
-    /// the nodes of a cluster need when all connect in the same second.
-    static let pendingLimit = 1024
+    /// A stranger costs a socket and some hundred bytes until its time is over; this bounds how many do at once. It is above what the
+    /// nodes of a cluster need when all connect in the same second, and leaves descriptors free at the usual limit of 1024.
+    static let usualPendingLimit = 512
 
     let key: ClusterKey
     let role: Role
     let timeout: TimeAmount
+    private let pendingLimit: Int
     private let state = Mutex(State())
 
     enum Role {
@@ -32,10 +33,11 @@ final class AuthGate: Sendable {
         case accepting
     }
 
-    init(key: ClusterKey, role: Role, timeout: Duration = .seconds(5)) {
+    init(key: ClusterKey, role: Role, timeout: Duration = .seconds(5), pendingLimit: Int = usualPendingLimit) {
         self.key = key
         self.role = role
         self.timeout = TimeAmount(timeout)
+        self.pendingLimit = pendingLimit
     }
 
     var counts: Counts { state.withLock { $0.counts } }
@@ -53,7 +55,7 @@ final class AuthGate: Sendable {
     /// Whether one more connection may begin its proof.
     func admit() -> Bool {
         state.withLock { state in
-            guard state.counts.pending < Self.pendingLimit else {
+            guard state.counts.pending < pendingLimit else {
                 state.counts.refused += 1
                 return false
             }

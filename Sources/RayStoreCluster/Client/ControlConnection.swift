@@ -31,7 +31,8 @@ final class ControlConnection: Sendable {
                     // A machine that vanished without a word is noticed by its silence, also under a stream that only listens.
                     config.connection.keepalive = .init(time: .seconds(10), timeout: .seconds(5), allowWithoutCalls: false)
                     config.connection.flushCoalescing = nil
-                    config.backoff = .init(initial: .milliseconds(100), max: .seconds(1), multiplier: 1.6, jitter: 0.2)
+                    // After a failure the owner makes another client, or none; this one is not to try again before it is thrown away.
+                    config.backoff = .init(initial: .seconds(60), max: .seconds(60), multiplier: 1, jitter: 0)
                     config.channelDebuggingCallbacks.onCreateTCPConnection = { gate.guardConnection($0) }
                 })
             client = GRPCClient(transport: transport)

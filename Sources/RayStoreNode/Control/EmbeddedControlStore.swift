@@ -145,12 +145,12 @@ extension EmbeddedControlStore {
     /// Gives up the nodes that were silent for too long.
     package func look() {
         let now = clock.now
-        // A process that was stopped, or a machine that slept, has heard of nobody: that is its own silence, not the nodes'.
+        // While this process was stopped, or starved of a processor, or its machine slept, it heard of nobody: that is its own silence
+        // and not the nodes'.
         let stoodStill = now - lastLook - timing.lookEvery
         lastLook = now
-        if stoodStill > timing.deadAfter / 2 {
+        if stoodStill > timing.lookEvery {
             for node in deadlines.keys { deadlines[node]! += stoodStill }
-            return
         }
         for (node, deadline) in deadlines where deadline <= now {
             do throws(RayStoreError) {
