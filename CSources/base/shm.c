@@ -15,8 +15,9 @@
 #define MFD_NOEXEC_SEAL 0x0008u // Linux 6.3
 #endif
 
-// Left to the machine when memory is taken: what the kernel counts as available is an estimate.
-#define MEMORY_MARGIN_BYTES (32u << 20)
+// One part in so many of the machine's memory is left to it: what the kernel counts as available is an estimate, and what others ask
+// for next is not in it. Ray kills workers at the same 95 %.
+#define MEMORY_MARGIN_PART 20u
 
 #define SIZE_SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
 
@@ -71,13 +72,47 @@ void ray__segment_unmap(void *address, uint64_t size_bytes) {
     }
 }
 
+// The machine's memory as the kernel sees it; without /proc there is nothing to go by.
+typedef struct memory_state {
+    uint64_t total;
+    uint64_t available;
+} memory_state;
+
+static uint64_t read_kibibytes(const char *text, const char *name) {
+    const char *line = strstr(text, name);
+    return line == NULL ? UINT64_MAX / 1024u : strtoull(line + strlen(name), NULL, 10);
+}
+
+static memory_state look_at_memory(void) {
+    memory_state unknown = {UINT64_MAX, UINT64_MAX};
+    int fd = open("/proc/meminfo", O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return unknown;
+    }
+    char text[512]; // MemTotal is the first line, MemAvailable the third
+    ssize_t length = read(fd, text, sizeof text - 1);
+    ray__fd_close(fd);
+    if (length <= 0) {
+        return unknown;
+    }
+    text[length] = '\0';
+    return (memory_state){read_kibibytes(text, "MemTotal:") * 1024u, read_kibibytes(text, "MemAvailable:") * 1024u};
+}
+
+ray_status ray__memory_check(uint64_t size_bytes) {
+    memory_state memory = look_at_memory();
+    uint64_t margin = memory.total / MEMORY_MARGIN_PART;
+    if (memory.total != UINT64_MAX && (memory.available < margin || memory.available - margin < size_bytes)) {
+        return ray__fail(RAY_OUT_OF_MEMORY,
+                         "no memory for %llu bytes of the store: the machine has %llu left, of which %llu stay free for others",
+                         (unsigned long long)size_bytes, (unsigned long long)memory.available, (unsigned long long)margin);
+    }
+    return RAY_OK;
+}
+
 ray_status ray__segment_reserve(int fd, uint64_t offset, uint64_t size_bytes) {
     // tmpfs itself would go on until the kernel kills somebody, so ask the machine first.
-    uint64_t available = ray__memory_available_bytes();
-    if (available < size_bytes || available - size_bytes < MEMORY_MARGIN_BYTES) {
-        return ray__fail(RAY_OUT_OF_MEMORY, "no memory for %llu bytes of the store: the machine has %llu left",
-                         (unsigned long long)size_bytes, (unsigned long long)available);
-    }
+    RAY_TRY(ray__memory_check(size_bytes));
     int result;
     do {
         result = fallocate(fd, 0, (off_t)offset, (off_t)size_bytes);
@@ -93,22 +128,6 @@ void *ray__private_map(uint64_t size_bytes) {
     void *mapped =
         mmap(NULL, (size_t)size_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     return mapped == MAP_FAILED ? NULL : mapped;
-}
-
-uint64_t ray__memory_available_bytes(void) {
-    int fd = open("/proc/meminfo", O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-        return UINT64_MAX;
-    }
-    char text[512]; // MemAvailable is the third line
-    ssize_t length = read(fd, text, sizeof text - 1);
-    ray__fd_close(fd);
-    if (length <= 0) {
-        return UINT64_MAX;
-    }
-    text[length] = '\0';
-    const char *line = strstr(text, "MemAvailable:");
-    return line == NULL ? UINT64_MAX : strtoull(line + strlen("MemAvailable:"), NULL, 10) * 1024u;
 }
 
 void ray__fd_close(int fd) {

@@ -24,8 +24,9 @@ ray_status ray__segment_reserve(int fd, uint64_t offset, uint64_t size_bytes);
 // Zeroed private memory that is taken page by page as it is touched. NULL when there is no address space left.
 void *ray__private_map(uint64_t size_bytes);
 
-// How much memory the machine can still give without swapping; UINT64_MAX if it does not say.
-uint64_t ray__memory_available_bytes(void);
+// Whether the machine can give so much and keep a margin for others. RAY_OUT_OF_MEMORY with what is left and what must stay free; takes
+// nothing.
+ray_status ray__memory_check(uint64_t size_bytes);
 
 // Closes a descriptor and keeps errno; accepts -1.
 void ray__fd_close(int fd);

@@ -251,6 +251,8 @@ ray_status ray__store_reserve(ray_store *store, uint64_t offset, uint64_t size_b
         return RAY_OK;
     }
     uint64_t begin = offset / RAY__PAGE * RAY__PAGE;
+    // All of it or nothing: what was taken step by step before a refusal would stay taken, and others would be short of it.
+    RAY_TRY(ray__memory_check(end - begin));
     if (begin <= reserved + RESERVE_GAP_MAX) {
         begin = reserved;
         uint64_t ahead = (end + RESERVE_AHEAD - 1) / RESERVE_AHEAD * RESERVE_AHEAD;

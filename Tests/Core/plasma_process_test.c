@@ -255,6 +255,7 @@ static void memory_that_the_machine_does_not_have_is_an_error(void) {
     CHECK_STATUS(ray_object_create(node, &id, 1ull << 41, 0, RAY_CREATE_WITH_REF, &writer), RAY_STORE_FULL);
     CHECK_EQUAL(stats_of(node).entry_count, 0);
     CHECK_EQUAL(stats_of(node).used_bytes, 0);
+    CHECK_EQUAL(stats_of(node).reserved_bytes, 0); // what cannot be had whole is not taken in part
     CHECK_OK(ray_object_put(node, &small, "x", 1, NULL, 0, 0));
     check_and_close(node);
 }
