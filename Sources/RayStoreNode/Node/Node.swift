@@ -119,7 +119,10 @@ public final class Node: PeerService {
         let follow = Task { [peers] in
             for await event in events {
                 switch event {
-                case .nodeJoined(let node): peers.add(node)
+                case .nodeJoined(let node):
+                    peers.add(node)
+                    // The stream begins, perhaps again after an interruption: what ended meanwhile was not told.
+                    if node.id == rooms.description.id { await rooms.ownership.checkJobs() }
                 case .nodeGone(let node):
                     if node != rooms.description.id { await rooms.ownership.nodeGone(node) }
                 case .jobEnded(let job): await rooms.ownership.jobEnded(job)

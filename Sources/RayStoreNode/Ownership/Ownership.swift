@@ -197,6 +197,16 @@ actor Ownership {
         }
     }
 
+    /// Ends what belongs to jobs whose end was missed.
+    func checkJobs() async {
+        for job in Set(owned.lazy.filter { !$0.value.isDetached }.map(\.key.job)) {
+            // A head that does not answer now is asked again when the stream begins next.
+            if let record = try? await control.job(job), !record.isRunning {
+                await jobEnded(job)
+            }
+        }
+    }
+
     func nodeGone(_ node: NodeID) async {
         peers.remove(node)
         links.close(node)

@@ -14,8 +14,8 @@ public struct ClusterKey: Sendable {
 
     /// Reads a key file.
     ///
-    /// - Throws: `keyUnusable` when others than the owner can read the file, when it is another user's, or when it holds no key;
-    ///   `fileNotFound` when there is none. The message says what to do.
+    /// - Throws: `keyUnusable` when others than the owner can read the file, when it is another user's, when it holds no key,
+    ///   or when there is none (errno `ENOENT`). The message says what to do.
     public static func load(_ path: String) throws(RayStoreError) -> ClusterKey {
         var key = ray_key()
         try RayStoreError.check { ray_key_load(path, &key).rawValue }
