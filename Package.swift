@@ -102,7 +102,10 @@ let package = Package(
             swiftSettings: swiftSettings),
         .testTarget(
             name: "CommandLineTests",
-            dependencies: ["raystore", "RayStore", "RayStoreNode"],
+            dependencies: [
+                "raystore", "RayStore", "RayStoreNode",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
             swiftSettings: swiftSettings),
     ],
     cLanguageStandard: .gnu11

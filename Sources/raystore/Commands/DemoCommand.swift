@@ -21,10 +21,14 @@ struct DemoCommand: AsyncParsableCommand {
         help: ArgumentHelp("The file to send. (default: one that is made for the demo)", valueName: "path"), completion: .file())
     var file: String?
 
-    @Option(help: ArgumentHelp("The size of the file that is made.", valueName: "size"))
+    @Option(
+        help: ArgumentHelp("The size of the file that is made. (default: 1GiB)", valueName: "size"),
+        transform: { text in try ByteSize.parse(text) })
     var size = ByteSize(bytes: 1 << 30)
 
-    @Option(help: ArgumentHelp("The size of the array.", valueName: "size"))
+    @Option(
+        help: ArgumentHelp("The size of the array. (default: 256MiB)", valueName: "size"),
+        transform: { text in try ByteSize.parse(text) })
     var arraySize = ByteSize(bytes: 256 << 20)
 
     @Flag(help: "Leave the demo's directory, with its file, keys and logs.")
@@ -41,10 +45,15 @@ struct DemoCommand: AsyncParsableCommand {
         let source = file.map { Paths.absolute($0) }
         var bytes = size.bytes
         if let source {
-            guard let attributes = try? FileManager.default.attributesOfItem(atPath: source) else {
-                throw Failure("there is no file \(source): give --file the path of one")
+            var info = stat()
+            guard stat(source, &info) == 0 else {
+                throw Failure("\(source) cannot be sent: \(String(cString: strerror(errno))); give --file the path of a file")
             }
-            bytes = (attributes[.size] as? Int) ?? 0
+            guard info.st_mode & S_IFMT == S_IFREG else {
+                throw Failure(
+                    "\(source) is \(Paths.isDirectory(source) ? "a directory" : "not a regular file"); give --file a file")
+            }
+            bytes = Int(info.st_size)
         }
         let (json, keep) = (json, keep)
         let demo = Demo(file: source, size: size.bytes, arrayBytes: arraySize.bytes, isSilent: json)

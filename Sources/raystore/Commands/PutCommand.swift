@@ -67,8 +67,10 @@ struct PutCommand: AsyncParsableCommand {
             try json
                 ? Console.say(json: Answer(ref: ref, path: path, name: name, namespace: name == nil ? nil : namespace))
                 : Console.say(ref)
-        } catch is OutputClosed {
-            throw Failure("nobody reads standard output; the file is in the store as \(ref)")
+        } catch {
+            // Whoever asked must hear the ref somehow: nobody else knows it.
+            let reason = (error as? Failure)?.message ?? "standard output is closed"
+            throw Failure("\(reason); the file is in the store as \(ref)")
         }
     }
 

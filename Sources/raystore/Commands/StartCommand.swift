@@ -37,7 +37,8 @@ struct StartCommand: AsyncParsableCommand {
     @Option(
         help: ArgumentHelp(
             "Shared memory for objects, such as 512MiB or 8GiB. (default: 2GiB, or a quarter of the machine's if that is less)",
-            valueName: "size"))
+            valueName: "size"),
+        transform: { text in try ByteSize.parse(text) })
     var memory: ByteSize?
 
     @Option(
@@ -94,6 +95,11 @@ struct StartCommand: AsyncParsableCommand {
     private func setup() throws -> NodeSetup {
         let directory = stateDir.map { StateDirectory($0) } ?? .standard
         let physical = Int(clamping: ProcessInfo.processInfo.physicalMemory)
+        if let memory, memory.bytes > physical {
+            throw Failure(
+                "--memory \(Amounts.bytes(UInt64(memory.bytes))) is more than this machine's \(Amounts.bytes(UInt64(physical))): give less"
+            )
+        }
         let usual = ByteSize(bytes: min(2 << 30, physical / 4))
         return NodeSetup(
             role: address.map { .member(of: $0) } ?? .head, stateDirectory: directory,

@@ -33,10 +33,12 @@ struct ByteSize: Hashable, Sendable {
     }
 }
 
-extension ByteSize: ExpressibleByArgument {
-    init?(argument: String) {
-        self.init(argument)
+extension ByteSize {
+    /// For options: what is wrong is said with an example.
+    static func parse(_ text: String) throws -> ByteSize {
+        guard let size = ByteSize(text) else {
+            throw ValidationError("it is not a size; give a number with a unit, such as 512MiB or 2GiB")
+        }
+        return size
     }
-
-    var defaultValueDescription: String { Amounts.bytes(UInt64(bytes)).replacingOccurrences(of: " ", with: "") }
 }

@@ -38,6 +38,7 @@ final class ChildProcess: Sendable {
         posix_spawn_file_actions_adddup2(&actions, log, STDERR_FILENO)
         // Descriptor 3 comes from a dup2 also when it is 3 already: that is what takes close-on-exec away.
         if let readiness = streams.readiness { posix_spawn_file_actions_adddup2(&actions, readiness, 3) }
+        Self.keepDescriptorsFromChildren()
 
         var attributes = posix_spawnattr_t()
         posix_spawnattr_init(&attributes)
@@ -60,6 +61,16 @@ final class ChildProcess: Sendable {
             throw Failure("\(arguments[0]) cannot be started: \(String(cString: strerror(result)))")
         }
         self.pid = pid
+    }
+
+    /// Whoever called the tool may have handed down descriptors, and may wait for their ends: a daemon must not hold them. Ours are marked
+    /// already. (glibc closes from a number on by a call that Swift does not see.)
+    private static func keepDescriptorsFromChildren() {
+        for name in (try? FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd")) ?? [] {
+            guard let descriptor = Int32(name), descriptor > STDERR_FILENO else { continue }
+            let flags = fcntl(descriptor, F_GETFD)
+            if flags >= 0 { _ = fcntl(descriptor, F_SETFD, flags | FD_CLOEXEC) }
+        }
     }
 
     /// Collects the exit status if the child has ended: its exit code, or 128 and its signal.

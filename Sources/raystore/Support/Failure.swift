@@ -63,6 +63,6 @@ extension String {
     fileprivate var trimmed: String {
         var text = trimmingCharacters(in: .whitespaces)
         if text.hasSuffix(".") { text.removeLast() }
-        return text
+        return text.prefix(1).lowercased() + text.dropFirst()
     }
 }

@@ -24,8 +24,12 @@ enum FileWriter {
         guard access(folder, W_OK | X_OK) == 0 else {
             throw Failure("the directory \(folder) cannot be written: \(String(cString: strerror(errno)))")
         }
-        if Paths.exists(destination), !force {
-            throw Failure("\(destination) exists: choose another path with -o, or give --force to replace it")
+        var info = stat()
+        guard lstat(destination, &info) == 0 else { return }
+        if !force { throw Failure("\(destination) exists: choose another path with -o, or give --force to replace it") }
+        // A device or a pipe replaced by a file would be missed by the whole machine.
+        guard info.st_mode & S_IFMT == S_IFREG || info.st_mode & S_IFMT == S_IFLNK else {
+            throw Failure("\(destination) is not a file, so it is not replaced: choose another path with -o")
         }
     }
 

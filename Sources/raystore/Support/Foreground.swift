@@ -20,10 +20,13 @@ enum Foreground {
         // Where the tool was called is not to be held busy by a daemon; every path is absolute by now.
         if tellsParent { _ = chdir("/") }
         let node: ClusterNode
+        var isNew = false
         do {
-            try setup.stateDirectory.makePrivate()
+            isNew = try setup.stateDirectory.makePrivate()
             node = try await start(setup)
         } catch {
+            // With a parent it is the parent's directory: there is a log in it.
+            if isNew { setup.stateDirectory.removeAfterFailure() }
             if tellsParent { Readiness.failed(reason(error)).tell() }
             throw error
         }

@@ -27,7 +27,7 @@ final class NodeProcess: Sendable {
     ///   - isLeashed: the node ends when this process ends, however that happens.
     /// - Throws: `Failure` with the node's own words.
     static func start(_ setup: NodeSetup, wrapper: [String] = [], isLeashed: Bool = false) async throws -> NodeProcess {
-        try setup.stateDirectory.makePrivate()
+        let isNew = try setup.stateDirectory.makePrivate()
         let program = try ownPath()
         let (reading, writing) = try makePipe()
         defer { close(reading) }
@@ -54,12 +54,16 @@ final class NodeProcess: Sendable {
         case .failed(let reason):
             if isLeashed { close(leash) }
             await child.end(grace: .seconds(5))
+            if isNew { setup.stateDirectory.removeAfterFailure() }
             throw Failure(reason)
         case nil:
             if isLeashed { close(leash) }
             let isOurs = Task.isCancelled
             await child.end(grace: .seconds(5))
-            if isOurs { throw CancellationError() }
+            if isOurs {
+                if isNew { setup.stateDirectory.removeAfterFailure() }
+                throw CancellationError()
+            }
             throw Failure("the node ended before it was ready; \(setup.stateDirectory.log) says why")
         }
     }

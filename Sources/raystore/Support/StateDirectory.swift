@@ -27,13 +27,21 @@ struct StateDirectory: Hashable, Sendable {
 
     /// Makes the directory, or looks that nobody else can put anything there: what lies in it is trusted.
     ///
+    /// - Returns: whether it is new.
     /// - Throws: `Failure` naming the path and what to do.
-    func makePrivate() throws {
-        do {
-            try FileManager.default.createDirectory(
-                atPath: path, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
-        } catch {
-            throw Failure("the state directory \(path) cannot be made: \(Self.reason(error)); choose another --state-dir")
+    @discardableResult
+    func makePrivate() throws -> Bool {
+        var isNew = false
+        var made = ""
+        for part in path.split(separator: "/") {
+            made += "/" + part
+            if mkdir(made, 0o700) == 0 {
+                isNew = made.count == path.count
+            } else if errno != EEXIST {
+                guard !Paths.isDirectory(made) else { continue }
+                throw Failure(
+                    "the state directory \(path) cannot be made: \(String(cString: strerror(errno))); choose another --state-dir")
+            }
         }
         var info = stat()
         guard lstat(path, &info) == 0, info.st_mode & S_IFMT == S_IFDIR else {
@@ -43,12 +51,15 @@ struct StateDirectory: Hashable, Sendable {
             throw Failure(
                 "others can write to the state directory \(path): choose another --state-dir, or make it yours with mode 0700")
         }
+        return isNew
     }
 
-    private static func reason(_ error: any Error) -> String {
-        let underlying = (error as NSError).userInfo[NSUnderlyingErrorKey] as? NSError ?? error as NSError
-        return underlying.domain == NSPOSIXErrorDomain
-            ? String(cString: strerror(Int32(underlying.code))) : error.localizedDescription
+    /// Removes what a failed start has made in a new directory, unless a node has moved in meanwhile.
+    func removeAfterFailure() {
+        let descriptor = open(lock, O_RDWR | O_CLOEXEC | O_NOFOLLOW)
+        defer { if descriptor >= 0 { close(descriptor) } }
+        guard descriptor < 0 || flock(descriptor, LOCK_EX | LOCK_NB) == 0 else { return }
+        try? FileManager.default.removeItem(atPath: path)
     }
 
     /// The process whose node has, or had, this directory.
