@@ -10,7 +10,7 @@ nodes=()
 
 finish() {
     for state in "${nodes[@]}"; do
-        "$raystore" stop --state-dir "$state" >&2 || true
+        "$raystore" stop --state-dir "$state" >&2
     done
     rm -rf "$work"
 }
@@ -21,7 +21,7 @@ build/bench/transfer
 
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 "$raystore" start --head --state-dir "$work/a" --memory 1GiB --port "$port" >&2
-nodes+=("$work/a")
+nodes=("$work/a")
 "$raystore" start --address "127.0.0.1:$port" --key-file "$work/a/cluster.key" --state-dir "$work/b" --memory 1GiB >&2
-nodes+=("$work/b")
+nodes=("$work/b" "$work/a") # the member before its head
 build/bench/nodes "$work/a/node.sock" "$work/b/node.sock" "$work/random.bin" "$work/train.bin"

@@ -52,12 +52,12 @@ static ray_client *attach(const char *socket) {
     return client;
 }
 
-// Both refs go, so the copies go; the next run starts from nothing. Waits until the getter's node has really dropped it.
+// Both refs go, so the copies go; the next run starts from nothing. Waits until both nodes have really dropped it.
 static void drop(ray_client *a, ray_client *b, const ray_object_id *id) {
     must(ray_ref_release(ray_client_store(b), id));
     must(ray_ref_release(ray_client_store(a), id));
     ray_object_info info;
-    while (ray_object_stat(ray_client_store(b), id, &info) == RAY_OK) {
+    while (ray_object_stat(ray_client_store(b), id, &info) == RAY_OK || ray_object_stat(ray_client_store(a), id, &info) == RAY_OK) {
         usleep(1000);
     }
 }

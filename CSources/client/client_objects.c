@@ -16,30 +16,22 @@
 
 #define PUT_COUNT_MAX ((uint64_t)(UINT32_MAX - RAY_FIRST_PUT_INDEX))
 
-static bool claim_id(ray_client *client, ray_object_id *id) {
+ray_status ray_client_next_id(ray_client *client, ray_object_id *id) {
+    if (client->info.job == RAY_JOB_NONE) {
+        return ray__fail(RAY_INVALID_ARGUMENT, "this session has no job, so it cannot put; connect with a job, or with 0 for a new one");
+    }
     uint64_t number = atomic_fetch_add_explicit(&client->put_count, 1, memory_order_relaxed) + 1;
-    bool unused = number <= PUT_COUNT_MAX;
-    *id = ray_object_id_make(&client->info.task, RAY_FIRST_PUT_INDEX + (uint32_t)(unused ? number : PUT_COUNT_MAX));
-    return unused;
-}
-
-static ray_status claim_put_id(ray_client *client, ray_object_id *id) {
-    if (!claim_id(client, id)) {
+    if (number > PUT_COUNT_MAX) {
         return ray__fail(RAY_TOO_LARGE, "this session has used its %llu put ids; close it and connect again", (unsigned long long)PUT_COUNT_MAX);
     }
+    *id = ray_object_id_make(&client->info.task, RAY_FIRST_PUT_INDEX + (uint32_t)number);
     return RAY_OK;
-}
-
-ray_object_id ray_client_next_id(ray_client *client) {
-    ray_object_id id;
-    (void)claim_id(client, &id);
-    return id;
 }
 
 ray_status ray_client_put(ray_client *client, const void *data, uint64_t data_size, const void *metadata, uint32_t metadata_size,
                           ray_object_id *id) {
     ray_object_id made;
-    RAY_TRY(claim_put_id(client, &made));
+    RAY_TRY(ray_client_next_id(client, &made));
     RAY_TRY(ray_object_put(client->store, &made, data, data_size, metadata, metadata_size, RAY_CREATE_WITH_REF));
     *id = made;
     return RAY_OK;
@@ -116,7 +108,7 @@ ray_status ray_client_put_file(ray_client *client, const char *path, uint32_t mo
         return ray__fail(RAY_INVALID_ARGUMENT, "%u is no mode of putting a file", mode);
     }
     ray_object_id made;
-    RAY_TRY(claim_put_id(client, &made));
+    RAY_TRY(ray_client_next_id(client, &made));
     size_t size = 4 + 4 + RAY_OBJECT_ID_SIZE + 4 + length; // PUT_FILE: u32 mode, u32 flags, id, text path
     uint8_t *payload = calloc(1, size);
     if (payload == NULL) {

@@ -14,7 +14,8 @@ static void hold_everything(const char *path, int say) {
     CHECK_OK(ray_client_put(client, "0123456789", 10, "B", 1, &id));
     ray_object_view view;
     CHECK_OK(ray_client_get(client, &id, 0, &view));
-    ray_object_id unsealed = ray_client_next_id(client);
+    ray_object_id unsealed;
+    CHECK_OK(ray_client_next_id(client, &unsealed));
     ray_object_writer writer;
     CHECK_OK(ray_object_create(ray_client_store(client), &unsealed, 100000, 0, RAY_CREATE_WITH_REF, &writer));
     child_say(say, 'r');

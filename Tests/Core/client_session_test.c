@@ -21,7 +21,8 @@ static void a_client_learns_who_it_is(void) {
     CHECK_EQUAL(node.last_attach.job, 0);
     CHECK_EQUAL(strcmp(node.last_name_space, "grüße"), 0);
     // The id that architecture.md names for the first put of the first driver.
-    ray_object_id id = ray_client_next_id(client);
+    ray_object_id id;
+    CHECK_OK(ray_client_next_id(client, &id));
     char text[RAY_OBJECT_ID_HEX_SIZE];
     ray_object_id_format(&id, text);
     CHECK_EQUAL(strcmp(text, "00ffffffffffffffffffffffffffffffffffffff0100000001e1f505"), 0);

@@ -44,6 +44,17 @@ import Testing
         #expect(!FileManager.default.fileExists(atPath: state))
     }
 
+    @Test func aSessionOfNoJobLooksAndPutsNothing() async throws {
+        try await withNodes(1) { _, nodes, sessions in
+            let looker = try await Session.connect(socket: nodes[0].socketPath, job: JobID.none)
+            let ref = try await looker.open(sessions[0].put(bytes: [5]).shared())
+            #expect(try await Array(looker.get(ref)) == [5])
+            #expect(await failure { _ = try looker.put(bytes: [6]) }?.code == .invalidArgument)
+            #expect(looker.isDriver == false)
+            await looker.close()
+        }
+    }
+
     @Test func aSecondNodeOnTheSameStateDirectoryIsRefusedByName() async throws {
         let scratch = try Scratch()
         defer { scratch.remove() }

@@ -29,9 +29,13 @@ typedef struct ray_client ray_client;
 #define RAY_NAMESPACE_MAX 128
 #define RAY_PAYLOAD_MAX (16u << 20) // of one message
 
+// A session of no job: it looks, opens refs, and can stop the node, but puts nothing. It needs no word of the head, so it works while the
+// head is away.
+#define RAY_JOB_NONE UINT32_MAX
+
 typedef struct ray_client_options {
     uint32_t struct_size;
-    uint32_t job;                           // a running job to join; 0: a new job, which ends with this session
+    uint32_t job;                           // a running job to join; 0: a new job, which ends with this session; or RAY_JOB_NONE
     const char *socket_path;
     const char *RAY_NULLABLE name_space;    // of names; NULL: the job's own, which no other job sees
     uint64_t timeout_ns;                    // for attaching; 0: 10 s
@@ -58,8 +62,8 @@ RAY_API void ray_client_close(ray_client *RAY_NULLABLE client);
 RAY_API ray_store *ray_client_store(ray_client *client);
 RAY_API const ray_session_info *ray_client_info(const ray_client *client);
 
-// The id of this session's next put. When all are used up, the last one again.
-RAY_API ray_object_id ray_client_next_id(ray_client *client);
+// The id of this session's next put. RAY_TOO_LARGE when all are used up, RAY_INVALID_ARGUMENT in a session of no job.
+RAY_API ray_status ray_client_next_id(ray_client *client, ray_object_id *id) RAY_NODISCARD;
 
 // ---- requests ----------------------------------------------------------------------------------------------------------
 

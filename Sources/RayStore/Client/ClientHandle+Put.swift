@@ -107,7 +107,11 @@ extension ClientHandle {
 
 extension ClientHandle {
     func nextID() throws(RayStoreError) -> ObjectID {
-        try withClient { client throws(RayStoreError) in ObjectID(c: ray_client_next_id(client)) }
+        try withClient { client throws(RayStoreError) in
+            var id = ray_object_id()
+            try RayStoreError.check { ray_client_next_id(client, &id).rawValue }
+            return ObjectID(c: id)
+        }
     }
 
     /// One more ref of this process.

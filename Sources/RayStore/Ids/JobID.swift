@@ -8,5 +8,8 @@ public struct JobID: RawRepresentable, Hashable, Sendable, Codable, CustomString
         self.rawValue = rawValue
     }
 
-    public var description: String { String(rawValue) }
+    /// No job: a session of it looks, opens refs and can stop its node, but puts nothing. It works while the head is away.
+    public static let none = JobID(rawValue: .max)
+
+    public var description: String { self == .none ? "none" : String(rawValue) }
 }

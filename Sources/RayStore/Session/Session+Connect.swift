@@ -14,7 +14,7 @@ extension Session {
     ///
     /// - Parameters:
     ///   - socket: the node's socket; nil: ``defaultSocketPath``.
-    ///   - job: a running job to join; nil: begin a new one, which ends with this session.
+    ///   - job: a running job to join; nil: begin a new one, which ends with this session; ``JobID/none`` for a session that only looks.
     ///   - namespace: where names of objects are looked up; nil: the job's own, which no other job sees.
     ///   - timeout: how long to try. The connect is not interrupted by cancellation.
     /// - Throws: `notRunning` when nobody answers there, `versionMismatch`, `layoutMismatch`, `tooManyClients`, `timedOut`,

@@ -65,29 +65,34 @@ final class ClientDesk: ClientHostDelegate {
     }
 
     private func admit(_ client: UInt64, _ attach: ClientAttach) async throws(RayStoreError) {
-        let record: JobRecord
+        let job: JobID
+        let namespace: String
         let task: ray_task_id
-        if let job = attach.job {
-            record = try await rooms.jobs.join(job)
+        switch attach.job {
+        case nil:
+            let record = try await rooms.jobs.begin(namespace: attach.namespace)
+            (job, namespace) = (record.job, attach.namespace ?? record.namespace)
+            task = ray_task_id_driver(job.rawValue)
+        case JobID.none?:
+            (job, namespace) = (.none, attach.namespace ?? "")
+            task = ray_task_id()
+        case let running?:
+            let record = try await rooms.jobs.join(running)
+            (job, namespace) = (running, attach.namespace ?? record.namespace)
             task = ray_task_id_session(job.rawValue, rooms.description.number, await rooms.jobs.takeSerial())
-        } else {
-            record = try await rooms.jobs.begin(namespace: attach.namespace)
-            task = ray_task_id_driver(record.job.rawValue)
         }
         let isDriver = attach.job == nil
-        let session = Session(
-            slot: attach.slot, job: record.job, namespace: attach.namespace ?? record.namespace, isDriver: isDriver)
+        let session = Session(slot: attach.slot, job: job, namespace: namespace, isDriver: isDriver)
         let isGone = state.withLock { state in
             if state.early.remove(client) != nil { return true }
             state.sessions[client] = session
             return false
         }
         if isGone {
-            if isDriver { try await rooms.jobs.end(record.job) }
+            if isDriver { try await rooms.jobs.end(job) }
             return
         }
-        host?.welcome(
-            client, slot: attach.slot, job: record, task: task, isDriver: isDriver, node: rooms.description)
+        host?.welcome(client, slot: attach.slot, job: job, task: task, isDriver: isDriver, node: rooms.description)
     }
 
     func detached(_ client: UInt64) {

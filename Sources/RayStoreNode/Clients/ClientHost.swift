@@ -78,9 +78,9 @@ final class ClientHost: @unchecked Sendable {
         self.context = context
     }
 
-    func welcome(_ client: UInt64, slot: UInt32, job: JobRecord, task: ray_task_id, isDriver: Bool, node: NodeDescription) {
+    func welcome(_ client: UInt64, slot: UInt32, job: JobID, task: ray_task_id, isDriver: Bool, node: NodeDescription) {
         var info = ray_session_info()
-        info.job = job.job.rawValue
+        info.job = job.rawValue
         info.node_number = node.number
         info.slot = slot
         info.is_driver = isDriver
