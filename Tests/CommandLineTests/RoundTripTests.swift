@@ -53,6 +53,43 @@ import Testing
         }
     }
 
+    @Test func aNameWhoseOwnerDiedCanBeRemoved() async throws {
+        try await TestCluster.with(2) { cluster in
+            try cluster.makeFile("f", Data("lost".utf8))
+            #expect(try await cluster.run("put", "f", "--name", "orphan", on: 1).status == 0)
+            kill(cluster.members[1].process.pid, SIGKILL)
+            try await Tool.eventually("the dead node is still listed") {
+                (try await cluster.run("status", "--json").json()["nodes"] as? [Any])?.count == 1
+            }
+            let get = try await cluster.run("get", "orphan", "-o", "x")
+            #expect(get.status == 1)
+            #expect(get.errors.split(separator: "\n").count == 1, "\(get.errors)")
+            let removed = try await cluster.run("rm", "orphan")
+            #expect(removed.status == 0, "\(removed.errors)")
+            try await cluster.run("get", "orphan", "-o", "x").expectOneLine("'orphan'")
+        }
+    }
+
+    @Test func ctrlCDuringAGetLeavesNothing() async throws {
+        try await TestCluster.with(2) { cluster in
+            let path = cluster.directory + "/big"
+            #expect(FileManager.default.createFile(atPath: path, contents: nil))
+            #expect(truncate(path, 3 << 30) == 0, "a sparse file takes long to send and nothing to make")
+            let ref = try await cluster.run("put", "big", "--no-copy").line
+            let process = try Tool.start(
+                ["get", ref, "-o", "copy", "--state-dir", cluster.members[1].stateDirectory], in: cluster.directory)
+            defer { if process.isRunning { kill(process.processIdentifier, SIGKILL) } }
+            let partial = cluster.members[1].stateDirectory + "/partial"
+            func underWay() -> [String] { (try? FileManager.default.contentsOfDirectory(atPath: partial)) ?? [] }
+            try await Tool.eventually("nothing is on its way") { !underWay().isEmpty }
+            kill(process.processIdentifier, SIGINT)
+            await Tool.end(of: process)
+            #expect(process.terminationStatus == 130)
+            try await Tool.eventually("the partial file stays") { underWay().isEmpty }
+            #expect(try cluster.names() == ["big", "n0", "n1"])
+        }
+    }
+
     @Test func namesOfOneNamespaceAreNotSeenInAnother() async throws {
         try await TestCluster.with(1) { cluster in
             try cluster.makeFile("f", Data("1".utf8))

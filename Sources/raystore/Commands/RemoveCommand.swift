@@ -28,24 +28,39 @@ struct RemoveCommand: AsyncParsableCommand {
         let removed = try await interruptible {
             try await Connection.with(choice, namespace: namespace) { session in
                 // All are looked up before the first goes, so that a mistake in the last removes nothing.
-                var refs: [ObjectRef<RayFile>] = []
-                for object in objects {
-                    let ref: ObjectRef<RayFile> = try await Connection.open(object, in: session, namespace: namespace)
-                    if !refs.contains(ref) { refs.append(ref) }
+                var found: [(ref: ObjectRef<RayFile>, text: String)] = []
+                var stale: [String] = []
+                for text in objects {
+                    do {
+                        let ref: ObjectRef<RayFile> = try await Connection.open(text, in: session, namespace: namespace)
+                        if !found.contains(where: { $0.ref == ref }) { found.append((ref, text)) }
+                    } catch let error as RayStoreError where Self.isGone(error) && (try? ObjectID(text)) == nil {
+                        // The node that owned it died; all that is left is the name.
+                        stale.append(text)
+                    }
                 }
                 let known = try await Connection.report("list", as: ObjectsReport.self, from: session).objects
-                for (ref, text) in zip(refs, objects) {
+                for (ref, text) in found {
                     if let owned = known.first(where: { $0.object == ref.id && $0.isOwner }), !owned.isDetached {
                         throw Failure("'\(text)' is not detached: it goes by itself when the programs that use it let go of it")
                     }
                 }
-                for ref in refs { try await session.remove(ref) }
-                return refs.map(\.id.description)
+                var removed: [String] = []
+                for (ref, _) in found {
+                    try await session.remove(ref)
+                    removed.append(ref.id.description)
+                }
+                for name in stale { removed.append(try await session.unbind(name).description) }
+                return removed
             }
         }
         struct Answer: Encodable {
             let removed: [String]
         }
         if json { try Console.say(json: Answer(removed: removed)) }
+    }
+
+    private static func isGone(_ error: RayStoreError) -> Bool {
+        [.ownerDied, .objectLost, .objectFreed, .nodeDied, .notFound, .unreachable].contains(error.code)
     }
 }

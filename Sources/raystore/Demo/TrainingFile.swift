@@ -45,7 +45,7 @@ struct ExampleWriter {
 
     private var id = 0
     private var random: UInt64 = 0x9E37_79B9_7F4A_7C15
-    private var walk = [Int](repeating: 5000, count: 8)
+    private var walk = [Int](repeating: 5000, count: 16)
     private let phrases: [[UInt8]]
 
     init() {
@@ -81,7 +81,7 @@ struct ExampleWriter {
         cursor.write("{\"id\":")
         cursor.write(id)
         cursor.write(",\"split\":\"train\",\"lang\":\"en\",\"text\":\"")
-        let count = 3 + Int(next() & 7)
+        let count = 2 + Int(next() & 7)
         for _ in 0..<count {
             let phrase = phrases[Int(next() >> 55)]
             cursor.write(phrase)
@@ -90,8 +90,8 @@ struct ExampleWriter {
         for column in walk.indices {
             if column > 0 { cursor.write(",") }
             // A walk: neighbours in a column are alike, as measurements are.
-            let step = Int(next() >> 56) & 63
-            walk[column] = (walk[column] + step - 31 + 10_000) % 10_000
+            let step = Int(next() >> 56)
+            walk[column] = (walk[column] + step - 127 + 10_000) % 10_000
             cursor.write("0.")
             cursor.writeFourDigits(walk[column])
         }
