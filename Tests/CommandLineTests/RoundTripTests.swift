@@ -199,6 +199,18 @@ import Testing
         }
     }
 
+    @Test func aNodeWhoseHeadIsGoneCanBeLookedAtAndStopped() async throws {
+        try await TestCluster.with(2) { cluster in
+            kill(cluster.members[0].process.pid, SIGKILL)
+            #expect(await cluster.members[0].process.waitUntilGone(for: .seconds(10)))
+            let status = try await cluster.run("status", on: 1)
+            #expect(status.status == 0, "\(status.errors)")
+            let stop = try await cluster.run("stop", on: 1)
+            #expect(stop.status == 0, "\(stop.errors)")
+            #expect(!cluster.members[1].process.isRunning)
+        }
+    }
+
     @Test(arguments: [SIGTERM, SIGINT])
     func aNodeInTheForegroundEndsInOrderOnASignal(signal: Int32) async throws {
         try await TestCluster.with(1) { cluster in

@@ -47,7 +47,7 @@ struct PutCommand: AsyncParsableCommand {
         let file = adopt ? RayFile.adopting(path: path) : RayFile(path: path, enableCopy: !noCopy)
         let (choice, namespace, name) = (choice, names.namespace, name)
         let ref = try await interruptible {
-            try await Connection.with(choice, namespace: namespace) { session in
+            try await Connection.with(choice, namespace: namespace, puts: true) { session in
                 // Looked at before the file is taken: an adopted one would have to be put back.
                 if let name { try await Self.checkFree(name, in: session, namespace: namespace) }
                 let ref = try await session.put(file)

@@ -5,16 +5,20 @@ internal import RayStore
 
 /// Sessions of the tool.
 enum Connection {
-    /// Where the tool's names are unless said otherwise: each of its sessions is a job of its own, so they must share a namespace.
+    /// Where the tool's names are unless said otherwise: its sessions come and go, so they must share a namespace.
     static let defaultNamespace = "default"
 
     /// Connects to a node of this machine, runs the body and ends the session, however the body ends.
+    ///
+    /// - Parameter puts: the body puts something. Only then is a job begun, which needs the head: a node whose head is away can still be
+    ///   looked at and stopped.
     static func with<Value: Sendable>(
-        _ choice: NodeChoice, namespace: String = defaultNamespace, _ body: @Sendable (Session) async throws -> Value
+        _ choice: NodeChoice, namespace: String = defaultNamespace, puts: Bool = false,
+        _ body: @Sendable (Session) async throws -> Value
     ) async throws -> Value {
         let session: Session
         do throws(RayStoreError) {
-            session = try await Session.connect(socket: choice.socket, namespace: namespace)
+            session = try await Session.connect(socket: choice.socket, job: puts ? nil : JobID.none, namespace: namespace)
         } catch {
             guard error.code == .notRunning else { throw error }
             throw Failure(
