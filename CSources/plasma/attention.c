@@ -33,7 +33,7 @@ void ray__attention_repair(ray_store *store) {
     ray__futex_wake_all(&store->header->attention_seq);
 }
 
-// The watch of an entry ends when the node has seen what became of it.
+// The watch of an entry ends when the node has seen what became of it. An ending value that is still pinned has become nothing yet.
 static void end_watch(ray_store *store, uint32_t index, uint64_t word) {
     ray__entry *entry = &store->table[index];
     uint32_t state = ray__word_state(word);
@@ -49,9 +49,10 @@ static void end_watch(ray_store *store, uint32_t index, uint64_t word) {
     }
     uint64_t now = ray__shm_load(&entry->state);
     state = ray__word_state(now);
-    if (ray__word_generation(now) == ray__word_generation(word) && !ray__state_is_free(state)) {
+    bool is_pinned_end = state == RAY_STATE_DELETING && ray__pins_any(entry);
+    if (ray__word_generation(now) == ray__word_generation(word) && !ray__state_is_free(state) && !is_pinned_end) {
         ray__entry_move(entry, state, RAY__FLAG_WATCHED, 0);
-        if (state == RAY_STATE_DELETING && !ray__pins_any(entry)) {
+        if (state == RAY_STATE_DELETING) {
             ray__entry_finish(store, index, RAY_STATE_FAILED);
         }
     }

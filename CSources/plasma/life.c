@@ -89,11 +89,9 @@ void ray__entry_end(ray_store *store, uint32_t index, ray_status failure) {
     case RAY_STATE_SEALED:
         ray__entry_set_failure(entry, failure);
         RAY_CRASH_POINT();
-        word = ray__entry_move(entry, RAY_STATE_DELETING, 0, 0);
+        ray__entry_move(entry, RAY_STATE_DELETING, 0, 0);
         if (!ray__pins_any(entry)) {
             ray__entry_finish(store, index, RAY_STATE_FAILED);
-        } else if ((word & RAY__FLAG_WATCHED) != 0) {
-            ray__attention(store, index);
         }
         return;
     case RAY_STATE_REMOTE:

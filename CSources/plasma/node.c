@@ -169,7 +169,8 @@ ray_status ray_node_watch(ray_store *store, const ray_object_id *id) {
         while ((word & RAY__FLAG_WATCHED) == 0 && !ray__shm_swap_if(&entry->state, &word, word | RAY__FLAG_WATCHED)) {
         }
         uint32_t state = ray__word_state(ray__shm_load(&entry->state));
-        if (state == RAY_STATE_SEALED || state == RAY_STATE_FAILED || state == RAY_STATE_DELETING) {
+        // A value that is ending while somebody has it pinned has not gone yet: the last pin calls.
+        if (state == RAY_STATE_SEALED || state == RAY_STATE_FAILED || (state == RAY_STATE_DELETING && !ray__pins_any(entry))) {
             ray__attention(store, index);
         }
     }

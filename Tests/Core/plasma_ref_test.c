@@ -257,6 +257,32 @@ static void watched_object_that_goes_is_named_before_its_place_is_used_again(voi
     end();
 }
 
+// The node keeps a file until nobody has the object's value pinned; it must hear of the last pin, and not before.
+static void watched_object_that_ends_while_pinned_calls_with_the_last_pin(void) {
+    for (int keep_ref = 0; keep_ref < 2; keep_ref++) {
+        begin();
+        ray_object_id id = id_of(1);
+        ray_object_view view;
+        uint32_t state;
+        put_with_ref(a, 1);
+        CHECK_OK(ray_node_adopt(node, &id, &state));
+        CHECK_OK(ray_object_get(a, &id, 0, &view));
+        CHECK_OK(ray_object_delete(node, &id, RAY_OBJECT_FREED));
+        CHECK_OK(ray_node_watch(node, &id));
+        CHECK_EQUAL(state_of(node, 1), RAY_STATE_DELETING);
+        CHECK_EQUAL(named(1), 0);
+        if (!keep_ref) {
+            CHECK_OK(ray_ref_release(a, &id));
+            (void)named(1); // the last ref of a client calls on its own account
+        }
+        ray_object_release(a, &view);
+        CHECK_EQUAL(named(1), 1);
+        CHECK_EQUAL(state_of(node, 1), RAY_STATE_FAILED);
+        CHECK_OK(ray_node_disown(node, &id));
+        end();
+    }
+}
+
 static void watched_remote_object_calls_when_it_fails(void) {
     begin();
     ray_object_id id = id_of(1);
@@ -361,6 +387,7 @@ int main(void) {
     RUN(ref_set_for_a_client_is_its_own);
     RUN(watched_object_calls_once_when_sealed);
     RUN(watched_object_that_goes_is_named_before_its_place_is_used_again);
+    RUN(watched_object_that_ends_while_pinned_calls_with_the_last_pin);
     RUN(watched_remote_object_calls_when_it_fails);
     RUN(attention_names_every_entry_through_a_small_window);
     RUN(reaped_client_has_dropped_what_it_had);

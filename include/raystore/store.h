@@ -246,8 +246,8 @@ RAY_API ray_status ray_node_fail(ray_store *store, const ray_object_id *id, ray_
 // The failed entry of an object that can be tried again becomes remote. RAY_OK when it is; RAY_EXISTS when it has a value.
 RAY_API ray_status ray_node_unfail(ray_store *store, const ray_object_id *id) RAY_NODISCARD;
 
-// Calls attention once when the object is sealed, fails or goes. If that is so already, it calls at once. An object that goes is named
-// with state RAY_STATE_DELETING, and its entry stays until then. RAY_NOT_FOUND for an unknown id.
+// Calls attention once when the object is sealed, fails or goes; a deleted one goes with its last pin. If that is so already, it calls at
+// once. An object that goes is named with state RAY_STATE_DELETING, and its entry stays until then. RAY_NOT_FOUND for an unknown id.
 RAY_API ray_status ray_node_watch(ray_store *store, const ray_object_id *id) RAY_NODISCARD;
 
 // Entries that want the node's attention: the clients' refs of an object with the node's ref went to none, or a watched object changed.
