@@ -167,7 +167,7 @@ public final class Node: PeerService {
         await links.drain(for: .seconds(2))
         try? await rooms.control.leave(rooms.description.id)
         links.closeAll()
-        await pulls.cancelAll()
+        await pulls.cancelAll(because: RayStoreError(.nodeDied, "node \(description.id.short) was stopped"))
         try? await runBlocking { [transfer] in transfer.stop() }
         await rooms.files.awaitRemovals()
         for task in tasks.withLock({ $0 }) { task.cancel() }

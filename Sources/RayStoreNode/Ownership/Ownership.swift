@@ -101,7 +101,7 @@ actor Ownership {
 
     /// Deletes the local value and gives up the node's own hold on the entry.
     func dropValue(of id: ObjectID, failure: RayStoreError.Code) async {
-        await pulls.cancel(id)
+        await pulls.cancel(id, because: catalog.absence(of: id))
         transfer.forget(id)
         catalog.stopServing(id)
         if files.has(id) {

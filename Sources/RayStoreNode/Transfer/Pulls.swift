@@ -16,6 +16,8 @@ actor Pulls {
         var lingers = false
         /// Cancelled, and not over yet: whoever wants the object now waits for its end and starts anew.
         var isEnding = false
+        /// What its waiters are told, when it was not they who ended it.
+        var endReason: RayStoreError?
         let observers: ObserverList
     }
 
@@ -63,14 +65,15 @@ actor Pulls {
         try result.get()
     }
 
-    /// Ends a pull whose object nobody wants any more.
-    func cancel(_ id: ObjectID) {
+    /// Ends a pull whose object has ended; who waits for it is told why.
+    func cancel(_ id: ObjectID, because reason: RayStoreError?) {
         running[id]?.isEnding = true
+        running[id]?.endReason = reason
         running[id]?.task.cancel()
     }
 
-    func cancelAll() {
-        for id in running.keys { cancel(id) }
+    func cancelAll(because reason: RayStoreError) {
+        for id in running.keys { cancel(id, because: reason) }
     }
 
     private func leave(_ id: ObjectID, _ ticket: UInt64) {
@@ -79,11 +82,13 @@ actor Pulls {
         let waiter = pull.waiters.removeValue(forKey: ticket)
         running[id] = pull
         waiter?.resume(returning: .failure(RayStoreError(.cancelled, "", object: id)))
-        if pull.waiters.isEmpty && !pull.lingers { cancel(id) }
+        if pull.waiters.isEmpty && !pull.lingers { cancel(id, because: nil) }
     }
 
     private func finish(_ id: ObjectID, _ result: Result<Void, RayStoreError>) {
         guard let pull = running.removeValue(forKey: id) else { return }
+        var result = result
+        if case .failure = result, let reason = pull.endReason { result = .failure(reason) }
         for waiter in pull.waiters.values { waiter.resume(returning: result) }
     }
 }
