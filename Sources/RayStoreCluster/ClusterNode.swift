@@ -179,7 +179,7 @@ public final class ClusterNode: Sendable {
         try RayStoreError.check { ray_directory_make_private(options.node.stateDirectory).rawValue }
         do throws(RayStoreError) {
             return try ClusterKey.load(options.resolvedKeyFile)
-        } catch where error.systemErrno == ENOENT {
+        } catch  where error.systemErrno == ENOENT {
             return try ClusterKey.create(options.resolvedKeyFile)
         }
     }
@@ -187,7 +187,7 @@ public final class ClusterNode: Sendable {
     private static func loadKey(_ options: ClusterOptions) throws(RayStoreError) -> ClusterKey {
         do throws(RayStoreError) {
             return try ClusterKey.load(options.resolvedKeyFile)
-        } catch where error.systemErrno == ENOENT {
+        } catch  where error.systemErrno == ENOENT {
             throw RayStoreError(
                 .keyUnusable,
                 "there is no key file \(options.resolvedKeyFile); copy the head's to it (cluster.key in its state directory), mode 0600",

@@ -15,7 +15,10 @@ import Testing
             _ = FileManager.default.createFile(atPath: log, contents: nil)
             let node = try TestProcess(
                 "raystore",
-                ["start", "--block", "--address", "127.0.0.1:\(cluster.controlPort)", "--key-file", other, "--state-dir", cluster.directory + "/refused"],
+                [
+                    "start", "--block", "--address", "127.0.0.1:\(cluster.controlPort)", "--key-file", other, "--state-dir",
+                    cluster.directory + "/refused",
+                ],
                 errors: FileHandle(forWritingTo: URL(fileURLWithPath: log)))
             #expect(await eventually { !node.isRunning })
             #expect(node.end() != 0)

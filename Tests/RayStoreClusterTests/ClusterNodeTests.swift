@@ -54,7 +54,9 @@ extension OverLoopback {
         @Test func joiningWithoutAKeyOrWithAnotherIsRefused() async throws {
             try await withTemporaryDirectory { directory in
                 let head = try await ClusterNode.startHead(options(directory + "/a"))
-                let missing = await expectFailure(.keyUnusable) { try await ClusterNode.join(head.address, options(directory + "/b")) }
+                let missing = await expectFailure(.keyUnusable) {
+                    try await ClusterNode.join(head.address, options(directory + "/b"))
+                }
                 #expect(missing?.message.contains(directory + "/b/cluster.key") == true)
                 var other = options(directory + "/b")
                 other.keyFile = directory + "/other.key"

@@ -18,7 +18,8 @@ extension OverLoopback {
         }
 
         @Test func aRequestArrivesWithItsSenderAndIsAnswered() async throws {
-            let peer = RecordingPeer { _ in .outcomes([nil, PeerFailure(RayStoreError(.objectFreed, "gone", object: object(2)))]) }
+            let peer = RecordingPeer { _ in .outcomes([nil, PeerFailure(RayStoreError(.objectFreed, "gone", object: object(2)))])
+            }
             let (server, node) = try await serve(peer)
             let transport = GRPCTransport(sender: sender, key: key)
             let answer = try await transport.call(.borrow([object(1), object(2)]), on: node)
@@ -153,7 +154,9 @@ extension OverLoopback {
             #expect(echoed.utf8.count == large.utf8.count)
             let tooLarge = String(repeating: "x", count: JSONCoding.maximumBytes)
             await expectFailure(.tooLarge) { try await transport.call(.report(tooLarge, arguments: ""), on: node) }
-            let answer = await expectFailure(.tooLarge) { try await transport.call(.report("0123456789", arguments: "1700000"), on: node) }
+            let answer = await expectFailure(.tooLarge) {
+                try await transport.call(.report("0123456789", arguments: "1700000"), on: node)
+            }
             #expect(answer?.message.contains("\(JSONCoding.maximumBytes)") == true)
             _ = try await transport.call(.free([]), on: node)
             await transport.close()

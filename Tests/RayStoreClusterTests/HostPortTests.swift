@@ -16,7 +16,8 @@ import Testing
     }
 
     @Test(arguments: [
-        "", "head", "head:", ":6380", "head:0", "head:65536", "head:-1", "head:+5", "head:6380x", "::1:6380", "[::1]", "[::1:6380",
+        "", "head", "head:", ":6380", "head:0", "head:65536", "head:-1", "head:+5", "head:6380x", "::1:6380", "[::1]",
+        "[::1:6380",
         "[head]:6380", "a b:1", "http://head:6380", "head:٣", "[]:1",
     ])
     func whatIsNoAddressIsRefusedAndQuoted(_ text: String) {

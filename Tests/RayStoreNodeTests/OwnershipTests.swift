@@ -203,7 +203,10 @@ import Testing
             let unheld = try await sessions[2].open(ref.shared())
             cluster.cut(nodes[0])
             try await cluster.control.leave(nodes[0].description.id)
-            #expect(await eventually { await failure { _ = try await sessions[2].get(unheld, timeout: .seconds(1)) }?.code == .ownerDied })
+            #expect(
+                await eventually {
+                    await failure { _ = try await sessions[2].get(unheld, timeout: .seconds(1)) }?.code == .ownerDied
+                })
             #expect(await eventually { await failure { _ = try await sessions[1].get(held) }?.code == .ownerDied })
         }
     }

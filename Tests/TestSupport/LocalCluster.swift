@@ -57,7 +57,8 @@ package final class LocalCluster: Sendable {
         return all.filter { $0.contains("/jobs/") || $0.contains("/partial/") }
             .filter { path in
                 var isDirectory = ObjCBool(false)
-                return FileManager.default.fileExists(atPath: directory + "/" + path, isDirectory: &isDirectory) && !isDirectory.boolValue
+                return FileManager.default.fileExists(atPath: directory + "/" + path, isDirectory: &isDirectory)
+                    && !isDirectory.boolValue
             }
     }
 

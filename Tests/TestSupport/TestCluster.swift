@@ -64,7 +64,8 @@ package final class TestCluster: @unchecked Sendable {
         let all = FileManager.default.enumerator(atPath: directory)?.compactMap { $0 as? String } ?? []
         return all.filter { $0.contains("/jobs/") || $0.contains("/partial/") }.filter { path in
             var isDirectory = ObjCBool(false)
-            return FileManager.default.fileExists(atPath: directory + "/" + path, isDirectory: &isDirectory) && !isDirectory.boolValue
+            return FileManager.default.fileExists(atPath: directory + "/" + path, isDirectory: &isDirectory)
+                && !isDirectory.boolValue
         }
     }
 

@@ -117,7 +117,8 @@ final class AuthHandler: ChannelDuplexHandler {
         state = .proving(auth)
         deadline = context.eventLoop.assumeIsolated().scheduleTask(in: gate.timeout) { [weak self] in
             self?.fail(
-                RayStoreError(.unreachable, "the peer did not prove the cluster's key in time; is another program there?"), context)
+                RayStoreError(.unreachable, "the peer did not prove the cluster's key in time; is another program there?"),
+                context)
         }
         var nothing = ByteBuffer()
         step(auth, &nothing, context)

@@ -45,15 +45,20 @@ struct CallFailure: Error {
         case .unavailable:
             self.init(
                 connection.gate.lastFailure.map { Self.refused($0, place) }, else: .broken, .unreachable,
-                "\(place) cannot be reached: \(Self.deepest(failure)); check that a node runs there, the address, and the network between")
+                "\(place) cannot be reached: \(Self.deepest(failure)); check that a node runs there, the address, and the network between"
+            )
         case .unimplemented:
-            self.init(.other, .protocolError, "\(place) does not serve \(method); is it the head of the cluster, and of the same version?")
+            self.init(
+                .other, .protocolError,
+                "\(place) does not serve \(method); is it the head of the cluster, and of the same version?")
         case .resourceExhausted:
             self.init(.other, .tooLarge, "a control message between here and \(place) is over the limit: \(failure.message)")
         case .cancelled:
             self.init(.broken, .unreachable, "\(place) ended the call of \(method); is it shutting down?")
         default:
-            self.init(.broken, .system, "\(place) failed to serve \(method): \(failure.message.isEmpty ? "\(failure)" : failure.message)")
+            self.init(
+                .broken, .system,
+                "\(place) failed to serve \(method): \(failure.message.isEmpty ? "\(failure)" : failure.message)")
         }
     }
 

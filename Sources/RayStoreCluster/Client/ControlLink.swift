@@ -147,7 +147,8 @@ final class ControlLink: Sendable {
         }
     }
 
-    private func failed(_ error: any Error, _ method: String, on connection: ControlConnection, timeout: Duration?) -> CallFailure {
+    private func failed(_ error: any Error, _ method: String, on connection: ControlConnection, timeout: Duration?) -> CallFailure
+    {
         let failure = CallFailure(error, calling: method, on: connection, timeout: timeout)
         state.withLock { state in
             guard state.connection === connection else { return }

@@ -20,7 +20,7 @@ final class GRPCTransport: Transport {
         do throws(RayStoreError) {
             return try await link(to: node).call(
                 PeerMethods.handle, PeerCall(sender: sender, request: request), timeout: timeout)
-        } catch where error.code == .unreachable {
+        } catch  where error.code == .unreachable {
             throw RayStoreError(.unreachable, "node \(node.id.short): \(error.message)", systemErrno: error.systemErrno)
         }
     }

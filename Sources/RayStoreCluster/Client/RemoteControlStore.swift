@@ -90,7 +90,7 @@ final class RemoteControlStore: ControlStore {
     ) async throws(RayStoreError) -> Answer {
         do throws(RayStoreError) {
             return try await link.call(method, request, timeout: timeout ?? timeouts.call)
-        } catch where error.code == .closed && !streams.withLock({ $0.isClosed }) {
+        } catch  where error.code == .closed && !streams.withLock({ $0.isClosed }) {
             // The head's store is closed, not this one: the head is on its way down and may come back.
             throw RayStoreError(.unreachable, "the head at \(link.place) is shutting down; start it again")
         }
@@ -137,7 +137,7 @@ extension RemoteControlStore {
                     known.note(event)
                     continuation.yield(event)
                 }
-            } catch where error.code == .keyRefused || error.code == .versionMismatch {
+            } catch  where error.code == .keyRefused || error.code == .versionMismatch {
                 // It takes a person to change that, so there is no hurry.
                 pause = .seconds(5)
             } catch {}

@@ -33,7 +33,8 @@ final class ControlServer: Sendable {
         let gate = AuthGate(key: key, role: .accepting, timeout: handshakeTimeout, pendingLimit: strangerLimit)
         let relay = PeerRelay()
         let transport = HTTP2ServerTransport.Posix(
-            address: try address(host, port), transportSecurity: .plaintext, config: .defaults { config in
+            address: try address(host, port), transportSecurity: .plaintext,
+            config: .defaults { config in
                 config.rpc.maxRequestPayloadSize = JSONCoding.maximumBytes + 1024
                 config.connection.keepalive.time = .seconds(10)
                 config.connection.keepalive.timeout = .seconds(5)
@@ -100,14 +101,16 @@ final class ControlServer: Sendable {
 // MARK: - Binding
 
 extension ControlServer {
-    private static func address(_ host: String, _ port: UInt16) throws(RayStoreError) -> GRPCNIOTransportHTTP2Posix.SocketAddress {
+    private static func address(_ host: String, _ port: UInt16) throws(RayStoreError) -> GRPCNIOTransportHTTP2Posix.SocketAddress
+    {
         switch IPAddress(host) {
         case .v4: return .ipv4(host: host, port: Int(port))
         case .v6: return .ipv6(host: host, port: Int(port))
         case nil where host == "localhost": return .ipv4(host: "127.0.0.1", port: Int(port))
         case nil:
             throw RayStoreError(
-                .invalidArgument, "'\(host)' is not an IP address to listen on; give one of this machine's, or 0.0.0.0 for all of them")
+                .invalidArgument,
+                "'\(host)' is not an IP address to listen on; give one of this machine's, or 0.0.0.0 for all of them")
         }
     }
 

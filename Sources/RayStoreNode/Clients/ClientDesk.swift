@@ -208,7 +208,8 @@ final class ClientDesk: ClientHostDelegate {
             throw RayStoreError(.invalidArgument, "object \(id) is not of this session's job \(session.job)", object: id)
         }
         guard path.hasPrefix("/") else {
-            throw RayStoreError(.invalidArgument, "the path '\(path)' is not absolute: the node may have another working directory")
+            throw RayStoreError(
+                .invalidArgument, "the path '\(path)' is not absolute: the node may have another working directory")
         }
         _ = try await rooms.files.take(path, as: origin, for: id)
         try await rooms.ownership.addFile(id, slot: session.slot)

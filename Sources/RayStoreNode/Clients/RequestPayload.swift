@@ -40,5 +40,6 @@ struct RequestPayload {
         return rest.prefix(count)
     }
 
-    private static let malformed = RayStoreError(.protocolError, "a request is shorter than it says, or holds a text that is not UTF-8")
+    private static let malformed = RayStoreError(
+        .protocolError, "a request is shorter than it says, or holds a text that is not UTF-8")
 }

@@ -22,7 +22,8 @@ final class ControlDatabase: Sendable {
             try database.execute(sql: "PRAGMA locking_mode = EXCLUSIVE; PRAGMA synchronous = FULL")
         }
         do {
-            queue = try path.map { try DatabaseQueue(path: $0, configuration: configuration) }
+            queue =
+                try path.map { try DatabaseQueue(path: $0, configuration: configuration) }
                 ?? DatabaseQueue(configuration: configuration)
             try queue.write { try Self.prepareTables($0, place: path ?? "in memory") }
         } catch {
@@ -40,7 +41,8 @@ final class ControlDatabase: Sendable {
         guard version == 0 else {
             throw RayStoreError(
                 .layoutMismatch,
-                "the control store \(place) has layout \(version), this library reads \(layoutVersion); start the head with the library that made it, or with another state directory")
+                "the control store \(place) has layout \(version), this library reads \(layoutVersion); start the head with the library that made it, or with another state directory"
+            )
         }
         try database.execute(
             sql: """
@@ -93,7 +95,8 @@ final class ControlDatabase: Sendable {
         case .SQLITE_MISUSE:
             return RayStoreError(.closed, "the control store \(place) is closed")
         default:
-            return RayStoreError(.system, "the control store \(place) failed: \(text) (SQLite \(error.extendedResultCode.rawValue))")
+            return RayStoreError(
+                .system, "the control store \(place) failed: \(text) (SQLite \(error.extendedResultCode.rawValue))")
         }
     }
 }
@@ -104,7 +107,8 @@ extension ControlDatabase {
     /// Writes the node down as living and gives it its number: the one it had, when it was here before.
     func join(_ node: NodeDescription, isOwn: Bool) throws(RayStoreError) -> NodeDescription {
         try write { database in
-            let known = try Int64.fetchOne(database, sql: "SELECT number FROM node WHERE id = ?", arguments: [node.id.description])
+            let known = try Int64.fetchOne(
+                database, sql: "SELECT number FROM node WHERE id = ?", arguments: [node.id.description])
             if known == nil {
                 try database.execute(
                     sql: "INSERT INTO node (id, description, isLiving, isOwn) VALUES (?, '', 1, ?)",

@@ -113,7 +113,8 @@ extension EmbeddedControlStore {
         guard Self.agree(node.libraryVersion, libraryVersion) else {
             throw RayStoreError(
                 .versionMismatch,
-                "node \(node.id.short) at \(node.host) runs version \(node.libraryVersion), the cluster runs \(libraryVersion); install the same version on both")
+                "node \(node.id.short) at \(node.host) runs version \(node.libraryVersion), the cluster runs \(libraryVersion); install the same version on both"
+            )
         }
         let joined = try opened().join(node, isOwn: node.id == ownNode)
         if node.id != ownNode { deadlines[node.id] = clock.now + timing.deadAfter }

@@ -28,7 +28,8 @@ actor Jobs {
     /// The record of a running job that a further session wants to join.
     func join(_ job: JobID) async throws(RayStoreError) -> JobRecord {
         guard let record = try await control.job(job) else {
-            throw RayStoreError(.invalidArgument, "there is no job \(job) in this cluster: join a running job, or begin one with 0")
+            throw RayStoreError(
+                .invalidArgument, "there is no job \(job) in this cluster: join a running job, or begin one with 0")
         }
         guard record.isRunning else {
             throw RayStoreError(.invalidArgument, "job \(job) has ended: join a running job, or begin one with 0")

@@ -35,7 +35,8 @@ extension Ownership {
             } else {
                 let absence = catalog.absence(of: id)
                 guard absence.code == .notFound else { throw absence }
-                throw RayStoreError(.objectLost, "every copy of \(id) is lost, and nothing is known that could make it again", object: id)
+                throw RayStoreError(
+                    .objectLost, "every copy of \(id) is lost, and nothing is known that could make it again", object: id)
             }
         }
     }
@@ -44,7 +45,8 @@ extension Ownership {
     func isAvailable(_ id: ObjectID) async throws(RayStoreError) -> Bool {
         if let entry = store.entry(of: id), entry.state == .sealed || entry.state == .failed { return true }
         guard let owner = borrowed[id]?.owner else { return owned[id]?.holders.isEmpty == false }
-        guard case .outcomes(let outcomes) = try await links.askAside(owner, .available([id])), let outcome = outcomes.first else {
+        guard case .outcomes(let outcomes) = try await links.askAside(owner, .available([id])), let outcome = outcomes.first
+        else {
             throw RayStoreError(.protocolError, "node \(owner.short) gave no outcome for \(id)", object: id)
         }
         // A failure counts as ready: a get would answer at once.
@@ -67,7 +69,8 @@ extension Ownership {
         while true {
             let sources = sources(of: id, owner: owner)
             guard !sources.isEmpty else {
-                throw RayStoreError(.ownerDied, "the owner of \(id), node \(owner.short), is not in the cluster any more", object: id)
+                throw RayStoreError(
+                    .ownerDied, "the owner of \(id), node \(owner.short), is not in the cluster any more", object: id)
             }
             do throws(RayStoreError) {
                 let pulled = try await transfer.pull(id, from: sources, partialPath: files.partialPath(id), progress: observe)

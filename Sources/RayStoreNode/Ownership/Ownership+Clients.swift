@@ -52,7 +52,8 @@ extension Ownership {
             }
         }
         throw RayStoreError(
-            .inUse, "object \(id) was dropped on this node while a process still reads it; release the old view first", object: id)
+            .inUse, "object \(id) was dropped on this node while a process still reads it; release the old view first", object: id
+        )
     }
 
     private func register(_ id: ObjectID, at owner: NodeID) async -> PeerFailure? {

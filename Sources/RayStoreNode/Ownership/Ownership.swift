@@ -211,7 +211,9 @@ actor Ownership {
         peers.remove(node)
         links.close(node)
         for (id, record) in owned {
-            guard record.borrowers.contains(node) || record.holders.contains(node) || record.shares.keys.contains(where: { $0.node == node })
+            guard
+                record.borrowers.contains(node) || record.holders.contains(node)
+                    || record.shares.keys.contains(where: { $0.node == node })
             else { continue }
             owned[id]?.borrowers.remove(node)
             owned[id]?.holders.remove(node)

@@ -116,7 +116,9 @@ import Testing
         #expect(try await store.names(in: "a").map(\.name) == [name])
     }
 
-    @Test(arguments: ["", String(repeating: "n", count: 129), String(repeating: "é", count: 65), "a\nb", "\u{0}", "a\u{7f}", "a\u{85}b"])
+    @Test(arguments: [
+        "", String(repeating: "n", count: 129), String(repeating: "é", count: 65), "a\nb", "\u{0}", "a\u{7f}", "a\u{85}b",
+    ])
     func aBadNameIsRefused(_ name: String) async throws {
         let (store, _) = try await inMemory()
         await expectFailure(.invalidArgument) { try await store.bind(name, in: "a", to: object(1)) }
