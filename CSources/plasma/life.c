@@ -42,10 +42,28 @@ static void keep_for_node(ray_store *store, uint32_t index, uint64_t place) {
     ray__attention(store, index);
 }
 
+// Nobody has a ref now, but without the lock somebody may take one as long as the entry is not ending: they set their bit and look
+// at the state. So the state ends first and the bits are looked at again; one of the two sees the other. DOOMED tells the repair after
+// a death here that this is no eviction. An entry without a value must own no block before it is ending, for ending entries own theirs.
+static void refuse_refs(ray__entry *entry, uint64_t word) {
+    uint32_t state = ray__word_state(word);
+    if (state == RAY_STATE_DELETING) {
+        return;
+    }
+    if (!ray__state_has_block(state)) {
+        ray__shm_store_release(&entry->place, RAY__PLACE_NONE);
+        RAY_CRASH_POINT();
+    }
+    ray__entry_move(entry, RAY_STATE_DELETING, 0, RAY__FLAG_DOOMED);
+}
+
 void ray__entry_finish(ray_store *store, uint32_t index, uint32_t state) {
     ray__entry *entry = &store->table[index];
     uint64_t word = ray__shm_load(&entry->state);
     uint64_t place = ray__state_has_block(ray__word_state(word)) ? ray__shm_load(&entry->place) : RAY__PLACE_NONE;
+    if (!ray__refs_any(entry)) {
+        refuse_refs(entry, word);
+    }
     if (ray__refs_any(entry)) {
         uint64_t moved = ray__entry_move(entry, state, RAY__FLAG_DOOMED | RAY__CREATOR_MASK, 0);
         give_block(store, place);

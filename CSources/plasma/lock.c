@@ -31,7 +31,11 @@ static ray_status repair(ray_store *store) {
         uint64_t word = ray__shm_load(&entry->state);
         used += !ray__state_is_free(ray__word_state(word));
         if (ray__word_state(word) == RAY_STATE_DELETING && ray__entry_failure(entry) == RAY_OK) {
-            ray__entry_move(entry, RAY_STATE_SEALED, 0, 0);
+            if ((word & RAY__FLAG_DOOMED) != 0) {
+                ray__entry_set_failure(entry, RAY_OBJECT_FREED); // it was going, and goes with the next look
+            } else {
+                ray__entry_move(entry, RAY_STATE_SEALED, 0, 0);
+            }
         }
     }
     store->header->entry_count = used;
