@@ -27,7 +27,7 @@ struct Demo: Sendable {
             let b = try await startNode(Names.b, at: network.b, head: a.launch, in: room)
             nodes.append(b)
             var report = DemoReport(network: network.description)
-            try await run(a.launch, b.launch, room, &report)
+            try await run(a.launch, b.launch, network, room, &report)
             outcome = .success(report)
         } catch {
             outcome = .failure(error)
@@ -66,7 +66,9 @@ struct Demo: Sendable {
         return node
     }
 
-    private func run(_ a: NodeLaunch, _ b: NodeLaunch, _ room: DemoRoom, _ report: inout DemoReport) async throws {
+    private func run(
+        _ a: NodeLaunch, _ b: NodeLaunch, _ network: DemoNetwork, _ room: DemoRoom, _ report: inout DemoReport
+    ) async throws {
         let onA = try await Session.connect(socket: a.socket)
         let onB: Session
         do {
@@ -80,6 +82,7 @@ struct Demo: Sendable {
             let source = try await makeSource(in: room, &report)
             try await moveFile(source, from: onA, to: onB, held, &report)
             try await moveArray(from: onA, to: onB, held, &report)
+            try await moveFileSlowly(source, from: onA, to: onB, over: network, in: room, held, &report)
             report.isVerified = true
             say("")
             say(report.table)
@@ -123,20 +126,7 @@ struct Demo: Sendable {
 
         let text = try await ref.shared().text
         say("A put \(Paths.name(of: source).printable): ref \(text)")
-        start = clock.now
-        let opened = try await b.open(text, as: RayFile.self)
-        held.hold(opened)
-        let bar = ProgressBar("B gets it", isSilent: isSilent)
-        let file: RayFile
-        do {
-            file = try await b.get(opened) { bar.update($0) }
-        } catch {
-            bar.abandon()
-            throw error
-        }
-        let seconds = (clock.now - start) / .seconds(1)
-        let state = bar.finish() ?? TransferState()
-        held.hold(file)
+        let (file, seconds, state) = try await fetch(text, to: b, held)
         let bytes = file.size?.bytes ?? 0
         step.bytes = bytes
         report.steps.append(step)
@@ -147,13 +137,59 @@ struct Demo: Sendable {
 
         let path = file.path
         start = clock.now
+        try await compare(source, with: path)
+        report.steps.append(.init(what: "compare both files", bytes: bytes, seconds: (clock.now - start) / .seconds(1)))
+        say("Every byte is the same. B opens \(path):")
+        for line in try Self.firstLines(of: path, isOurs: self.file == nil) { say("  " + line) }
+    }
+
+    /// The same file once more, over a link of 1 Gbit/s: there compressing is worth it, and the transfer finds that out by itself.
+    private func moveFileSlowly(
+        _ source: String, from a: Session, to b: Session, over network: DemoNetwork, in room: DemoRoom, _ held: DemoObjects,
+        _ report: inout DemoReport
+    ) async throws {
+        guard network.canBeSlowed else { return }
+        do {
+            try await network.slow(to: "1gbit", room)
+        } catch let failure as Failure {
+            say("The link cannot be slowed to 1 Gbit/s here (\(failure.message)); that part is left out.")
+            return
+        }
+        let ref = try await a.put(RayFile(path: source, enableCopy: false))
+        held.hold(ref)
+        say("The link has 1 Gbit/s from here on; A puts the same file again, where it lies.")
+        let (file, seconds, state) = try await fetch(ref.shared().text, to: b, held)
+        try await compare(source, with: file.path)
+        report.steps.append(
+            .init(
+                what: "get it at 1 Gbit/s", bytes: file.size?.bytes ?? 0, seconds: seconds, wireBytes: state.wire,
+                codecs: state.codecs, copies: try await copies(of: ref, asking: a)))
+    }
+
+    /// Gets a file with a progress bar, and says how long that took and what went over the wire.
+    private func fetch(
+        _ text: String, to session: Session, _ held: DemoObjects
+    ) async throws -> (file: RayFile, seconds: Double, state: TransferState) {
+        let start = ContinuousClock.now
+        let ref = try await session.open(text, as: RayFile.self)
+        held.hold(ref)
+        let bar = ProgressBar("B gets it", isSilent: isSilent)
+        let file: RayFile
+        do {
+            file = try await session.get(ref) { bar.update($0) }
+        } catch {
+            bar.abandon()
+            throw error
+        }
+        held.hold(file)
+        return (file, (ContinuousClock.now - start) / .seconds(1), bar.finish() ?? TransferState())
+    }
+
+    private func compare(_ source: String, with path: String) async throws {
         let difference = try await runCancellable { (flag) throws(RayStoreError) in
             try FileComparison.firstDifference(source, path, isCancelled: flag)
         }
         if let difference { throw Failure("the file on B differs from the source, from byte \(difference) on: \(path)") }
-        report.steps.append(.init(what: "compare both files", bytes: bytes, seconds: (clock.now - start) / .seconds(1)))
-        say("Every byte is the same. B opens \(path):")
-        for line in try Self.firstLines(of: path, isOurs: self.file == nil) { say("  " + line) }
     }
 
     /// Opens the file as any program would: by its path.

@@ -14,18 +14,32 @@ final class DemoNetwork: Sendable {
     /// In words, for people.
     let description: String
     private let namespaces: [String]
+    private let links: [String]
 
-    private init(a: End, b: End, description: String, namespaces: [String]) {
+    private init(a: End, b: End, description: String, namespaces: [String] = [], links: [String] = []) {
         self.a = a
         self.b = b
         self.description = description
         self.namespaces = namespaces
+        self.links = links
+    }
+
+    /// Whether the link is the demo's own, so that it can be made slower.
+    var canBeSlowed: Bool { !links.isEmpty }
+
+    /// Gives the link a rate, such as `1gbit`, in both directions.
+    func slow(to rate: String, _ room: DemoRoom) async throws {
+        for (name, link) in zip(namespaces, links) {
+            try await Self.run(
+                ["ip", "netns", "exec", name, "tc", "qdisc", "replace", "dev", link, "root", "tbf", "rate", rate]
+                    + ["burst", "256kb", "latency", "50ms"], room)
+        }
     }
 
     static func make(in room: DemoRoom) async throws -> DemoNetwork {
         let local = End(host: "127.0.0.1", wrapper: [])
         guard geteuid() == 0 else {
-            return DemoNetwork(a: local, b: local, description: "on loopback (network namespaces need root)", namespaces: [])
+            return DemoNetwork(a: local, b: local, description: "on loopback (network namespaces need root)")
         }
         do {
             return try await joined(room)
@@ -33,7 +47,7 @@ final class DemoNetwork: Sendable {
             throw CancellationError()
         } catch {
             let reason = (error as? Failure)?.message ?? "\(error)"
-            return DemoNetwork(a: local, b: local, description: "on loopback (no network namespaces: \(reason))", namespaces: [])
+            return DemoNetwork(a: local, b: local, description: "on loopback (no network namespaces: \(reason))")
         }
     }
 
@@ -58,7 +72,7 @@ final class DemoNetwork: Sendable {
         return DemoNetwork(
             a: End(host: hosts[0], wrapper: ["ip", "netns", "exec", names[0]]),
             b: End(host: hosts[1], wrapper: ["ip", "netns", "exec", names[1]]),
-            description: "in two network namespaces, joined by a veth pair (\(hosts[0]) and \(hosts[1]))", namespaces: names)
+            description: "in two network namespaces, joined by a veth pair (\(hosts[0]) and \(hosts[1]))", namespaces: names, links: links)
     }
 
     /// Its links go with the namespaces.
@@ -82,16 +96,20 @@ final class DemoNetwork: Sendable {
     private static func namespace(_ tag: String, _ end: String) -> String { "raystore-demo-\(tag)-\(end)" }
 
     private static func ip(_ arguments: [String], _ room: DemoRoom) async throws {
+        try await run(["ip"] + arguments, room)
+    }
+
+    private static func run(_ command: [String], _ room: DemoRoom) async throws {
         try Task.checkCancellation()
         let log = room.path + "/network.log"
-        let child = try ChildProcess(["ip"] + arguments, .init(log: log))
+        let child = try ChildProcess(command, .init(log: log))
         guard await child.waitForExit(.seconds(10)) else {
             child.send(SIGKILL)
-            throw Failure("'ip \(arguments.joined(separator: " "))' does not end")
+            throw Failure("'\(command.joined(separator: " "))' does not end")
         }
         guard child.poll() == 0 else {
             let said = (try? String(contentsOfFile: log, encoding: .utf8))?.split(separator: "\n").last.map(String.init)
-            throw Failure(said ?? "'ip \(arguments.joined(separator: " "))' failed")
+            throw Failure(said ?? "'\(command.joined(separator: " "))' failed")
         }
     }
 }
