@@ -25,14 +25,18 @@ package final class LocalCluster: Sendable {
     }
 
     /// Starts a node and returns when all nodes know each other.
-    package func addNode(capacity: UInt64 = 64 << 20, configure: (inout NodeOptions) -> Void = { _ in }) async throws -> Node {
+    ///
+    /// - Parameter control: what the node asks instead of the cluster's control store, which it must lead to.
+    package func addNode(
+        capacity: UInt64 = 64 << 20, control: (any ControlStore)? = nil, configure: (inout NodeOptions) -> Void = { _ in }
+    ) async throws -> Node {
         let id = NodeID.random()
         var options = NodeOptions(stateDirectory: directory + "/" + id.short, capacity: capacity)
         options.bindHost = "127.0.0.1"
         options.diskReserve = 0
         configure(&options)
         let node = try await Node.start(
-            options, id: id, advertisedHost: "127.0.0.1", controlPort: 0, key: key, control: control,
+            options, id: id, advertisedHost: "127.0.0.1", controlPort: 0, key: key, control: control ?? self.control,
             transport: LocalTransport(cluster: self, me: id), clock: SystemClock())
         state.withLock { $0.nodes[id] = node }
         return node

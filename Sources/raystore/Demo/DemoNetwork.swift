@@ -72,7 +72,8 @@ final class DemoNetwork: Sendable {
         return DemoNetwork(
             a: End(host: hosts[0], wrapper: ["ip", "netns", "exec", names[0]]),
             b: End(host: hosts[1], wrapper: ["ip", "netns", "exec", names[1]]),
-            description: "in two network namespaces, joined by a veth pair (\(hosts[0]) and \(hosts[1]))", namespaces: names, links: links)
+            description: "in two network namespaces, joined by a veth pair (\(hosts[0]) and \(hosts[1]))", namespaces: names,
+            links: links)
     }
 
     /// Its links go with the namespaces.
