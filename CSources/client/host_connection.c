@@ -175,7 +175,13 @@ static bool take_attach(ray_host *host, struct ray__connection *connection, cons
     pthread_mutex_lock(&host->lock);
     connection->state = RAY__ATTACHING;
     pthread_mutex_unlock(&host->lock);
-    ray_attach_request request = {.pid = connection->pid, .slot = connection->slot, .job = attach.job, .name_space = name_space};
+    ray_attach_request request = {
+        .pid = connection->pid,
+        .slot = connection->slot,
+        .slot_serial = ray_store_slot_serial(host->store, connection->slot),
+        .job = attach.job,
+        .name_space = name_space,
+    };
     host->callbacks.attached(host->context, connection->id, &request);
     return true;
 }

@@ -112,7 +112,7 @@ enum { RAY__SLOT_FREE = 0, RAY__SLOT_CLAIMED = 1, RAY__SLOT_ATTACHED = 2 };
 
 typedef struct ray__slot {
     uint32_t state;
-    uint32_t serial; // how often the slot was claimed
+    uint32_t serial; // how often the slot was claimed or reaped
     int64_t pid;     // as the node was told; for people
     uint8_t pad[48];
 } ray__slot;

@@ -77,7 +77,11 @@ ray_status ray_node_disown(ray_store *store, const ray_object_id *id) {
     return RAY_OK;
 }
 
-ray_status ray_node_ref_for(ray_store *store, const ray_object_id *id, uint32_t slot) {
+uint32_t ray_store_slot_serial(const ray_store *store, uint32_t slot) {
+    return slot < RAY_CLIENTS_MAX ? ray__shm_load32(&store->slots[slot].serial) : 0;
+}
+
+ray_status ray_node_ref_for(ray_store *store, const ray_object_id *id, uint32_t slot, uint32_t serial) {
     RAY_TRY(ray__store_enter_node(store, "set a client's ref"));
     if (slot == RAY_NODE_SLOT || slot >= RAY_CLIENTS_MAX ||
         ray__shm_load32(&store->slots[slot].state) == RAY__SLOT_FREE) {
@@ -86,6 +90,11 @@ ray_status ray_node_ref_for(ray_store *store, const ray_object_id *id, uint32_t 
     uint32_t index;
     uint64_t word = 0;
     RAY_TRY(ray__store_lock(store));
+    // A reap changes the serial under the lock before it clears any bit, so none is set behind it.
+    if (serial != 0 && ray__shm_load32(&store->slots[slot].serial) != serial) {
+        ray__store_unlock(store);
+        return ray__fail(RAY_CLOSED, "set a client's ref: the client of slot %u is gone", slot);
+    }
     bool known = ray__table_locate(store, id, ray_object_id_hash(id), &index, &word) &&
                  ray__word_state(word) != RAY_STATE_DELETING;
     if (known) {

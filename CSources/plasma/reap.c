@@ -77,8 +77,9 @@ ray_status ray_store_slot_reap(ray_store *store, uint32_t slot, ray_reap_report 
         ray__shm_load32(&store->slots[slot].state) == RAY__SLOT_FREE) {
         return ray__fail(RAY_INVALID_ARGUMENT, "reap a slot: slot %u has no client", slot);
     }
-    // Whoever died with the lock is found by taking it.
+    // Whoever died with the lock is found by taking it. From here on the node gives this client no more refs.
     RAY_TRY(ray__store_lock(store));
+    ray__shm_add32(&store->slots[slot].serial, 1);
     ray__store_unlock(store);
     RAY_TRY(ray__slot_sweep(store, slot, report));
     ray__wait_forget_slot(store, slot);

@@ -167,7 +167,7 @@ static uint32_t node_slot_of(struct node *node, uint64_t client) {
 
 // An object of the node becomes one that the client has a ref of.
 static ray_status node_give_ref(struct node *node, uint64_t client, const ray_object_id *id) {
-    ray_status status = ray_node_ref_for(node->store, id, node_slot_of(node, client));
+    ray_status status = ray_node_ref_for(node->store, id, node_slot_of(node, client), 0);
     if (status == RAY_OK) {
         status = ray_node_disown(node->store, id);
     }

@@ -135,7 +135,7 @@ static void node_work(void) {
         case 1: (void)ray_node_disown(node, &id); break;
         case 2: (void)!ray_node_evict(node, &id); break;
         case 3: (void)!ray_node_watch(node, &id); break;
-        default: (void)!ray_node_ref_for(node, &id, slots[check_random(&seed) % CLIENTS]); break;
+        default: (void)!ray_node_ref_for(node, &id, slots[check_random(&seed) % CLIENTS], 0); break;
         }
     }
     while (ray_node_attention_wait(node, 0, infos, 16, &count) == RAY_OK) {

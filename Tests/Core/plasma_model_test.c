@@ -250,7 +250,7 @@ static void do_node(uint64_t n) {
     case 2: {
         int h = 1 + (int)pick(HANDLES - 1);
         bool possible = o->state != RAY_STATE_EMPTY && o->state != RAY_STATE_DELETING;
-        CHECK_EQUAL(ray_node_ref_for(handles[0], &id, ray_store_slot(handles[h])), possible ? RAY_OK : RAY_NOT_FOUND);
+        CHECK_EQUAL(ray_node_ref_for(handles[0], &id, ray_store_slot(handles[h]), 0), possible ? RAY_OK : RAY_NOT_FOUND);
         o->bits[h] |= possible;
         o->counted |= possible;
         break;

@@ -201,12 +201,12 @@ static void ref_set_for_a_client_is_its_own(void) {
     begin();
     ray_object_id id = id_of(1);
     uint32_t state;
-    CHECK_STATUS(ray_node_ref_for(node, &id, ray_store_slot(a)), RAY_NOT_FOUND);
+    CHECK_STATUS(ray_node_ref_for(node, &id, ray_store_slot(a), 0), RAY_NOT_FOUND);
     CHECK_OK(ray_node_adopt(node, &id, &state));
-    CHECK_STATUS(ray_node_ref_for(node, &id, 77), RAY_INVALID_ARGUMENT);
-    CHECK_STATUS(ray_node_ref_for(node, &id, RAY_NODE_SLOT), RAY_INVALID_ARGUMENT);
-    CHECK_OK(ray_node_ref_for(node, &id, ray_store_slot(a)));
-    CHECK_OK(ray_node_ref_for(node, &id, ray_store_slot(b)));
+    CHECK_STATUS(ray_node_ref_for(node, &id, 77, 0), RAY_INVALID_ARGUMENT);
+    CHECK_STATUS(ray_node_ref_for(node, &id, RAY_NODE_SLOT, 0), RAY_INVALID_ARGUMENT);
+    CHECK_OK(ray_node_ref_for(node, &id, ray_store_slot(a), 0));
+    CHECK_OK(ray_node_ref_for(node, &id, ray_store_slot(b), 0));
     CHECK_EQUAL(info_of(1).ref_slot_count, 2);
     CHECK_OK(ray_ref_acquire(a, &id));
     CHECK_OK(ray_ref_release(a, &id));
@@ -216,6 +216,29 @@ static void ref_set_for_a_client_is_its_own(void) {
     CHECK_EQUAL(named(1), 1);
     CHECK_OK(ray_node_disown(node, &id));
     CHECK_EQUAL(state_of(node, 1), RAY_STATE_EMPTY);
+    end();
+}
+
+// A client may die while the node works for it, and another have its slot before the node is done.
+static void ref_for_a_client_that_is_gone_is_not_given_to_its_successor(void) {
+    begin();
+    ray_object_id id = id_of(1);
+    ray_reap_report report;
+    uint32_t state;
+    uint32_t slot = ray_store_slot(b);
+    uint32_t serial = ray_store_slot_serial(node, slot);
+    CHECK_OK(ray_node_adopt(node, &id, &state));
+    CHECK_OK(ray_node_ref_for(node, &id, slot, serial));
+    CHECK_OK(ray_store_slot_reap(node, slot, &report));
+    CHECK_EQUAL(report.ref_count, 1);
+    uint32_t next;
+    CHECK_OK(ray_store_slot_claim(node, 1, &next));
+    CHECK_EQUAL(next, slot);
+    CHECK_STATUS(ray_node_ref_for(node, &id, slot, serial), RAY_CLOSED);
+    CHECK_EQUAL(info_of(1).ref_slot_count, 0);
+    CHECK_OK(ray_node_ref_for(node, &id, slot, ray_store_slot_serial(node, slot)));
+    CHECK_OK(ray_store_slot_reap(node, slot, &report));
+    CHECK_OK(ray_node_disown(node, &id));
     end();
 }
 
@@ -385,6 +408,7 @@ int main(void) {
     RUN(node_hears_of_the_last_client_ref_and_only_then);
     RUN(adopted_entry_is_remote_until_it_is_made_here);
     RUN(ref_set_for_a_client_is_its_own);
+    RUN(ref_for_a_client_that_is_gone_is_not_given_to_its_successor);
     RUN(watched_object_calls_once_when_sealed);
     RUN(watched_object_that_goes_is_named_before_its_place_is_used_again);
     RUN(watched_object_that_ends_while_pinned_calls_with_the_last_pin);

@@ -28,7 +28,8 @@ typedef struct ray_host ray_host;
 typedef struct ray_attach_request {
     int64_t pid;
     uint32_t slot;
-    uint32_t job;                  // to join; 0: a new one
+    uint32_t slot_serial;          // ray_store_slot_serial of the slot for this client
+    uint32_t job;                  // to join; 0: a new one; or RAY_JOB_NONE
     const char *name_space;        // "" for the job's own
 } ray_attach_request;
 

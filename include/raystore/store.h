@@ -231,9 +231,14 @@ RAY_API ray_status ray_node_adopt(ray_store *store, const ray_object_id *id, uin
 // Clears the node's ref. The object is freed if nobody else has one. RAY_NOT_FOUND for an unknown id.
 RAY_API ray_status ray_node_disown(ray_store *store, const ray_object_id *id);
 
+// Which of its clients a slot has now: another number after each claim and each reap.
+RAY_API uint32_t ray_store_slot_serial(const ray_store *store, uint32_t slot);
+
 // Sets the ref bit of a client on its behalf, so that nothing can go before the client itself acquires. It is a bit: a release of the
-// client's own last ref clears it, too. RAY_NOT_FOUND for an unknown or ending object, RAY_INVALID_ARGUMENT for a free slot.
-RAY_API ray_status ray_node_ref_for(ray_store *store, const ray_object_id *id, uint32_t slot) RAY_NODISCARD;
+// client's own last ref clears it, too. serial is the slot's when the client came, so that a client's successor is not given its refs; 0
+// for whoever has the slot. RAY_NOT_FOUND for an unknown or ending object, RAY_CLOSED when that client is gone, RAY_INVALID_ARGUMENT for a
+// free slot.
+RAY_API ray_status ray_node_ref_for(ray_store *store, const ray_object_id *id, uint32_t slot, uint32_t serial) RAY_NODISCARD;
 
 // Gives up the local value of an object that is elsewhere too: sealed becomes remote, its memory is free. RAY_IN_USE when pinned,
 // RAY_NOT_SEALED when it has no sealed value; RAY_OK when it is remote already. Without any ref the entry goes.

@@ -9,7 +9,7 @@ internal import Synchronization
 /// Every request is a task of its own, so a get that waits holds up nothing. A client that goes takes its tasks along.
 final class ClientDesk: ClientHostDelegate {
     private struct Session: Sendable {
-        let slot: UInt32
+        let slot: ClientSlot
         let job: JobID
         let namespace: String
         let isDriver: Bool
@@ -159,7 +159,7 @@ final class ClientDesk: ClientHostDelegate {
             return try await wait(
                 try payload.ids(), wanted: wanted, fetches: flags & UInt32(RAY_WAIT_FETCH) != 0, timeout: timeout)
         case Int(RAY_REQUEST_OPEN_REF):
-            try await ownership.open(try payload.id(), slot: session.slot)
+            try await ownership.open(try payload.id(), for: session.slot)
         case Int(RAY_REQUEST_SHARE_REF):
             try await ownership.share(try payload.id(), session: client)
         case Int(RAY_REQUEST_CONTAIN):
@@ -212,7 +212,7 @@ final class ClientDesk: ClientHostDelegate {
                 .invalidArgument, "the path '\(path)' is not absolute: the node may have another working directory")
         }
         _ = try await rooms.files.take(path, as: origin, for: id)
-        try await rooms.ownership.addFile(id, slot: session.slot)
+        try await rooms.ownership.addFile(id, for: session.slot)
     }
 
     // MARK: get and wait

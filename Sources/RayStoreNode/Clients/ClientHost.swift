@@ -13,7 +13,7 @@ protocol ClientHostDelegate: AnyObject, Sendable {
 
 struct ClientAttach: Sendable {
     let pid: Int64
-    let slot: UInt32
+    let slot: ClientSlot
     /// Nil for a new job.
     let job: JobID?
     /// Nil for the job's own.
@@ -50,7 +50,8 @@ final class ClientHost: @unchecked Sendable {
                 Context.of(context).attached(
                     client,
                     ClientAttach(
-                        pid: request.pid, slot: request.slot, job: request.job == 0 ? nil : JobID(rawValue: request.job),
+                        pid: request.pid, slot: ClientSlot(number: request.slot, serial: request.slot_serial),
+                        job: request.job == 0 ? nil : JobID(rawValue: request.job),
                         namespace: namespace.isEmpty ? nil : namespace))
             },
             requested: { context, client, requestID, kind, payload, size in
@@ -78,11 +79,11 @@ final class ClientHost: @unchecked Sendable {
         self.context = context
     }
 
-    func welcome(_ client: UInt64, slot: UInt32, job: JobID, task: ray_task_id, isDriver: Bool, node: NodeDescription) {
+    func welcome(_ client: UInt64, slot: ClientSlot, job: JobID, task: ray_task_id, isDriver: Bool, node: NodeDescription) {
         var info = ray_session_info()
         info.job = job.rawValue
         info.node_number = node.number
-        info.slot = slot
+        info.slot = slot.number
         info.is_driver = isDriver
         info.task = task
         withUnsafeMutableBytes(of: &info.node_id) { $0.copyBytes(from: node.id.bytes) }

@@ -4,18 +4,18 @@ internal import RayStore
 // What the node's own clients ask for.
 extension Ownership {
     /// A client has an id from elsewhere and wants a ref: it is counted by the owner before it is given.
-    func open(_ id: ObjectID, slot: UInt32) async throws(RayStoreError) {
+    func open(_ id: ObjectID, for client: ClientSlot) async throws(RayStoreError) {
         let owner = try await jobs.owner(of: id)
         if owner == me {
             _ = try record(of: id)
-            try store.giveRef(id, toSlot: slot)
+            try await give(id, to: client)
             owned[id]?.useUpShare()
         } else {
-            try await openBorrowed(id, owner: owner, slot: slot)
+            try await openBorrowed(id, owner: owner, for: client)
         }
     }
 
-    private func openBorrowed(_ id: ObjectID, owner: NodeID, slot: UInt32) async throws(RayStoreError) {
+    private func openBorrowed(_ id: ObjectID, owner: NodeID, for client: ClientSlot) async throws(RayStoreError) {
         if borrowed[id] == nil {
             try await adoptFresh(id)
         }
@@ -34,7 +34,18 @@ extension Ownership {
             throw failure.error
         }
         guard borrowed[id] != nil else { throw catalog.absence(of: id) }
-        try store.giveRef(id, toSlot: slot)
+        try await give(id, to: client)
+    }
+
+    /// Gives a client the ref that it asked for. When it is gone meanwhile, its wish may have been all that kept the object.
+    private func give(_ id: ObjectID, to client: ClientSlot) async throws(RayStoreError) {
+        do throws(RayStoreError) {
+            try store.giveRef(id, to: client)
+        } catch {
+            await settle(id)
+            await settleBorrowed([id])
+            throw error
+        }
     }
 
     /// An entry for a borrowed object. One that is on its way out, because a process still reads what this node gave back, is waited for.
@@ -170,9 +181,9 @@ extension Ownership {
     }
 
     /// A file has become an object of this node.
-    func addFile(_ id: ObjectID, slot: UInt32) throws(RayStoreError) {
+    func addFile(_ id: ObjectID, for client: ClientSlot) async throws(RayStoreError) {
         try store.adopt(id)
         owned[id] = OwnedObject()
-        try store.giveRef(id, toSlot: slot)
+        try await give(id, to: client)
     }
 }

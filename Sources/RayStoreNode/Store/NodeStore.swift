@@ -40,8 +40,12 @@ final class NodeStore: @unchecked Sendable {
     }
 
     /// Gives a client its ref before the client itself takes it.
-    func giveRef(_ id: ObjectID, toSlot slot: UInt32) throws(RayStoreError) {
-        try RayStoreError.check(object: id) { id.withC { ray_node_ref_for(handle, &$0, slot) }.rawValue }
+    ///
+    /// - Throws: `closed` when the client is gone.
+    func giveRef(_ id: ObjectID, to client: ClientSlot) throws(RayStoreError) {
+        try RayStoreError.check(object: id) {
+            id.withC { ray_node_ref_for(handle, &$0, client.number, client.serial) }.rawValue
+        }
     }
 
     /// Ends a value. Whoever pinned it reads on; an entry that has refs answers `failure` from now on.
@@ -119,6 +123,12 @@ final class NodeStore: @unchecked Sendable {
     func stopAttention() {
         ray_node_attention_stop(handle)
     }
+}
+
+/// A client's place in the store, and which of the clients that had it.
+struct ClientSlot: Hashable, Sendable {
+    let number: UInt32
+    let serial: UInt32
 }
 
 /// What the table says of an object.

@@ -209,7 +209,7 @@ final class TestNode: @unchecked Sendable {
             return await untilReady(ids(&payload), wanted: wanted, timeout: timeout, request, isWait: true)
         case .openRef:
             let slot = state.withLock { $0.slots[request.client]! }
-            let status = payload.id()!.withC { ray_node_ref_for(store, &$0, slot) }
+            let status = payload.id()!.withC { ray_node_ref_for(store, &$0, slot, 0) }
             return Answer(status: status, message: status == .ok ? "" : "there is no such object")
         case .contain:
             _ = payload.id()
@@ -307,7 +307,7 @@ final class TestNode: @unchecked Sendable {
             return Answer(status: .system, message: "\(error)")
         }
         let slot = state.withLock { $0.slots[request.client]! }
-        return Answer(status: id.withC { ray_node_ref_for(store, &$0, slot) })
+        return Answer(status: id.withC { ray_node_ref_for(store, &$0, slot, 0) })
     }
 }
 
