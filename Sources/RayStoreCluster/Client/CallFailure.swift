@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 internal import GRPCCore
+internal import Glibc
+internal import NIOCore
 internal import GRPCNIOTransportHTTP2Posix
 internal import RayStore
 
@@ -106,6 +108,10 @@ struct CallFailure: Error {
             if let error = error as? RPCError {
                 text = error.message
                 next = error.cause
+            } else if let error = error as? IOError {
+                // NIO's own text speaks of its channel; the system's says what happened.
+                text = String(cString: strerror(error.errnoCode))
+                next = nil
             } else {
                 text = "\(error)"
                 next = nil
