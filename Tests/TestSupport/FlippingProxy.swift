@@ -115,7 +115,7 @@ package final class FlippingProxy: @unchecked Sendable {
         }
         if pair.end() {
             state.withLock { state in
-                _ = state.sockets.subtract([pair.client, pair.server])
+                state.sockets.subtract([pair.client, pair.server])
                 close(pair.client)
                 close(pair.server)
             }
