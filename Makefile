@@ -149,6 +149,13 @@ $(BUILD)/bench/%: Benchmarks/core/%.c $(BUILD)/libraystore.a
 bench: setup
 	@$(MAKE) -s bench-$(SUITE)
 
+# The store's is of several files.
+PLASMA_BENCH := $(sort $(wildcard Benchmarks/core/plasma/*.c))
+
+$(BUILD)/bench/plasma: $(PLASMA_BENCH) Benchmarks/core/plasma/bench.h $(BUILD)/libraystore.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -std=gnu11 -pthread $(WARNINGS) -D_GNU_SOURCE -Iinclude $(PLASMA_BENCH) -o $@ $(BUILD)/libraystore.a $(CORE_LIBS)
+
 .PHONY: bench-plasma bench-transfer
 bench-plasma: $(BUILD)/bench/plasma
 	@$<

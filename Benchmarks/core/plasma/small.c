@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+// Small objects: how many operations in a second.
+#include <string.h>
+#include <time.h>
+
+#include "bench.h"
+
+enum { OBJECTS = 100000, PROCESSES = 2, BATCH = 1024 };
+
+#define RUN_NS 200000000u
+
+typedef struct worker {
+    sem_t go;
+    sem_t done;
+    double rate;
+    double core_rate; // for a second of processor time, whoever else uses the machine
+    uint64_t random;
+    uint32_t runs;
+} worker;
+
+static uint64_t core_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+// A client that, each time it is told to, gets and releases random objects for a while.
+static void get_release(ray_store *store, void *argument) {
+    worker *w = argument;
+    ray_object_view view;
+    for (uint32_t i = 0; i < OBJECTS; i++) { // so that what is measured meets no page of the table for the first time
+        ray_object_id id = id_of(i);
+        must(ray_object_get(store, &id, 0, &view));
+        ray_object_release(store, &view);
+    }
+    for (uint32_t run = 0; run < w->runs; run++) {
+        sleep_on(&w->go);
+        uint64_t count = 0;
+        uint64_t begin = now_ns();
+        uint64_t core_begin = core_ns();
+        uint64_t passed;
+        do {
+            for (int i = 0; i < BATCH; i++) {
+                ray_object_id id = id_of((uint32_t)(next_random(&w->random) % OBJECTS));
+                must(ray_object_get(store, &id, 0, &view));
+                ray_object_release(store, &view);
+            }
+            count += BATCH;
+            passed = now_ns() - begin;
+        } while (passed < RUN_NS);
+        w->rate = (double)count * 1e9 / (double)passed;
+        w->core_rate = (double)count * 1e9 / (double)(core_ns() - core_begin);
+        sem_post(&w->done);
+    }
+}
+
+static double rate_of(worker *workers, int count, double *core_rate) {
+    for (int i = 0; i < count; i++) {
+        sem_post(&workers[i].go);
+    }
+    double sum = 0;
+    *core_rate = 0;
+    for (int i = 0; i < count; i++) {
+        sleep_on(&workers[i].done);
+        sum += workers[i].rate;
+        *core_rate += workers[i].core_rate;
+    }
+    return sum;
+}
+
+// One process alone and two together take turns, so that what else the machine does meets both.
+static void get_release_by_processes(ray_store *node) {
+    static const uint8_t bytes[SMALL];
+    for (uint32_t i = 0; i < OBJECTS; i++) {
+        ray_object_id id = id_of(i);
+        must(ray_object_put(node, &id, bytes, SMALL, NULL, 0, 0));
+    }
+    worker *workers = share(PROCESSES * sizeof *workers);
+    helper helpers[PROCESSES];
+    for (int i = 0; i < PROCESSES; i++) {
+        workers[i].random = 88172645463325252u + (uint64_t)i * 1000003u;
+        workers[i].runs = i == 0 ? 2 * (RUNS + 1) : RUNS + 1;
+        make_semaphore(&workers[i].go);
+        make_semaphore(&workers[i].done);
+        helpers[i] = start_helper(node, get_release, &workers[i]);
+    }
+    double alone[RUNS];
+    double together[RUNS];
+    double ratios[RUNS];
+    double core_ratios[RUNS];
+    for (int run = -1; run < RUNS; run++) {
+        double core_one;
+        double core_two;
+        double one = rate_of(workers, 1, &core_one);
+        double two = rate_of(workers, PROCESSES, &core_two);
+        if (run >= 0) {
+            alone[run] = one;
+            together[run] = two;
+            ratios[run] = two / one;
+            core_ratios[run] = core_two / core_one;
+        }
+    }
+    for (int i = 0; i < PROCESSES; i++) {
+        end_helper(node, helpers[i]);
+    }
+    print("get_release_ops", median(alone, RUNS), "ops/s");
+    print("get_release_2proc_ops", median(together, RUNS), "ops/s");
+    print("get_release_2proc_ratio", median(ratios, RUNS), "ratio");
+    print("get_release_2proc_core_ratio", median(core_ratios, RUNS), "ratio");
+    for (uint32_t i = 0; i < OBJECTS; i++) {
+        ray_object_id id = id_of(i);
+        must(ray_object_delete(node, &id, RAY_OBJECT_FREED));
+    }
+}
+
+static void create_seal_delete(ray_store *store) {
+    static const uint8_t bytes[SMALL];
+    double rates[RUNS];
+    uint32_t number = 1;
+    for (int run = -1; run < RUNS; run++) {
+        enum { ROUNDS = 300000 };
+        uint64_t begin = now_ns();
+        for (int i = 0; i < ROUNDS; i++) {
+            ray_object_id id = id_of(number++);
+            ray_object_writer writer;
+            must(ray_object_create(store, &id, SMALL, 0, 0, &writer));
+            memcpy(writer.data, bytes, SMALL);
+            must(ray_object_seal(store, &writer));
+            must(ray_object_delete(store, &id, RAY_OBJECT_FREED));
+        }
+        if (run >= 0) {
+            rates[run] = (double)ROUNDS * 1e9 / (double)(now_ns() - begin);
+        }
+    }
+    print("create_seal_delete_ops", median(rates, RUNS), "ops/s");
+}
+
+void bench_small(ray_store *node) {
+    get_release_by_processes(node);
+    create_seal_delete(node);
+}
