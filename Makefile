@@ -25,6 +25,7 @@ help:
 	@echo 'make bench SUITE=plasma|transfer   figures, one JSON object a line'
 	@echo 'make test-core            the C core alone        make test-asan   the same with ASan and UBSan'
 	@echo 'make test-crash           a client killed at every crash point of the store'
+	@echo 'make fuzz FUZZ_SECONDS=60 each fuzz target of Tests/Fuzz for so long'
 	@echo 'make setup                installs the Debian packages that are missing; the others call it'
 	@echo 'make format, make lint    swift-format with the checked-in configuration'
 	@echo 'make clean                removes build/ and .build/'
@@ -88,6 +89,47 @@ test-crash: setup
 test-swift:
 	swift build --build-tests $(SWIFT_FLAGS)
 	swift test --skip-build $(SWIFT_FLAGS)
+
+# ---- fuzzing -------------------------------------------------------------------------------------------------------------
+# libFuzzer over what strangers may send or write, with AddressSanitizer and UndefinedBehaviorSanitizer: every Tests/Fuzz/fuzz_NAME.c for
+# FUZZ_SECONDS from its corpus, and it fails on the first finding, which it leaves in build/fuzz/findings. `make fuzz FUZZ_TARGETS=segment`
+# runs one. The clang that comes with Swift has all of it. What a run learns stays in build/fuzz/corpus and is used by the next.
+FUZZ_SECONDS ?= 60
+FUZZ_CLANG ?= clang
+FUZZ_TARGETS ?= $(patsubst Tests/Fuzz/fuzz_%.c,%,$(sort $(wildcard Tests/Fuzz/fuzz_*.c)))
+FUZZ := $(BUILD)/fuzz
+FUZZ_FLAGS := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+FUZZ_BUILD = $(FUZZ_CLANG) $(FUZZ_FLAGS) -std=gnu11 -pthread $(WARNINGS) -D_GNU_SOURCE -Iinclude -ICSources -ITests/Fuzz -fuse-ld=lld
+# The longest input of each: beyond it nothing new happens, only more slowly.
+FUZZ_LENGTH_ref := 128
+FUZZ_LENGTH_descriptor := 4500
+FUZZ_LENGTH_chunk := 4096
+FUZZ_LENGTH_auth := 256
+FUZZ_LENGTH_client := 2048
+FUZZ_LENGTH_segment := 512
+FUZZ_LENGTH_wire := 4096
+
+.PHONY: fuzz fuzz-run fuzz-core
+fuzz: setup
+	$(MAKE) fuzz-core
+	$(MAKE) fuzz-run
+
+fuzz-core:
+	$(MAKE) BUILD=$(FUZZ) CC=$(FUZZ_CLANG) CFLAGS="$(FUZZ_FLAGS) -fsanitize=fuzzer-no-link" $(FUZZ)/libraystore.a
+
+# --wrap: fuzz_segment.c puts guard pages around mappings.
+$(FUZZ)/fuzz_%: Tests/Fuzz/fuzz_%.c Tests/Fuzz/fuzz.h $(FUZZ)/libraystore.a
+	$(FUZZ_BUILD) -fsanitize=fuzzer $(if $(filter segment,$*),-Wl$(comma)--wrap=mmap$(comma)--wrap=munmap) $< -o $@ \
+	    $(FUZZ)/libraystore.a $(CORE_LIBS)
+
+$(FUZZ)/seeds: Tests/Fuzz/seeds.c Tests/Fuzz/seeds_client.c Tests/Fuzz/seeds.h Tests/Fuzz/fuzz.h $(FUZZ)/libraystore.a
+	$(FUZZ_BUILD) $(filter %.c,$^) -o $@ $(FUZZ)/libraystore.a $(CORE_LIBS)
+
+comma := ,
+fuzz-run: $(FUZZ)/seeds $(FUZZ_TARGETS:%=$(FUZZ)/fuzz_%)
+	@mkdir -p $(FUZZ)/corpus $(FUZZ)/findings
+	@$(FUZZ)/seeds $(FUZZ)/corpus
+	@$(foreach target,$(FUZZ_TARGETS),Tests/Fuzz/run $(FUZZ) $(target) $(FUZZ_SECONDS) $(FUZZ_LENGTH_$(target)) &&) echo "fuzz: no findings"
 
 # ---- the library for other languages -------------------------------------------------------------------------------------
 # From the same sources, with no Swift in it. What it exports is checked against the headers.
@@ -163,6 +205,18 @@ bench-plasma: $(BUILD)/bench/plasma
 bench-transfer: $(BUILD)/bench/transfer $(BUILD)/bench/nodes
 	@swift build -c release --product raystore >&2
 	@Benchmarks/transfer.sh
+
+# ---- model ---------------------------------------------------------------------------------------------------------------
+# Every interleaving of the table's protocol, and each mutation of it found; MODEL=small is what CI runs. See docs/MODEL.md.
+MODEL ?= full
+
+.PHONY: check-model
+$(BUILD)/model/table: Tests/Model/table.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -std=gnu11 $(WARNINGS) $< -o $@
+
+check-model: $(BUILD)/model/table
+	Tests/Model/run $< $(MODEL)
 
 # ---- form ----------------------------------------------------------------------------------------------------------------
 SWIFT_FOLDERS := Package.swift Sources Tests Benchmarks Examples
