@@ -9,6 +9,8 @@
 #include "base/futex_internal.h"
 #include "plasma/store_internal.h"
 
+#define TRIES_MAX 10000u
+
 static bool anybody(const ray__bucket *bucket) {
     return (ray__shm_load(&bucket->waiting[0]) | ray__shm_load(&bucket->waiting[1]) |
             ray__shm_load(&bucket->waiting[2]) | ray__shm_load(&bucket->waiting[3])) != 0;
@@ -63,7 +65,8 @@ void ray__wait_end(ray_store *store, uint32_t bucket) {
 static bool is_ready(ray_store *store, const ray_object_id *id) {
     uint32_t index;
     uint64_t word;
-    while (ray__table_find(store, id, ray_object_id_hash(id), &index, &word)) {
+    // Bounded: a damaged entry may never settle.
+    for (uint32_t i = 0; i < TRIES_MAX && ray__table_find(store, id, ray_object_id_hash(id), &index, &word); i++) {
         ray_status verdict = ray__entry_verdict(&store->table[index], word);
         if (verdict != RAY_AGAIN) {
             return verdict != RAY_NOT_SEALED && verdict != RAY_NOT_LOCAL;
