@@ -6,6 +6,7 @@
 #include <linux/futex.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -47,6 +48,7 @@ static void get_other_process(ray_store *node) {
     hand_over *h = share(sizeof *h);
     h->count = (RUNS + 1) * GETS;
     helper getter = start_helper(node, get_fresh, h);
+    bind_to_cores(getter, TWO_CORES);
     double middle[RUNS];
     double late[RUNS];
     uint32_t number = 0;
@@ -64,6 +66,7 @@ static void get_other_process(ray_store *node) {
             late[run] = quantile(h->times, GETS, 0.99);
         }
     }
+    bind_to_cores(getter, FREE);
     end_helper(node, getter);
     print("get_other_process_p50_ns", median(middle, RUNS), "ns");
     print("get_other_process_p99_ns", median(late, RUNS), "ns");
@@ -167,10 +170,18 @@ static double wake_by_futex(sleeper *s, int stat, uint32_t turn) {
     return (double)(s->woke_ns - begin);
 }
 
-static void wake(ray_store *node) {
+static void print_wake(const char *place, const char *what, double value, const char *unit) {
+    char name[64];
+    snprintf(name, sizeof name, "wake_%s%s", place, what);
+    print(name, value, unit);
+}
+
+// Left to itself, the scheduler has both now on one core and now on two, and a wake-up takes four times as long to another core.
+static void wake(ray_store *node, placement where, const char *place) {
     sleeper *s = share(sizeof *s);
     s->turns = (RUNS + 1) * WAKES * 2;
     helper waiter = start_helper(node, sleep_and_wake, s);
+    bind_to_cores(waiter, where);
     char path[64];
     snprintf(path, sizeof path, "/proc/%d/stat", (int)waiter.pid);
     int stat = open(path, O_RDONLY | O_CLOEXEC);
@@ -192,14 +203,17 @@ static void wake(ray_store *node) {
         }
     }
     close(stat);
+    bind_to_cores(waiter, FREE);
     end_helper(node, waiter);
-    print("wake_seal_ns", median(seal, RUNS), "ns");
-    print("wake_futex_ns", median(futex, RUNS), "ns");
-    print("wake_ratio", median(ratios, RUNS), "ratio");
+    print_wake(place, "seal_ns", median(seal, RUNS), "ns");
+    print_wake(place, "futex_ns", median(futex, RUNS), "ns");
+    print_wake(place, "ratio", median(ratios, RUNS), "ratio");
+    munmap(s, sizeof *s);
 }
 
 void bench_across(ray_store *node) {
     get_other_process(node);
     clock_cost();
-    wake(node);
+    wake(node, TWO_CORES, "");
+    wake(node, ONE_CORE, "one_core_");
 }

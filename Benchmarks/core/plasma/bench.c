@@ -93,6 +93,34 @@ void end_helper(ray_store *node, helper h) {
     must(ray_store_slot_reap(node, h.slot, &report));
 }
 
+bool bind_to_cores(helper h, placement where) {
+    static cpu_set_t all;
+    if (CPU_COUNT(&all) == 0 && sched_getaffinity(0, sizeof all, &all) != 0) {
+        bench_fail("sched_getaffinity", strerror(errno));
+    }
+    cpu_set_t sets[2] = {all, all};
+    if (where != FREE) {
+        int wanted = where == TWO_CORES ? 2 : 1;
+        if (CPU_COUNT(&all) < 2) {
+            return false;
+        }
+        size_t core_count = CPU_SETSIZE;
+        int found = 0;
+        for (size_t core = 0; core < core_count && found < wanted; core++) {
+            if (CPU_ISSET(core, &all)) {
+                CPU_ZERO(&sets[1]);
+                CPU_SET(core, &sets[1]);
+                sets[0] = found == 0 ? sets[1] : sets[0];
+                found++;
+            }
+        }
+    }
+    if (sched_setaffinity(0, sizeof sets[0], &sets[0]) != 0 || sched_setaffinity(h.pid, sizeof sets[1], &sets[1]) != 0) {
+        bench_fail("sched_setaffinity", strerror(errno));
+    }
+    return true;
+}
+
 void make_semaphore(sem_t *semaphore) {
     if (sem_init(semaphore, 1, 0) != 0) {
         bench_fail("sem_init", strerror(errno));

@@ -5,6 +5,7 @@
 
 #include <semaphore.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -61,6 +62,10 @@ helper start_helper(ray_store *node, void (*body)(ray_store *store, void *argume
 
 // Waits for the end of body. Fails if it failed.
 void end_helper(ray_store *node, helper h);
+
+// Binds this process and the helper: to one core, or to one each, or (FREE) to none. False, and nothing done, when there is only one core.
+typedef enum placement { FREE, ONE_CORE, TWO_CORES } placement;
+bool bind_to_cores(helper h, placement where);
 
 // Sleeping, for what is not measured. Fails after half a minute: the other is gone.
 void make_semaphore(sem_t *semaphore);

@@ -8,11 +8,12 @@
 //                                               not, the two had no core each.
 //   create_seal_delete_ops                      create, write 1 KiB, seal, delete, in the node's process.
 //   get_other_process_p50_ns, _p99_ns           ray_object_get of an object that another process sealed a moment before, with the clock
-//                                               read before and after; nothing is subtracted. p50 and p99 are of 10,000 gets each.
+//                                               read before and after; nothing is subtracted. p50 and p99 are of 10,000 gets each. A core each.
 //   clock_ns                                    what reading the clock costs, once. A measured get contains one of it.
 //   wake_seal_ns, wake_futex_ns, wake_ratio     from before ray_object_seal until a process that slept in ray_object_get has the object; from
 //                                               before the change of a shared word until a process that slept on it runs. They take turns;
-//                                               the ratio is of medians of 200, in the same run. No process is bound to a core.
+//                                               the ratio is of medians of 200, in the same run. Each has a core of its own.
+//   wake_one_core_...                           the same with both on one core, where the wake-up itself costs a quarter.
 //   memcpy_100mb_gbs_1t, _2t                    the limit: 100 MiB from private memory to private memory, all touched before.
 //   memcpy_100mb_shared_gbs_1t, _2t             the same to shared memory outside the store, whose pages are not huge.
 //   put_100mb_warm_1t_gbs, _ratio_1t            create, memcpy by the caller, seal; over memcpy. Into memory touched before.
