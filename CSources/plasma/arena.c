@@ -10,7 +10,8 @@
 typedef struct cursor {
     ray__arena *arena;
     ray__block *blocks;
-    uint32_t block_count; // from the layout, not from the segment
+    uint32_t block_count; // these two from the layout, not from the segment
+    uint64_t capacity;
     bool damaged;
     ray__block nowhere; // what a number that points nowhere is taken for
 } cursor;
@@ -19,6 +20,7 @@ static void cursor_begin(ray_store *store, cursor *c) {
     c->arena = store->arena;
     c->blocks = store->blocks;
     c->block_count = store->layout.block_count;
+    c->capacity = store->layout.capacity / RAY__UNIT;
     c->damaged = false;
     memset(&c->nowhere, 0, sizeof c->nowhere);
 }
@@ -46,11 +48,20 @@ void ray__arena_class(uint64_t units, uint32_t *row, uint32_t *column) {
     *column = (uint32_t)(units >> (log - RAY__CLASS_BITS)) - RAY__CLASSES;
 }
 
+// Its class. False for a size that no store has: there is no list for it.
+static bool class_of(cursor *c, const ray__block *block, uint32_t *row, uint32_t *column) {
+    ray__arena_class(block->size, row, column);
+    c->damaged = c->damaged || *row >= RAY__CLASS_ROWS;
+    return *row < RAY__CLASS_ROWS;
+}
+
 static void list_add(cursor *c, uint32_t index) {
     ray__block *block = block_at(c, index);
     uint32_t row;
     uint32_t column;
-    ray__arena_class(block->size, &row, &column);
+    if (!class_of(c, block, &row, &column)) {
+        return;
+    }
     uint32_t head = c->arena->heads[row][column];
     block->next_free = head;
     block->previous_free = RAY__NO_BLOCK;
@@ -66,7 +77,9 @@ static void list_remove(cursor *c, uint32_t index) {
     ray__block *block = block_at(c, index);
     uint32_t row;
     uint32_t column;
-    ray__arena_class(block->size, &row, &column);
+    if (!class_of(c, block, &row, &column)) {
+        return;
+    }
     if (block->next_free != RAY__NO_BLOCK) {
         block_at(c, block->next_free)->previous_free = block->previous_free;
     }
@@ -228,6 +241,8 @@ bool ray__arena_take(ray_store *store, uint64_t units, uint32_t entry, uint64_t 
     } else if (block->size < units) {
         c.damaged = true;
     }
+    // What the caller writes into must lie in the data segment, whatever the descriptor says.
+    c.damaged = c.damaged || units > c.capacity || block->offset > c.capacity - units;
     block->previous_free = RAY__BLOCK_USED;
     block->next_free = entry;
     c.arena->used += units;
