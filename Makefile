@@ -23,6 +23,7 @@ help:
 	@echo 'make test                 every test (under 15 minutes on two cores)'
 	@echo 'make lib                  libraystore.so, libraystore.a and raystore.pc for C, C++, Python, Rust, Go'
 	@echo 'make bench SUITE=plasma|transfer   figures, one JSON object a line'
+	@echo 'make bench-peers SUITE=plasma      the same with Arrow Plasma 11 and Ray beside it (downloads them)'
 	@echo 'make test-core            the C core alone        make test-asan   the same with ASan and UBSan'
 	@echo 'make test-crash           a client killed at every crash point of the store'
 	@echo 'make fuzz FUZZ_SECONDS=60 each fuzz target of Tests/Fuzz for so long'
@@ -217,6 +218,17 @@ $(BUILD)/model/table: Tests/Model/table.c
 
 check-model: $(BUILD)/model/table
 	Tests/Model/run $< $(MODEL)
+
+# ---- peers ---------------------------------------------------------------------------------------------------------------
+# Arrow Plasma and Ray beside ours, in turns, with ratios. The virtual environments stay in build/peers, whatever BUILD is.
+PEERS := build/peers
+
+.PHONY: bench-peers bench-peers-plasma
+bench-peers: setup
+	@$(MAKE) -s bench-peers-$(SUITE)
+
+bench-peers-plasma: $(BUILD)/bench/plasma
+	@Benchmarks/peers/plasma $< $(PEERS)
 
 # ---- form ----------------------------------------------------------------------------------------------------------------
 SWIFT_FOLDERS := Package.swift Sources Tests Benchmarks Examples
