@@ -54,6 +54,7 @@ void *__wrap_mmap(void *address, size_t size, int protection, int flags, int fd,
         mappings[i].size = pages;
         return mapped;
     }
+    MUST(address != NULL); // else a mapping was left behind by each of the inputs before
     return __real_mmap(address, size, protection, flags, fd, offset);
 }
 
