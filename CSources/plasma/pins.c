@@ -133,27 +133,33 @@ static bool is_alive_as_seen(ray__entry *entry, uint64_t seen) {
     }
 }
 
+// The process's first ref is taken under the store's lock. Without it the bit would have to be taken back when the entry turns out to be
+// ending, and by then it may be one that the node has given (ray_node_ref_for): the model's gift-failed-take. A further ref needs no
+// lock, for an entry that this process refers to does not end behind it.
 bool ray__ref_take(ray_store *store, uint32_t index, uint64_t seen) {
     ray__entry *entry = &store->table[index];
     uint64_t *count = &store->counts[index];
-    uint64_t value = count_lock(count);
-    if ((value & COUNT_REFS) == COUNT_REFS) {
-        count_unlock(count, value);
+    if (count_add(count, COUNT_REFS, COUNT_REF)) {
+        if (is_alive_as_seen(entry, seen)) {
+            return true;
+        }
+        ray__ref_drop(store, index, false); // of another object, which has this place now
         return false;
     }
-    uint64_t before = ray__shm_or(&entry->refs[store->bit_word], store->bit);
-    RAY_CRASH_POINT();
+    if (ray__store_lock(store) != RAY_OK) {
+        return false;
+    }
     bool taken = is_alive_as_seen(entry, seen);
-    // A bit that was there before is a true one: this process's, or one that the node set for it.
-    bool cleared = !taken && (before & store->bit) == 0;
-    if (cleared) {
-        ray__shm_and(&entry->refs[store->bit_word], ~store->bit);
+    if (taken) {
+        uint64_t value = count_lock(count);
+        taken = (value & COUNT_REFS) != COUNT_REFS;
+        if (taken) {
+            ray__shm_or(&entry->refs[store->bit_word], store->bit);
+            RAY_CRASH_POINT();
+        }
+        count_unlock(count, taken ? value + COUNT_REF : value);
     }
-    count_unlock(count, taken ? value + COUNT_REF : value);
-    if (cleared) {
-        RAY_CRASH_POINT();
-        ray__ref_cleared(store, index);
-    }
+    ray__store_unlock(store);
     return taken;
 }
 
