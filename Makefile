@@ -87,9 +87,12 @@ test-crash: setup
 	$(MAKE) BUILD=$(BUILD)/crash CFLAGS="-O1 -g -DRAY_CRASH_POINTS" $(BUILD)/crash/tests/plasma_crash_test
 	Tests/Core/run $(BUILD)/crash/tests/plasma_crash_test
 
+# Those that start nodes as processes run by themselves: beside them the others would wait for a core.
+PROCESS_TESTS := IntegrationTests|CommandLineTests
 test-swift:
 	swift build --build-tests $(SWIFT_FLAGS)
-	swift test --skip-build $(SWIFT_FLAGS)
+	swift test --skip-build $(SWIFT_FLAGS) --skip '$(PROCESS_TESTS)'
+	swift test --skip-build $(SWIFT_FLAGS) --filter '$(PROCESS_TESTS)'
 
 # ---- fuzzing -------------------------------------------------------------------------------------------------------------
 # libFuzzer over what strangers may send or write, with AddressSanitizer and UndefinedBehaviorSanitizer: every Tests/Fuzz/fuzz_NAME.c for

@@ -93,8 +93,9 @@ let package = Package(
             ],
             swiftSettings: swiftSettings),
         .target(
-            name: "TestSupport", dependencies: ["RayStore", "RayStoreNode"], path: "Tests/TestSupport",
+            name: "TestSupport", dependencies: ["CTestSupport", "RayStore", "RayStoreNode"], path: "Tests/TestSupport",
             swiftSettings: swiftSettings),
+        .target(name: "CTestSupport", path: "Tests/CTestSupport"),
         .executableTarget(
             name: "raystore-test-client", dependencies: ["RayStore"], path: "Tests/TestClient", swiftSettings: swiftSettings),
         .testTarget(
@@ -105,7 +106,7 @@ let package = Package(
             name: "CommandLineTests",
             dependencies: [
                 "raystore", "RayStore", "RayStoreNode",
-                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "ArgumentParser", package: "swift-argument-parser"), "TestSupport",
             ],
             swiftSettings: swiftSettings),
     ],

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import Foundation
+import TestSupport
 import Testing
 
 @testable import raystore
@@ -65,7 +66,6 @@ import Testing
             #expect(nodes.count == 2)
             kill(process.processIdentifier, SIGINT)
             await Tool.end(of: process)
-            #expect(process.terminationReason == .exit)
             #expect(process.terminationStatus == 130)
             #expect(nodes.allSatisfy { !$0.isRunning })
             #expect(try FileManager.default.contentsOfDirectory(atPath: folder) == [])

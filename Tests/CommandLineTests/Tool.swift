@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import Foundation
+import TestSupport
 import Testing
 
 /// Runs the tool that was built beside the tests, as a process of its own.
@@ -53,29 +54,22 @@ enum Tool {
 
     static func start(
         _ arguments: [String], in directory: String = NSTemporaryDirectory(), environment: [String: String] = [:],
-        output: Any = FileHandle.nullDevice, errors: Any = FileHandle.nullDevice
-    ) throws -> Process {
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: path)
-        process.arguments = arguments
-        process.currentDirectoryURL = URL(fileURLWithPath: directory)
+        output: FileHandle? = nil, errors: FileHandle? = nil
+    ) throws -> SpawnedProcess {
         var variables = ProcessInfo.processInfo.environment
         // Nothing of the developer's own node may be touched by mistake.
         variables["RAYSTORE_SOCKET"] = nil
         variables["XDG_RUNTIME_DIR"] = directory
-        process.environment = variables.merging(environment) { $1 }
-        process.standardInput = FileHandle.nullDevice
-        process.standardOutput = output
-        process.standardError = errors
-        try process.run()
-        return process
+        return try SpawnedProcess(
+            path, arguments, environment: variables.merging(environment) { $1 }, directory: directory,
+            output: output?.fileDescriptor, errors: errors?.fileDescriptor)
     }
 
     /// Waits without blocking a thread of the pool; what hangs is killed, and fails its test by its status.
-    static func end(of process: Process) async {
+    static func end(of process: SpawnedProcess) async {
         let deadline = ContinuousClock.now + .seconds(60)
         while process.isRunning {
-            if ContinuousClock.now > deadline { kill(process.processIdentifier, SIGKILL) }
+            if ContinuousClock.now > deadline { process.signal(SIGKILL) }
             try? await Task.sleep(for: .milliseconds(5))
         }
     }

@@ -230,14 +230,12 @@ import Testing
     }
 
     private func rewritePaths(in database: String, from: String, to: String) throws {
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-        process.arguments = [
+        let arguments = [
             "python3", "-c",
             "import sqlite3,sys; c=sqlite3.connect(sys.argv[1]); c.execute('update file set path=replace(path,?,?)',(sys.argv[2],sys.argv[3])); c.commit()",
             database, from, to,
         ]
-        try process.run()
+        let process = try SpawnedProcess("/usr/bin/env", arguments)
         process.waitUntilExit()
         try #require(process.terminationStatus == 0)
     }

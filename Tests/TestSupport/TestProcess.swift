@@ -4,9 +4,10 @@ internal import Synchronization
 
 /// A process that a test started: its output line by line, a way to kill it, and its end in any case.
 package final class TestProcess: @unchecked Sendable {
-    private let process = Process()
-    private let input = Pipe()
-    private let output = Pipe()
+    private let process: SpawnedProcess
+    /// The process lives until its input ends, at the latest; so this end is kept open.
+    private let input: FileHandle
+    private let output: FileHandle
     private let lines: AsyncStream<String>
 
     /// Where the built programs are: beside the test bundle.
@@ -17,15 +18,16 @@ package final class TestProcess: @unchecked Sendable {
     }()
 
     package init(_ program: String, _ arguments: [String], errors: FileHandle? = nil) throws {
-        process.executableURL = URL(fileURLWithPath: Self.programs + "/" + program)
-        process.arguments = arguments
-        process.standardInput = input
-        process.standardOutput = output
-        process.standardError = errors ?? FileHandle.standardError
+        let theirs = try SpawnedProcess.pipe()
+        let ours = try SpawnedProcess.pipe()
+        let childInput = FileHandle(fileDescriptor: theirs.reading, closeOnDealloc: true)
+        let childOutput = FileHandle(fileDescriptor: ours.writing, closeOnDealloc: true)
+        input = FileHandle(fileDescriptor: theirs.writing, closeOnDealloc: true)
+        output = FileHandle(fileDescriptor: ours.reading, closeOnDealloc: true)
         let (lines, continuation) = AsyncStream.makeStream(of: String.self)
         self.lines = lines
         let buffer = Mutex(Data())
-        output.fileHandleForReading.readabilityHandler = { handle in
+        output.readabilityHandler = { handle in
             let data = handle.availableData
             if data.isEmpty {
                 handle.readabilityHandler = nil
@@ -40,7 +42,12 @@ package final class TestProcess: @unchecked Sendable {
                 }
             }
         }
-        try process.run()
+        process = try SpawnedProcess(
+            Self.programs + "/" + program, arguments, input: theirs.reading, output: ours.writing,
+            errors: (errors ?? FileHandle.standardError).fileDescriptor)
+        // The child has its copies; with ours open its end would not be seen.
+        try childInput.close()
+        try childOutput.close()
     }
 
     package var pid: Int32 { process.processIdentifier }
@@ -63,7 +70,7 @@ package final class TestProcess: @unchecked Sendable {
     }
 
     package func signal(_ number: Int32) {
-        if process.isRunning { kill(process.processIdentifier, number) }
+        process.signal(number)
     }
 
     /// Ends the process and waits for its end.
