@@ -26,6 +26,7 @@ help:
 	@echo 'make bench-peers SUITE=plasma      the same with Arrow Plasma 11 and Ray beside it (downloads them)'
 	@echo 'make test-core            the C core alone        make test-asan   the same with ASan and UBSan'
 	@echo 'make test-crash           a client killed at every crash point of the store'
+	@echo 'make check-model           every interleaving of the store'"'"'s protocol; MODEL=small for the short form'
 	@echo 'make fuzz FUZZ_SECONDS=60 each fuzz target of Tests/Fuzz for so long'
 	@echo 'make setup                installs the Debian packages that are missing; the others call it'
 	@echo 'make format, make lint    swift-format with the checked-in configuration'
