@@ -13,7 +13,7 @@ CORE_OBJECTS := $(CORE_SOURCES:CSources/%.c=$(BUILD)/core/%.o)
 # -Xcc -O2 keeps the C core fast in a debug build; without it the checksums alone take most of a test's time.
 SWIFT_FLAGS := -Xcc -O2
 
-PACKAGES := gcc libc6-dev pkg-config libzstd-dev liblz4-dev libxxhash-dev libsodium-dev libsqlite3-dev zlib1g-dev iproute2
+PACKAGES := gcc libc6-dev pkg-config python3 libzstd-dev liblz4-dev libxxhash-dev libsodium-dev libsqlite3-dev zlib1g-dev iproute2
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-core test-swift test-asan test-crash test-lib bench format lint clean
