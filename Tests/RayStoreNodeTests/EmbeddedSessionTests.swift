@@ -123,6 +123,19 @@ import Testing
         await session.close()
     }
 
+    /// The job's folder goes with its last file; the next file may be on its way there.
+    @Test func filesThatComeWhileOthersGoFindTheirFolder() async throws {
+        let scratch = try Scratch()
+        defer { scratch.remove() }
+        let source = try scratch.file("a", size: 10)
+        let session = try await Session.start(capacity: 16 << 20)
+        for _ in 0..<300 {
+            let ref = try await session.put(RayFile(path: source))
+            #expect(try session.contains(ref))
+        }
+        await session.close()
+    }
+
     @Test func aFreedFileStaysForWhoHasItOpen() async throws {
         let scratch = try Scratch()
         defer { scratch.remove() }

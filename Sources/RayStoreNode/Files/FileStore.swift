@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 internal import CRayStore
 internal import RayStore
+internal import Synchronization
 
 /// The node's files: copies it made, files it took over, and what it pulled from other nodes.
 ///
@@ -26,6 +27,8 @@ final class FileStore: Sendable {
     private let root: String
     private let reserve: UInt64
     private let catalogue: FileCatalogue
+    /// Held while folders are made or removed: an empty folder that one object leaves may be the one that the next is about to use.
+    private let folders = Mutex(())
 
     /// Opens the files of a state directory and clears away what an earlier node of it left behind.
     init(root: String, reserve: UInt64) throws(RayStoreError) {
@@ -82,8 +85,10 @@ final class FileStore: Sendable {
         try RayStoreError.check(object: id) { ray_file_remove(descriptor.path).rawValue }
         let folder = Self.parent(descriptor.path)
         // The object's folder, then files/ and the job's, unless another object is there.
-        for folder in [folder, Self.parent(folder), Self.parent(Self.parent(folder))] {
-            guard ray_directory_remove_empty(folder) else { break }
+        folders.withLock { _ in
+            for folder in [folder, Self.parent(folder), Self.parent(Self.parent(folder))] {
+                guard ray_directory_remove_empty(folder) else { break }
+            }
         }
         try catalogue.remove(id)
     }
@@ -98,7 +103,7 @@ final class FileStore: Sendable {
         let folder = "\(root)/jobs/\(id.job)/files/\(id)"
         let path = folder + "/" + name
         do throws(RayStoreError) {
-            try Self.makeDirectory(folder)
+            try folders.withLock { _ throws(RayStoreError) in try Self.makeDirectory(folder) }
             try catalogue.add(
                 FileCatalogue.Row(object: id.description, path: path, origin: origin.rawValue, isDetached: false))
             try RayStoreError.check(object: id) { ray_file_move(source, path, reserve).rawValue }
