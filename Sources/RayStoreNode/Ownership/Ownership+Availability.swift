@@ -67,6 +67,11 @@ extension Ownership {
     ) async throws(RayStoreError) {
         var pause = Duration.milliseconds(10)
         while true {
+            // A pull that was cancelled in its last moment may have brought it nevertheless.
+            if store.entry(of: id)?.state == .sealed {
+                try await announce(id, to: owner)
+                return
+            }
             let sources = sources(of: id, owner: owner)
             guard !sources.isEmpty else {
                 throw RayStoreError(
