@@ -205,7 +205,9 @@ $(BUILD)/bench/plasma: $(PLASMA_BENCH) Benchmarks/core/plasma/bench.h $(BUILD)/l
 
 .PHONY: bench-plasma bench-transfer
 bench-plasma: $(BUILD)/bench/plasma
+	@swift build -c release --package-path Benchmarks/swift >&2
 	@$<
+	@Benchmarks/swift/.build/release/plasma-swift
 
 bench-transfer: $(BUILD)/bench/transfer $(BUILD)/bench/nodes
 	@swift build -c release --product raystore >&2

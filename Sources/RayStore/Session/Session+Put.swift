@@ -40,7 +40,7 @@ extension Session {
     /// Puts bytes.
     public func put(bytes: borrowing RawSpan) throws(RayStoreError) -> ObjectRef<Bytes> {
         let outcome = bytes.withUnsafeBytes { raw -> Result<ObjectID, RayStoreError> in
-            Result { () throws(RayStoreError) in try handle.put(raw, metadata: ValueMetadata.bytes.encoded) }
+            Result { () throws(RayStoreError) in try handle.put(raw, metadata: ValueMetadata.encodedBytes) }
         }
         return ObjectRef(id: try outcome.get(), handle: handle, isOpen: true)
     }
@@ -50,7 +50,7 @@ extension Session {
         let handle = handle
         let put = { (buffer: UnsafeBufferPointer<UInt8>) -> Result<ObjectID, RayStoreError> in
             Result { () throws(RayStoreError) in
-                try handle.put(UnsafeRawBufferPointer(buffer), metadata: ValueMetadata.bytes.encoded)
+                try handle.put(UnsafeRawBufferPointer(buffer), metadata: ValueMetadata.encodedBytes)
             }
         }
         let outcome = bytes.withContiguousStorageIfAvailable(put) ?? Array(bytes).withUnsafeBufferPointer(put)
@@ -64,7 +64,7 @@ extension Session {
     public func create(
         byteCount: Int, _ fill: (inout OutputRawSpan) throws -> Void
     ) throws -> ObjectRef<Bytes> {
-        let id = try handle.create(byteCount: byteCount, metadata: ValueMetadata.bytes.encoded) { room in
+        let id = try handle.create(byteCount: byteCount, metadata: ValueMetadata.encodedBytes) { room in
             var span = OutputRawSpan(buffer: room, initializedCount: 0)
             try fill(&span)
             return span.finalize(for: room)

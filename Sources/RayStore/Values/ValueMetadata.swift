@@ -5,6 +5,12 @@ package enum ValueMetadata: Equatable, Sendable {
     /// The second byte of all metadata.
     static let version: UInt8 = 1
 
+    /// Kind, version, code, errno, object and the length of the message: no error is told in less.
+    static let errorByteCountMin = 40
+
+    /// What `bytes` is coded as; made once.
+    static let encodedBytes = bytes.encoded
+
     case bytes
     case array(element: String, stride: Int, shape: [Int])
     /// The type is what the writer's language calls it, for messages only.
