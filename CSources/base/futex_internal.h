@@ -10,6 +10,10 @@
 // only when the deadline has passed. May wake for no reason: look again. The word may lie in memory shared by processes.
 bool ray__futex_wait(const uint32_t *word, uint32_t expected, uint64_t deadline_ns);
 
+// The same, but only for wakes that have one of these bits. None: invalid.
+bool ray__futex_wait_bits(const uint32_t *word, uint32_t expected, uint64_t deadline_ns, uint32_t bits);
+void ray__futex_wake_bits(uint32_t *word, uint32_t bits);
+
 // Wakes all who sleep on the word, in every process.
 void ray__futex_wake_all(uint32_t *word);
 

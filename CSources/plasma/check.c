@@ -111,7 +111,7 @@ static ray_status check_table(ray_store *store) {
     if (used != store->header->entry_count) {
         return BROKEN("T5", "%u entries are in use, %u were counted", used, store->header->entry_count);
     }
-    for (uint32_t i = 0; i <= RAY__WAIT_BUCKETS; i++) {
+    for (uint32_t i = 0; i < RAY__WAIT_BUCKETS; i++) {
         for (uint32_t k = 0; k < RAY__SLOT_WORDS; k++) {
             if ((ray__shm_load(&store->buckets[i].waiting[k]) & ~slots[k]) != 0) {
                 return BROKEN("W1", "a slot that nobody has waits in bucket %u", i);

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Get, release, and looking at what is there.
 #include "base/clock_internal.h"
-#include "base/futex_internal.h"
 #include "plasma/arena_internal.h"
 
 // How often an entry may change under a call before it gives up; each time somebody else got something done.
@@ -58,8 +57,7 @@ static ray_status fill_view(ray_store *store, uint32_t index, uint64_t word, ray
     return RAY_OK;
 }
 
-// Without a message: RAY_NOT_FOUND, RAY_NOT_SEALED and RAY_NOT_LOCAL may be waited out.
-static ray_status try_get(ray_store *store, const ray_object_id *id, uint64_t hash, ray_object_view *view) {
+ray_status ray__get_now(ray_store *store, const ray_object_id *id, uint64_t hash, ray_object_view *view) {
     for (uint32_t i = 0; i < TRIES_MAX; i++) {
         uint32_t index;
         uint64_t word;
@@ -82,33 +80,35 @@ static ray_status try_get(ray_store *store, const ray_object_id *id, uint64_t ha
     return RAY_AGAIN;
 }
 
-static bool may_come(ray_status status) {
-    return status == RAY_NOT_FOUND || status == RAY_NOT_SEALED || status == RAY_NOT_LOCAL;
-}
-
-static ray_status wait_and_get(ray_store *store, const ray_object_id *id, uint64_t hash, uint64_t timeout_ns,
-                               ray_object_view *view) {
+// `status` is what the first look said.
+static ray_status wait_and_get(ray_store *store, const ray_object_id *id, uint64_t hash, ray_status status,
+                               uint64_t timeout_ns, ray_object_view *view) {
     uint64_t deadline = ray__deadline_ns(timeout_ns);
-    uint32_t number = ray__wait_bucket(hash);
-    ray__bucket *bucket = &store->buckets[number];
-    ray_status status;
-    ray__wait_begin(store, number);
+    uint32_t bucket = ray__wait_bucket(hash);
+    ray__wait wait = {0};
+    ray__wait_enter(store, &wait, bucket);
     for (bool in_time = true;;) {
-        uint32_t seq = ray__shm_load32(&bucket->seq);
-        status = ray__store_enter(store);
-        if (status == RAY_OK) {
-            status = try_get(store, id, hash, view);
+        uint32_t number = ray__wait_number(store);
+        ray_status now = ray__store_enter(store);
+        if (now == RAY_OK) {
+            ray__shm_add(&store->wait_look_count, 1);
+            now = ray__get_now(store, id, hash, view);
         }
-        if (!may_come(status)) {
+        status = ray__since_last_look(status, now);
+        if (!ray__may_come(status)) {
             break;
         }
         if (!in_time) {
             status = RAY_TIMED_OUT;
             break;
         }
-        in_time = ray__futex_wait(&bucket->seq, seq, deadline);
+        // The process's other waits share the number; the look is for when this bucket has moved.
+        do {
+            in_time = ray__wait_sleep(store, &wait, number, deadline);
+            number = ray__wait_number(store);
+        } while (in_time && !ray__wait_moved(store, &wait, bucket));
     }
-    ray__wait_end(store, number);
+    ray__wait_leave(store, &wait, bucket);
     return status;
 }
 
@@ -116,12 +116,12 @@ ray_status ray_object_get(ray_store *store, const ray_object_id *id, uint64_t ti
     *view = (ray_object_view){NULL, 0, NULL, 0, 0, 0};
     RAY_TRY(ray__store_enter(store));
     uint64_t hash = ray_object_id_hash(id);
-    ray_status status = try_get(store, id, hash, view);
+    ray_status status = ray__get_now(store, id, hash, view);
     if (__builtin_expect(status == RAY_OK, 1)) {
         return RAY_OK;
     }
-    if (may_come(status) && timeout_ns != 0) {
-        status = wait_and_get(store, id, hash, timeout_ns, view);
+    if (ray__may_come(status) && timeout_ns != 0) {
+        status = wait_and_get(store, id, hash, status, timeout_ns, view);
     }
     if (status == RAY_OK || status == RAY_POISONED || status == RAY_FORKED) {
         return status; // these have their message

@@ -26,7 +26,7 @@ void ray__layout_make(uint64_t capacity, uint32_t entry_count_max, ray__layout *
     uint32_t words = table_size;
     uint64_t end = RAY__PAGE;
     layout->slots_offset = take(&end, RAY_CLIENTS_MAX * sizeof(ray__slot));
-    layout->buckets_offset = take(&end, (RAY__WAIT_BUCKETS + 1) * sizeof(ray__bucket));
+    layout->buckets_offset = take(&end, RAY__WAIT_BUCKETS * sizeof(ray__bucket));
     for (int level = 0; level < 3; level++) {
         words = (words + 63) / 64;
         layout->attention_words[level] = words;
@@ -48,7 +48,7 @@ uint64_t ray__layout_signature(void) {
         offsetof(ray__header, reserved_bytes), offsetof(ray__header, lock), sizeof(pthread_mutex_t),
         offsetof(ray__header, entry_count), offsetof(ray__header, tick), offsetof(ray__header, attention_seq),
         offsetof(ray__header, attention_waiting),
-        sizeof(ray__slot), offsetof(ray__slot, serial), offsetof(ray__slot, pid),
+        sizeof(ray__slot), offsetof(ray__slot, serial), offsetof(ray__slot, pid), offsetof(ray__slot, wake_seq),
         sizeof(ray__bucket), offsetof(ray__bucket, waiting),
         sizeof(ray__entry), offsetof(ray__entry, id_tail), offsetof(ray__entry, metadata_size),
         offsetof(ray__entry, state), offsetof(ray__entry, place), offsetof(ray__entry, data_size),

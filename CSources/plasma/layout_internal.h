@@ -11,14 +11,13 @@
 #include "raystore/store.h"
 
 #define RAY__MAGIC 0x45524f5453594152u // "RAYSTORE" in memory
-#define RAY__LAYOUT_VERSION 1u         // raise it when a field changes its meaning but not its place
+#define RAY__LAYOUT_VERSION 2u         // raise it when a field changes its meaning but not its place
 #define RAY__PAGE 4096u
 #define RAY__UNIT 64u                 // data is handed out in units of this size: a cache line, and the alignment of views
 #define RAY__LARGE_BYTES (1u << 20)   // blocks from here on start and end at a page
 #define RAY__CAPACITY_MAX (1ull << 46) // 40 bits of units; also what two mappings of a process can hold
 #define RAY__ENTRY_MAX ((1u << 23) - 2u) // twice as many block descriptors must fit in 24 bits
-#define RAY__WAIT_BUCKETS 256u        // by id; one more for waits on several ids
-#define RAY__WAIT_ANY RAY__WAIT_BUCKETS
+#define RAY__WAIT_BUCKETS 256u        // by id
 #define RAY__SLOT_WORDS (RAY_CLIENTS_MAX / 64u)
 
 // ---- the state word ----------------------------------------------------------------------------------------------------
@@ -114,13 +113,14 @@ typedef struct ray__slot {
     uint32_t state;
     uint32_t serial; // how often the slot was claimed or reaped
     int64_t pid;     // as the node was told; for people
-    uint8_t pad[48];
+    uint32_t wake_seq; // a futex: all threads of the process that wait for objects sleep on it
+    uint8_t pad[44];
 } ray__slot;
 
 typedef struct ray__bucket {
-    uint32_t seq; // a futex
+    uint32_t seq; // moves when an object of this bucket may have settled while somebody waited
     uint32_t pad0;
-    uint64_t waiting[RAY__SLOT_WORDS]; // a bit for each slot that may sleep on seq
+    uint64_t waiting[RAY__SLOT_WORDS]; // a bit for each slot that waits for an object of this bucket
     uint8_t pad1[24];
 } ray__bucket;
 

@@ -67,21 +67,24 @@ void ray__entry_finish(ray_store *store, uint32_t index, uint32_t state) {
     if (ray__refs_any(entry)) {
         uint64_t moved = ray__entry_move(entry, state, RAY__FLAG_DOOMED | RAY__CREATOR_MASK, 0);
         give_block(store, place);
-        if (state == RAY_STATE_FAILED) {
-            ray__wake(store, entry);
-            if ((moved & RAY__FLAG_WATCHED) != 0) {
-                ray__attention(store, index);
-            }
+        // Also who waits for an object that its maker gave up: it has to be asked for elsewhere now.
+        ray__wake(store, entry);
+        if (state == RAY_STATE_FAILED && (moved & RAY__FLAG_WATCHED) != 0) {
+            ray__attention(store, index);
         }
         // Who set a ref bit and found the entry ending takes it back, and looks then whether it was the last.
         return;
     }
     if ((word & RAY__FLAG_WATCHED) != 0) {
         keep_for_node(store, index, place);
-        return;
+    } else {
+        ray__table_remove(store, index);
+        give_block(store, place);
     }
-    ray__table_remove(store, index);
-    give_block(store, place);
+    // A value that was sealed has no waiters. The id of a removed entry stays readable as long as the lock is held.
+    if (ray__word_state(word) != RAY_STATE_SEALED && ray__word_state(word) != RAY_STATE_DELETING) {
+        ray__wake(store, entry);
+    }
 }
 
 void ray__entry_end(ray_store *store, uint32_t index, ray_status failure) {

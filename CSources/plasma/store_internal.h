@@ -34,7 +34,8 @@ struct ray_store {
     int meta_fd;
     int data_fd;
     pthread_mutex_t wait_lock;
-    uint32_t wait_counts[RAY__WAIT_BUCKETS + 1]; // threads of this process that wait in each bucket
+    uint32_t wait_counts[RAY__WAIT_BUCKETS]; // waits of this process in each bucket
+    uint64_t wait_look_count; // looks at an id that was waited for; for tests
 };
 
 // ---- store.c -------------------------------------------------------------------------------------------------------------
@@ -143,12 +144,63 @@ void ray__entry_abort(ray_store *store, uint32_t index);
 
 // Wakes who waits for the id of this entry. After the change they wait for is visible.
 void ray__wake(ray_store *store, const ray__entry *entry);
+
+// The same for many entries: each slot is woken once. Begin with zeroes, add each after its change, then send.
+typedef struct ray__wakes {
+    uint64_t slots[RAY__SLOT_WORDS];
+    uint32_t futex_bits;
+} ray__wakes;
+
+void ray__wakes_add(ray_store *store, ray__wakes *wakes, const ray__entry *entry);
+void ray__wakes_send(ray_store *store, ray__wakes *wakes);
+
 void ray__wake_everybody(ray_store *store);
 void ray__wait_forget_slot(ray_store *store, uint32_t slot);
 
-// One thread's wait in a bucket: begin, then look, then sleep while nothing was found, then end.
-void ray__wait_begin(ray_store *store, uint32_t bucket);
-void ray__wait_end(ray_store *store, uint32_t bucket);
+// One thread's wait: the buckets it waits in, and the number each had when it last looked.
+typedef struct ray__wait {
+    uint64_t buckets[RAY__WAIT_BUCKETS / 64];
+    uint32_t seen[RAY__WAIT_BUCKETS];
+} ray__wait;
+
+// Enter each bucket, then read the own number, then look at the ids, then sleep while the own number is the same; after a wake read the
+// number again before the buckets are looked at. Entering a bucket twice is once.
+void ray__wait_enter(ray_store *store, ray__wait *wait, uint32_t bucket);
+void ray__wait_leave(ray_store *store, ray__wait *wait, uint32_t bucket);
+void ray__wait_leave_all(ray_store *store, ray__wait *wait);
+uint32_t ray__wait_number(ray_store *store);
+// False only when the deadline has passed.
+bool ray__wait_sleep(ray_store *store, const ray__wait *wait, uint32_t number, uint64_t deadline_ns);
+// Whether something may have settled there since the last time this was asked.
+bool ray__wait_moved(ray_store *store, ray__wait *wait, uint32_t bucket);
+// Wakes the threads of this process that wait.
+void ray__wait_kick(ray_store *store);
+
+// A wait for many ids. is_pending says which are waited for; settle looks at one and says whether it has settled.
+typedef struct ray__wait_many {
+    const ray_object_id *ids;
+    uint32_t count;
+    uint32_t wanted; // it ends when so many of the pending have settled
+    bool (*is_pending)(void *context, uint32_t i);
+    bool (*settle)(ray_store *store, void *context, uint32_t i);
+    void *context;
+} ray__wait_many;
+
+// RAY_OK also when the time ran out: *settled says how many did. Otherwise why the wait is over before that.
+ray_status ray__wait_for_many(ray_store *store, const ray__wait_many *many, uint64_t deadline_ns, uint32_t *settled);
+
+// What a look at an id says now: RAY_OK sealed, RAY_NOT_FOUND, RAY_NOT_SEALED, RAY_NOT_LOCAL, the failure, or RAY_AGAIN: it does not settle.
+ray_status ray__id_verdict(ray_store *store, const ray_object_id *id);
+
+// Whether it may still be sealed.
+static inline bool ray__may_come(ray_status status) {
+    return status == RAY_NOT_FOUND || status == RAY_NOT_SEALED || status == RAY_NOT_LOCAL;
+}
+
+// What a wait makes of a look: an object that was there without a value and is not there any more has gone, and so does not come.
+static inline ray_status ray__since_last_look(ray_status last, ray_status now) {
+    return now == RAY_NOT_FOUND && (last == RAY_NOT_SEALED || last == RAY_NOT_LOCAL) ? RAY_OBJECT_FREED : now;
+}
 
 static inline uint32_t ray__wait_bucket(uint64_t hash) {
     return (uint32_t)(hash >> 56) % RAY__WAIT_BUCKETS;
@@ -163,6 +215,8 @@ void ray__attention_repair(ray_store *store);
 // ---- object.c, get.c, reap.c, copy.c -----------------------------------------------------------------------------------
 
 void ray__entry_info(const ray__entry *entry, uint64_t word, ray_object_info *info);
+// Pins without waiting and without a message. RAY_AGAIN: the entry does not come to rest.
+ray_status ray__get_now(ray_store *store, const ray_object_id *id, uint64_t hash, ray_object_view *view);
 // What a state word means to a reader: RAY_OK sealed, RAY_NOT_SEALED, RAY_NOT_LOCAL, RAY_AGAIN, or the failure.
 ray_status ray__entry_verdict(const ray__entry *entry, uint64_t word);
 // Drops everything a slot has.

@@ -13,9 +13,20 @@ int main(void) {
 #include <sys/wait.h>
 
 #include "base/crash_internal.h"
+#include "plasma/store_internal.h"
 #include "plasma_fixture.h"
 
 enum { KEPT = 100, LARGE = 1100000 };
+
+static void wait_in_many_buckets(ray_store *store) {
+    ray_object_id ids[8];
+    uint8_t ready[8];
+    uint32_t count;
+    for (uint64_t i = 0; i < 8; i++) {
+        ids[i] = id_of(1000 + i);
+    }
+    CHECK_STATUS(ray_object_wait(store, ids, 8, 1, 1000, ready, &count), RAY_TIMED_OUT);
+}
 
 // Everything a client can do to the store, each with and without neighbours that make the allocator split and join.
 static void scenario(ray_store *store) {
@@ -58,6 +69,8 @@ static void scenario(ray_store *store) {
     uint8_t ready;
     uint32_t count;
     CHECK_STATUS(ray_object_wait(store, &id, 1, 1, 1000, &ready, &count), RAY_TIMED_OUT);
+    CHECK_STATUS(ray_object_get(store, &id, 1000, &view), RAY_TIMED_OUT);
+    wait_in_many_buckets(store);
 }
 
 static void drain(ray_store *node) {
@@ -133,8 +146,92 @@ static void death_at_every_point_leaves_nothing(void) {
     check_and_close(node);
 }
 
+// A client that waits for the adopted object: it exits with 0 when it is sealed, 1 when it failed.
+static pid_t start_getter(ray_store *node, uint32_t *slot) {
+    CHECK_OK(ray_store_slot_claim(node, 0, slot));
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        ray_store *store = attach_slot(ray_store_meta_fd(node), ray_store_data_fd(node), *slot);
+        ray_object_id id = id_of(KEPT);
+        ray_object_view view;
+        ray_status status = ray_object_get(store, &id, 20000000000u, &view);
+        ray_store_close(store);
+        _exit(status == RAY_OK ? 0 : status == RAY_OBJECT_LOST ? 1 : 2);
+    }
+    return child;
+}
+
+static void await_wait(ray_store *node, uint32_t slot) {
+    ray_object_id id = id_of(KEPT);
+    const ray__bucket *bucket = &node->buckets[ray__wait_bucket(ray_object_id_hash(&id))];
+    for (time_t end = time(NULL) + 10; (ray__shm_load(&bucket->waiting[slot / 64]) >> slot % 64 & 1u) == 0;) {
+        CHECK(time(NULL) < end);
+        usleep(200);
+    }
+}
+
+// True when the child lived to its end.
+static bool put_and_die_at(ray_store *node, uint64_t point) {
+    uint32_t slot;
+    CHECK_OK(ray_store_slot_claim(node, 0, &slot));
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        ray_store *store = attach_slot(ray_store_meta_fd(node), ray_store_data_fd(node), slot);
+        ray_object_id id = id_of(KEPT);
+        ray__crash_passed = 0;
+        ray__crash_at = point;
+        CHECK_OK(ray_object_put(store, &id, "value", 5, NULL, 0, 0));
+        _exit(0);
+    }
+    int status;
+    CHECK_EQUAL(waitpid(child, &status, 0), child);
+    CHECK(WIFEXITED(status) ? WEXITSTATUS(status) == 0 : WTERMSIG(status) == SIGKILL);
+    ray_reap_report report;
+    CHECK_OK(ray_store_slot_reap(node, slot, &report));
+    return WIFEXITED(status);
+}
+
+static void a_sealer_that_dies_at_any_point_leaves_no_getter_asleep(void) {
+    ray_store *node = make_store(1 << 20, 64);
+    ray_object_id id = id_of(KEPT);
+    // Taking memory has a crash point of its own, which only the first put would pass.
+    CHECK_OK(ray_store_prefault(node, 1 << 20));
+    uint32_t sealed_dead = 0;
+    bool survived = false;
+    for (uint64_t point = 1; !survived; point++) {
+        uint32_t state;
+        uint32_t slot;
+        CHECK_OK(ray_node_adopt(node, &id, &state));
+        pid_t getter = start_getter(node, &slot);
+        await_wait(node, slot);
+        survived = put_and_die_at(node, point);
+        bool sealed = state_of(node, KEPT) == RAY_STATE_SEALED;
+        sealed_dead += sealed && !survived;
+        if (!sealed) {
+            CHECK_OK(ray_node_fail(node, &id, RAY_OBJECT_LOST));
+        }
+        int status;
+        CHECK_EQUAL(waitpid(getter, &status, 0), getter);
+        CHECK(WIFEXITED(status));
+        CHECK_EQUAL(WEXITSTATUS(status), sealed ? 0 : 1);
+        ray_reap_report report;
+        CHECK_OK(ray_store_slot_reap(node, slot, &report));
+        CHECK_OK(ray_node_disown(node, &id));
+        CHECK_EQUAL(stats_of(node).entry_count, 0);
+        CHECK_OK(ray_plasma_check(node, 2));
+    }
+    // After the state's change, after the bucket's number moved, after the waiter's own did.
+    CHECK(sealed_dead >= 3);
+    check_and_close(node);
+}
+
 int main(void) {
     RUN(death_at_every_point_leaves_nothing);
+    RUN(a_sealer_that_dies_at_any_point_leaves_no_getter_asleep);
     return 0;
 }
 #endif

@@ -31,7 +31,7 @@ static pid_t in_child(ray_store *node, void (*body)(ray_store *)) {
 }
 
 static bool somebody_waits(ray_store *store) {
-    for (uint32_t i = 0; i <= RAY__WAIT_BUCKETS; i++) {
+    for (uint32_t i = 0; i < RAY__WAIT_BUCKETS; i++) {
         for (uint32_t k = 0; k < RAY__SLOT_WORDS; k++) {
             if (ray__shm_load(&store->buckets[i].waiting[k]) != 0) {
                 return true;

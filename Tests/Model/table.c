@@ -309,12 +309,12 @@ static int f_get(world *w, int t, frame *f) {
 static int f_wait(world *w, int t, frame *f) {
     BEGIN
     if (!is_broken("wait-bit-late")) {
-        STEP("wait.c:ray__wait_begin sets its waiting bit");
+        STEP("wait.c:ray__wait_enter sets its waiting bit");
         w->waiting |= (uint8_t)BIT;
     }
     for (;;) {
         if (!is_broken("wait-seq-late")) {
-            STEP("get.c:wait_and_get reads the bucket's number");
+            STEP("get.c:wait_and_get reads its slot's number");
             B = w->seq;
         }
         CALL(F_TRY_GET, A, 0);
@@ -323,14 +323,14 @@ static int f_wait(world *w, int t, frame *f) {
             break;
         }
         if (is_broken("wait-bit-late")) {
-            STEP("wait.c:ray__wait_begin sets its waiting bit");
+            STEP("wait.c:ray__wait_enter sets its waiting bit");
             w->waiting |= (uint8_t)BIT;
         }
         if (is_broken("wait-seq-late")) {
-            STEP("get.c:wait_and_get reads the bucket's number");
+            STEP("get.c:wait_and_get reads its slot's number");
             B = w->seq;
         }
-        STEP("get.c:wait_and_get sleeps on the bucket's number");
+        STEP("get.c:wait_and_get sleeps on its slot's number");
         if (w->seq == B) {
             w->threads[t].asleep = 1;
             STEP("get.c:wait_and_get wakes up");
@@ -339,7 +339,7 @@ static int f_wait(world *w, int t, frame *f) {
             }
         }
     }
-    STEP("wait.c:ray__wait_end clears its waiting bit");
+    STEP("wait.c:ray__wait_leave clears its waiting bit");
     w->waiting &= (uint8_t)~BIT;
     RETURN(C);
     END;
@@ -677,11 +677,11 @@ static int f_forget(world *w, int t, frame *f) {
 
 static int f_wake(world *w, int t, frame *f) {
     BEGIN
-    STEP("wait.c:wake_bucket reads the waiting bits");
+    STEP("wait.c:note_bucket reads the waiting bits");
     if (w->waiting != 0) {
-        STEP("wait.c:wake_bucket changes the number");
+        STEP("wait.c:ray__wakes_send changes the number");
         w->seq++;
-        STEP("wait.c:wake_bucket wakes");
+        STEP("wait.c:ray__wakes_send wakes");
         wake(w, 1);
     }
     END;

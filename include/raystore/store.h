@@ -125,8 +125,8 @@ typedef struct ray_object_view {
 
 // Pins a sealed object, waiting until it is sealed if need be. RAY_NOT_FOUND: no entry (and timeout_ns is 0);
 // RAY_NOT_SEALED / RAY_NOT_LOCAL: creating / remote or spilled (and timeout_ns is 0); RAY_TIMED_OUT: still not sealed; or
-// the status the object failed with. An id that has no entry yet may be waited for. On failure the view is void. Takes no lock; a
-// wait sleeps on a futex.
+// the status the object failed with. An id that has no entry yet may be waited for; an object that was seen without a value and then is
+// not there any more has gone: RAY_OBJECT_FREED. On failure the view is void. Takes no lock; a wait sleeps on a futex.
 RAY_API ray_status ray_object_get(ray_store *store, const ray_object_id *id, uint64_t timeout_ns, ray_object_view *view) RAY_NODISCARD;
 
 // Drops the pin and makes the view void; a void view is ignored. The last pin of an object that is being deleted frees it.
@@ -159,11 +159,43 @@ RAY_API ray_status ray_object_stat(ray_store *store, const ray_object_id *id, ra
 RAY_API ray_status ray_store_list(ray_store *store, uint64_t *cursor, ray_object_info *infos, uint32_t capacity,
                                   uint32_t *count) RAY_NODISCARD;
 
-// Waits until at least ready_count_wanted of the ids are sealed or failed here. ready[i] becomes 1 for those that are; *ready_count
-// says how many. RAY_TIMED_OUT when fewer are; ready is filled all the same. One futex wait however many ids, and a look at each id
-// that is not ready after each wake. RAY_INVALID_ARGUMENT when more are wanted than given. Sets no pins.
+// Waits until at least ready_count_wanted of the ids are sealed or failed here, or have gone while they were waited for. ready[i] becomes 1
+// for those that are; *ready_count says how many. RAY_TIMED_OUT when fewer are; ready is filled all the same. One futex wait however many
+// ids; ids lie in 256 buckets by their hash, and after a wake only those of buckets where something was sealed or ended are looked at.
+// RAY_INVALID_ARGUMENT when more are wanted than given; RAY_OUT_OF_MEMORY: four bytes an id are needed to wait. Sets no pins.
 RAY_API ray_status ray_object_wait(ray_store *store, const ray_object_id *ids, uint32_t count, uint32_t ready_count_wanted,
                                    uint64_t timeout_ns, uint8_t *ready, uint32_t *ready_count) RAY_NODISCARD;
+
+// A thread that waits for objects on behalf of others, any number of them: one futex wait, with the cost of a wake as above. It belongs to one
+// store and must be destroyed before that is closed; one for each process is enough. May be used by any thread.
+typedef struct ray_waiter ray_waiter;
+
+// How a wait ended: RAY_OK it is sealed, the status it failed with, RAY_OBJECT_FREED it has gone, RAY_TIMED_OUT, RAY_POISONED, or what
+// ray_waiter_end was given. Called once, on the waiter's thread, with no lock held: it may add and cancel, but must not block or destroy. What is
+// sealed when it is called may have gone again when it is looked at.
+typedef void (*ray_waited_fn)(void *RAY_NULLABLE context, ray_status status);
+
+enum {
+    RAY_WAITER_WHILE_MADE = 1u << 0, // waits only while the object is being made here: ends with RAY_NOT_LOCAL or RAY_NOT_FOUND too
+};
+
+// Starts the thread. RAY_SYSTEM when there can be none.
+RAY_API ray_status ray_waiter_create(ray_store *store, ray_waiter *RAY_NULLABLE *RAY_NULLABLE waiter) RAY_NODISCARD;
+
+// Ends every wait with RAY_CLOSED, then the thread; returns when both is done. Nobody may be in another call. Accepts NULL.
+RAY_API void ray_waiter_destroy(ray_waiter *RAY_NULLABLE waiter);
+
+// Ends every wait with `status`, and refuses each that is added later with it. Does not wait for that. The first status stays.
+RAY_API void ray_waiter_end(ray_waiter *waiter, ray_status status);
+
+// Adds a wait. *ticket is its name, for ray_waiter_cancel. If there is nothing to wait for *ticket is 0: look at the object yourself; done
+// is not called then, nor after a failure. Does not sleep; without a system call, unless the wait must end before all others. O(log n).
+// RAY_OUT_OF_MEMORY; RAY_AGAIN when 16 million wait.
+RAY_API ray_status ray_waiter_add(ray_waiter *waiter, const ray_object_id *id, uint32_t flags, uint64_t timeout_ns, ray_waited_fn done,
+                                  void *RAY_NULLABLE context, uint64_t *ticket) RAY_NODISCARD;
+
+// Gives a wait up. True: done was not called and will not be. False: it was called, or is about to be. O(log n), disturbs nobody.
+RAY_API bool ray_waiter_cancel(ray_waiter *waiter, uint64_t ticket);
 
 // ---- refs, delete --------------------------------------------------------------------------------------------------------
 
