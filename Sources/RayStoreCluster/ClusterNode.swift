@@ -112,10 +112,11 @@ public final class ClusterNode: Sendable {
         let transport = GRPCTransport(sender: id, key: key)
         var nodeOptions = options.node
         nodeOptions.bindHost = options.bindHost
+        let isHead = if case .embedded = control { true } else { false }
         do throws(RayStoreError) {
             let node = try await Node.start(
                 nodeOptions, id: id, advertisedHost: host, controlPort: server.port, key: key, control: control.store,
-                transport: transport, clock: SystemClock())
+                transport: transport, clock: SystemClock(), storage: options.storage, destroysStorage: isHead)
             server.serve(node)
             return ClusterNode(
                 node: node, options: options, address: HostPort(host: host, port: server.port), control: control,

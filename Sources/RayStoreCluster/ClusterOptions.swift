@@ -18,6 +18,8 @@ public struct ClusterOptions: Sendable {
     public var keyFile: String?
     /// How often a node tells the head that it lives.
     public var heartbeatEvery: Duration = .milliseconds(500)
+    /// Where objects go when memory is short. The cluster's one: the head destroys it when it stops.
+    public var storage: any ExternalStorage = NoExternalStorage()
     /// How a head judges silence.
     public var timing = EmbeddedControlStore.Timing()
 

@@ -28,7 +28,8 @@ package final class LocalCluster: Sendable {
     ///
     /// - Parameter control: what the node asks instead of the cluster's control store, which it must lead to.
     package func addNode(
-        capacity: UInt64 = 64 << 20, control: (any ControlStore)? = nil, configure: (inout NodeOptions) -> Void = { _ in }
+        capacity: UInt64 = 64 << 20, control: (any ControlStore)? = nil,
+        storage: any ExternalStorage = NoExternalStorage(), configure: (inout NodeOptions) -> Void = { _ in }
     ) async throws -> Node {
         let id = NodeID.random()
         var options = NodeOptions(stateDirectory: directory + "/" + id.short, capacity: capacity)
@@ -37,7 +38,7 @@ package final class LocalCluster: Sendable {
         configure(&options)
         let node = try await Node.start(
             options, id: id, advertisedHost: "127.0.0.1", controlPort: 0, key: key, control: control ?? self.control,
-            transport: LocalTransport(cluster: self, me: id), clock: SystemClock())
+            transport: LocalTransport(cluster: self, me: id), clock: SystemClock(), storage: storage)
         state.withLock { $0.nodes[id] = node }
         return node
     }

@@ -20,22 +20,48 @@ public final class Node: PeerService {
     private let pulls: Pulls
     private let links: PeerLinks
     private let peers: Peers
+    private let storage: NodeStorage
     private let stateLock: StateLock
     private let tasks = Mutex<[Task<Void, Never>]>([])
     private let isStopped = Atomic(false)
     private let attentionThread = BlockingThreads(limit: 1)
     private let attentionEnded = Signal()
 
-    /// Starts a node: locks its state directory, makes its store, opens its ports, joins the cluster, and only then lets clients in.
+    /// Starts a node: locks its state directory, validates its storage, makes its store, opens its ports, joins the cluster, and only then lets
+    /// clients in.
     ///
+    /// - Parameters:
+    ///   - storage: where objects go when memory is short.
+    ///   - destroysStorage: whether the storage ends with this node, at `stop` or when the start fails; false when it is the cluster's and this
+    ///     node is not the head.
     /// - Throws: `inUse` when another node has the state directory; `addressInUse`; `storeFull` or `outOfMemory` when the machine has no memory
-    ///   for the store; what the control store answered.
+    ///   for the store; what the storage and the control store answered.
     public static func start(
         _ options: NodeOptions, id: NodeID, advertisedHost: String, controlPort: UInt16, key: ClusterKey,
-        control: any ControlStore, transport: any Transport, clock: any NodeClock
+        control: any ControlStore, transport: any Transport, clock: any NodeClock,
+        storage: any ExternalStorage = NoExternalStorage(), destroysStorage: Bool = true
     ) async throws(RayStoreError) -> Node {
         let log = Logger(label: "raystore.node")
         let lock = try StateLock(options.stateDirectory)
+        let kept = try await NodeStorage(storage, isDestroyedHere: destroysStorage, log: log)
+        do throws(RayStoreError) {
+            return try await assemble(
+                options, id: id, advertisedHost: advertisedHost, controlPort: controlPort, key: key, control: control,
+                transport: transport, clock: clock, storage: kept, lock: lock, log: log)
+        } catch {
+            // Under the lock: a node that starts here next must not find its storage taken away.
+            await kept.destroy()
+            lock.unlock()
+            throw error
+        }
+    }
+
+    /// Makes the rooms, joins, and opens the door.
+    private static func assemble(
+        _ options: NodeOptions, id: NodeID, advertisedHost: String, controlPort: UInt16, key: ClusterKey,
+        control: any ControlStore, transport: any Transport, clock: any NodeClock, storage: NodeStorage, lock: StateLock,
+        log: Logger
+    ) async throws(RayStoreError) -> Node {
         let store = try NodeStore(capacity: options.capacity)
         let catalog = Catalog()
         let fileStore = try await runBlocking { () throws(RayStoreError) in
@@ -57,20 +83,20 @@ public final class Node: PeerService {
         peers.add(description)
         let links = PeerLinks(transport: transport, clock: clock, peers: peers, log: log)
         let jobs = Jobs(me: id, control: control, peers: peers)
-        let pulls = Pulls()
+        let pulls = Pulls(explain: storage.explain)
         let files = FileKeeper(files: fileStore, store: store, catalog: catalog, log: log)
         let ownership = Ownership(
             me: id, store: store, catalog: catalog, files: files, pulls: pulls, transfer: transfer, links: links,
             peers: peers, jobs: jobs, control: control, clock: clock, shareLease: options.shareLease, log: log)
         let reports = Reports(
             description: description, store: store, files: files, transfer: transfer, ownership: ownership, links: links,
-            peers: peers, control: control)
+            peers: peers, control: control, storage: storage)
         let rooms = NodeRooms(
             description: description, store: store, files: files, jobs: jobs, ownership: ownership, control: control,
             reports: reports, clock: clock, log: log, stopRequested: Signal())
         let node = Node(
-            rooms: rooms, transfer: transfer, pulls: pulls, links: links, peers: peers, stateLock: lock,
-            socketPath: options.resolvedSocketPath)
+            rooms: rooms, transfer: transfer, pulls: pulls, links: links, peers: peers, storage: storage,
+            stateLock: lock, socketPath: options.resolvedSocketPath)
         do throws(RayStoreError) {
             try node.begin()
             try node.desk.open(socketPath: node.socketPath)
@@ -82,14 +108,15 @@ public final class Node: PeerService {
     }
 
     private init(
-        rooms: NodeRooms, transfer: BulkTransfer, pulls: Pulls, links: PeerLinks, peers: Peers, stateLock: StateLock,
-        socketPath: String
+        rooms: NodeRooms, transfer: BulkTransfer, pulls: Pulls, links: PeerLinks, peers: Peers, storage: NodeStorage,
+        stateLock: StateLock, socketPath: String
     ) {
         self.rooms = rooms
         self.transfer = transfer
         self.pulls = pulls
         self.links = links
         self.peers = peers
+        self.storage = storage
         self.stateLock = stateLock
         self.socketPath = socketPath
         desk = ClientDesk(rooms: rooms)
@@ -173,6 +200,7 @@ public final class Node: PeerService {
         for task in tasks.withLock({ $0 }) { task.cancel() }
         rooms.store.stopAttention()
         await attentionEnded.wait()
+        await storage.destroy()
         stateLock.unlock()
     }
 }

@@ -21,6 +21,9 @@ public struct NodeReport: Codable, Sendable {
     public var refusedConnections: UInt64
     public var corruptChunks: UInt64
     public var retriedChunks: UInt64
+    /// The kind of storage that objects go to when memory is short; `none` when there is no spilling.
+    public var storage: String
+    public var canSpill: Bool
 }
 
 /// One object on one node; the rows of `raystore list` and `raystore memory`.

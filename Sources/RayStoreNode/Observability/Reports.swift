@@ -13,10 +13,11 @@ final class Reports: Sendable {
     private let links: PeerLinks
     private let peers: Peers
     private let control: any ControlStore
+    private let storage: NodeStorage
 
     init(
         description: NodeDescription, store: NodeStore, files: FileKeeper, transfer: BulkTransfer, ownership: Ownership,
-        links: PeerLinks, peers: Peers, control: any ControlStore
+        links: PeerLinks, peers: Peers, control: any ControlStore, storage: NodeStorage
     ) {
         self.description = description
         self.store = store
@@ -26,6 +27,7 @@ final class Reports: Sendable {
         self.links = links
         self.peers = peers
         self.control = control
+        self.storage = storage
     }
 
     /// Answers a client: `status`, `list`, `memory`, `names`, `nodes`.
@@ -100,7 +102,8 @@ final class Reports: Sendable {
             fileBytes: kept.values.reduce(0) { $0 + ($1.origin == .reference ? 0 : $1.size) },
             sentBytes: traffic.sent_bytes, sentWireBytes: traffic.sent_wire_bytes, receivedBytes: traffic.received_bytes,
             receivedWireBytes: traffic.received_wire_bytes, refusedConnections: traffic.refused_count,
-            corruptChunks: traffic.corrupt_count, retriedChunks: traffic.retried_count)
+            corruptChunks: traffic.corrupt_count, retriedChunks: traffic.retried_count, storage: storage.typeName,
+            canSpill: storage.canSpill)
     }
 
     private func localObjects() async throws(RayStoreError) -> [ObjectReport] {

@@ -2,11 +2,26 @@
 public import RayStore
 
 /// Where objects go when memory is short.
+///
+/// The node calls in this order: `validate` once, before it opens a port or joins anything; `destroy` once, when all its objects have
+/// ended. The same storage may be given to every node of a cluster; then the head alone destroys it. What spills, restores and deletes single
+/// objects comes in between and is asked of a storage whose `canSpill` is true only.
 public protocol ExternalStorage: Sendable {
-    /// Whether anything can be spilled at all.
-    var isEnabled: Bool { get }
+    /// The kind of storage as a configuration names it, such as `filesystem`; shown by `raystore status`.
+    var typeName: String { get }
 
-    /// Removes all that this node has spilled.
+    /// Whether anything can be spilled at all.
+    var canSpill: Bool { get }
+
+    /// Makes sure that the storage can be used as it is configured: reaches it, and makes what it needs there.
+    ///
+    /// - Throws: an error whose message names the parameter that is wrong and what to do. The node does not start then, and does not call
+    ///   `destroy`: a storage that refuses takes back what it made.
+    func validate() async throws(RayStoreError)
+
+    /// Removes all that was spilled, and what `validate` made.
+    ///
+    /// - Throws: what could not be removed. The node logs it and goes on stopping.
     func destroy() async throws(RayStoreError)
 }
 
@@ -14,7 +29,11 @@ public protocol ExternalStorage: Sendable {
 public struct NoExternalStorage: ExternalStorage {
     public init() {}
 
-    public var isEnabled: Bool { false }
+    public var typeName: String { "none" }
+
+    public var canSpill: Bool { false }
+
+    public func validate() async throws(RayStoreError) {}
 
     public func destroy() async throws(RayStoreError) {}
 }

@@ -23,6 +23,12 @@ actor Pulls {
 
     private var running: [ObjectID: Running] = [:]
     private var nextTicket: UInt64 = 0
+    private let explain: @Sendable (RayStoreError) -> RayStoreError
+
+    /// - Parameter explain: adds to a failure what the node knows of it.
+    init(explain: @escaping @Sendable (RayStoreError) -> RayStoreError) {
+        self.explain = explain
+    }
 
     /// Waits for the object, starting `work` if nobody has yet.
     func fetch(
@@ -42,7 +48,7 @@ actor Pulls {
                     try await work { observers.notify($0) }
                     result = .success(())
                 } catch {
-                    result = .failure(error)
+                    result = .failure(self.explain(error))
                 }
                 self.finish(id, result)
             }

@@ -35,7 +35,8 @@ struct MemoryCommand: AsyncParsableCommand {
             lines.append(
                 "\(name) at \(StatusCommand.address(node.node)): \(Amounts.bytes(node.usedBytes)) of \(Amounts.bytes(node.capacityBytes)) of "
                     + "memory used, \(Amounts.bytes(node.pinnedBytes)) being read; "
-                    + "\(Amounts.count(node.fileCount, "file")) with \(Amounts.bytes(node.fileBytes)) on disk")
+                    + "\(Amounts.count(node.fileCount, "file")) with \(Amounts.bytes(node.fileBytes)) on disk; "
+                    + StatusCommand.spilling(node))
             let objects = rows[name, default: []].sorted { ($0.size, $1.object.description) > ($1.size, $0.object.description) }
             if objects.isEmpty { continue }
             var table = Table(

@@ -46,7 +46,12 @@ struct StatusCommand: AsyncParsableCommand {
                 "\(node.node.id.short): \(node.corruptChunks) chunks did not match their checksum, \(node.retriedChunks) were asked for again, "
                     + "\(node.refusedConnections) connections were refused")
         }
+        lines += report.nodes.map { "\($0.node.id.short): \(spilling($0))" }
         return (lines + silent(report.silent)).joined(separator: "\n")
+    }
+
+    static func spilling(_ node: NodeReport) -> String {
+        node.canSpill ? "spills to \(node.storage)" : "no spilling"
     }
 
     static func address(_ node: NodeDescription) -> String {

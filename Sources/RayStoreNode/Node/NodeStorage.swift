@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+internal import Logging
+internal import RayStore
+internal import Synchronization
+
+/// The external storage of one node, validated, and destroyed at most once.
+final class NodeStorage: Sendable {
+    private let storage: any ExternalStorage
+    private let isDestroyedHere: Bool
+    private let log: Logger
+    private let isDestroyed = Atomic(false)
+
+    var typeName: String { storage.typeName }
+    var canSpill: Bool { storage.canSpill }
+
+    /// - Parameter isDestroyedHere: false for a storage that outlives the node: it is the cluster's, and the head's to destroy.
+    init(_ storage: any ExternalStorage, isDestroyedHere: Bool, log: Logger) async throws(RayStoreError) {
+        try await storage.validate()
+        self.storage = storage
+        self.isDestroyedHere = isDestroyedHere
+        self.log = log
+    }
+
+    /// What a failed start and a stop both call. A storage that cannot be destroyed must not keep the node from ending.
+    func destroy() async {
+        guard isDestroyedHere, !isDestroyed.exchange(true, ordering: .acquiringAndReleasing) else { return }
+        do throws(RayStoreError) {
+            try await storage.destroy()
+        } catch {
+            log.debug(
+                "what was spilled is not removed", metadata: ["storage": "\(storage.typeName)", "reason": "\(error.message)"])
+        }
+    }
+
+    /// The failure as a caller should read it: one of a full store says whether something could have been done about it.
+    func explain(_ error: RayStoreError) -> RayStoreError {
+        guard error.code == .storeFull, !canSpill else { return error }
+        return RayStoreError(
+            error.code, error.message + "; spilling is off", systemErrno: error.systemErrno, object: error.object)
+    }
+}
