@@ -7,6 +7,9 @@
 
 uint64_t ray__now_ns(void);
 
+// The same clock, some milliseconds behind, for a few nanoseconds.
+uint64_t ray__now_coarse_ns(void);
+
 // now + timeout, RAY_FOREVER if that is beyond what fits.
 uint64_t ray__deadline_ns(uint64_t timeout_ns);
 

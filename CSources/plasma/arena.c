@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define LARGEST_STEPS 1024u // free blocks of one class that are compared: the lock is held meanwhile
+
 typedef struct cursor {
     ray__arena *arena;
     ray__block *blocks;
@@ -55,6 +57,18 @@ static bool class_of(cursor *c, const ray__block *block, uint32_t *row, uint32_t
     return *row < RAY__CLASS_ROWS;
 }
 
+static uint64_t align_up(uint64_t value, uint64_t alignment) {
+    return (value + alignment - 1) / alignment * alignment;
+}
+
+void ray__arena_count_free(ray__arena *arena, const ray__block *block, bool add) {
+    uint64_t pad = align_up(block->offset, RAY__PAGE / RAY__UNIT) - block->offset;
+    uint64_t small = block->size < pad + RAY__LARGE_BYTES / RAY__UNIT ? block->size : 0;
+    arena->free += add ? block->size : -block->size;
+    arena->small_free += add ? small : -small;
+    arena->free_count += add ? 1u : -1u;
+}
+
 static void list_add(cursor *c, uint32_t index) {
     ray__block *block = block_at(c, index);
     uint32_t row;
@@ -71,6 +85,7 @@ static void list_add(cursor *c, uint32_t index) {
     c->arena->heads[row][column] = index;
     c->arena->class_bitmap[row] |= 1u << column;
     c->arena->row_bitmap |= 1ull << row;
+    ray__arena_count_free(c->arena, block, true);
 }
 
 static void list_remove(cursor *c, uint32_t index) {
@@ -80,6 +95,7 @@ static void list_remove(cursor *c, uint32_t index) {
     if (!class_of(c, block, &row, &column)) {
         return;
     }
+    ray__arena_count_free(c->arena, block, false);
     if (block->next_free != RAY__NO_BLOCK) {
         block_at(c, block->next_free)->previous_free = block->previous_free;
     }
@@ -155,10 +171,6 @@ static uint32_t find_surely(cursor *c, uint64_t units) {
         }
     }
     return c->arena->heads[row][__builtin_ctz(columns)];
-}
-
-static uint64_t align_up(uint64_t value, uint64_t alignment) {
-    return (value + alignment - 1) / alignment * alignment;
 }
 
 // A nearly full arena: looks at each block of the classes that may or may not fit, so that what is free is not refused.
@@ -302,7 +314,7 @@ uint64_t ray__arena_largest_free(ray_store *store) {
         return 0;
     }
     uint32_t index = c.arena->heads[row][31u - (uint32_t)__builtin_clz(c.arena->class_bitmap[row])];
-    for (uint32_t steps = 0; index != RAY__NO_BLOCK && steps < c.block_count && !c.damaged; steps++) {
+    for (uint32_t steps = 0; index != RAY__NO_BLOCK && steps < LARGEST_STEPS && !c.damaged; steps++) {
         const ray__block *block = block_at(&c, index);
         largest = block->size > largest ? block->size : largest;
         index = block->next_free;

@@ -16,7 +16,11 @@ bool ray__arena_take(ray_store *store, uint64_t units, uint32_t entry, uint64_t 
 // Gives a block back by its place. False when the place does not name a used block.
 bool ray__arena_give(ray_store *store, uint64_t place);
 
+// In a few steps: exact, unless very many free blocks are of the largest class; then at most a 32nd too little.
 uint64_t ray__arena_largest_free(ray_store *store);
+
+// Adds a free block to the sums, or takes it out. Its place and size do not change while it is in them.
+void ray__arena_count_free(ray__arena *arena, const ray__block *block, bool add);
 
 // Makes everything again from the object table.
 ray_status ray__arena_rebuild(ray_store *store);

@@ -68,7 +68,7 @@ static bool name_entry(ray_store *store, uint32_t index, ray_object_info *info) 
         if (ray__state_is_free(ray__word_state(word))) {
             return false;
         }
-        ray__entry_info(entry, word, info);
+        ray__entry_info(store, index, word, info);
         ray__shm_fence_acquire();
     } while (!ray__word_same(ray__shm_load(&entry->state), word));
     end_watch(store, index, word);

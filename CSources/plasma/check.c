@@ -29,9 +29,10 @@ static ray_status check_counters(ray_store *store) {
         return BROKEN("C1", "%u entries are in use, of %u", store->header->entry_count, store->layout.entry_count_max);
     }
     if (store->arena->capacity != store->layout.capacity / RAY__UNIT ||
-        store->arena->block_count != store->layout.block_count || store->arena->used > store->arena->capacity) {
-        return BROKEN("C2", "%llu of %llu units are used", (unsigned long long)store->arena->used,
-                      (unsigned long long)store->arena->capacity);
+        store->arena->block_count != store->layout.block_count || store->arena->used > store->arena->capacity ||
+        store->arena->used + store->arena->free != store->arena->capacity) {
+        return BROKEN("C2", "of %llu units %llu are used and %llu free", (unsigned long long)store->arena->capacity,
+                      (unsigned long long)store->arena->used, (unsigned long long)store->arena->free);
     }
     for (uint32_t i = 0; i < RAY_CLIENTS_MAX; i++) {
         if (ray__shm_load32(&store->slots[i].state) > RAY__SLOT_ATTACHED) {

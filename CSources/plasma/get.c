@@ -159,35 +159,12 @@ bool ray_object_contains(ray_store *store, const ray_object_id *id) {
            ray__word_state(word) == RAY_STATE_SEALED;
 }
 
-static uint32_t count_bits(const uint64_t *words) {
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < RAY__SLOT_WORDS; i++) {
-        count += (uint32_t)__builtin_popcountll(ray__shm_load_relaxed(&words[i]));
-    }
-    return count;
-}
-
-void ray__entry_info(const ray__entry *entry, uint64_t word, ray_object_info *info) {
-    *info = (ray_object_info){0};
-    ray__entry_id(entry, &info->id);
-    info->state = ray__word_state(word);
-    info->creator_slot = ray__word_creator(word);
-    bool failed = info->state == RAY_STATE_FAILED || info->state == RAY_STATE_DELETING;
-    info->failure = failed ? ray__entry_failure(entry) : RAY_OK;
-    info->data_size = ray__shm_load_relaxed(&entry->data_size);
-    info->metadata_size = ray__shm_load32_relaxed(&entry->metadata_size);
-    info->pin_slot_count = count_bits(entry->pins);
-    info->node_has_ref = (ray__shm_load_relaxed(&entry->refs[0]) >> RAY_NODE_SLOT & 1u) != 0;
-    info->ref_slot_count = count_bits(entry->refs) - info->node_has_ref;
-    info->access_tick = ray__shm_load_relaxed(&entry->access) >> RAY__ACCESS_TICK_SHIFT;
-}
-
 ray_status ray_object_stat(ray_store *store, const ray_object_id *id, ray_object_info *info) {
     RAY_TRY(ray__store_enter(store));
     uint32_t index;
     uint64_t word;
     while (ray__table_find(store, id, ray_object_id_hash(id), &index, &word)) {
-        ray__entry_info(&store->table[index], word, info);
+        ray__entry_info(store, index, word, info);
         ray__shm_fence_acquire();
         if (ray__word_same(ray__shm_load(&store->table[index].state), word)) {
             return RAY_OK;
@@ -212,7 +189,7 @@ ray_status ray_store_list(ray_store *store, uint64_t *cursor, ray_object_info *i
         uint64_t word = ray__shm_load(&entry->state);
         bool stable = true;
         if (!ray__state_is_free(ray__word_state(word))) {
-            ray__entry_info(entry, word, &infos[*count]);
+            ray__entry_info(store, (uint32_t)*cursor, word, &infos[*count]);
             ray__shm_fence_acquire();
             stable = ray__word_same(ray__shm_load(&entry->state), word);
             *count += stable;

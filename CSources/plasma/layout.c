@@ -34,6 +34,7 @@ void ray__layout_make(uint64_t capacity, uint32_t entry_count_max, ray__layout *
     }
     layout->arena_offset = take(&end, sizeof(ray__arena));
     layout->blocks_offset = take(&end, layout->block_count * sizeof(ray__block));
+    layout->origins_offset = take(&end, table_size * (uint64_t)sizeof(ray__origin));
     end = (end + RAY__PAGE - 1) / RAY__PAGE * RAY__PAGE;
     layout->table_offset = take(&end, table_size * (uint64_t)sizeof(ray__entry));
     layout->meta_size = (end + RAY__PAGE - 1) / RAY__PAGE * RAY__PAGE;
@@ -49,13 +50,16 @@ uint64_t ray__layout_signature(void) {
         offsetof(ray__header, entry_count), offsetof(ray__header, tick), offsetof(ray__header, attention_seq),
         offsetof(ray__header, attention_waiting),
         sizeof(ray__slot), offsetof(ray__slot, serial), offsetof(ray__slot, pid), offsetof(ray__slot, wake_seq),
+        offsetof(ray__slot, came),
         sizeof(ray__bucket), offsetof(ray__bucket, waiting),
         sizeof(ray__entry), offsetof(ray__entry, id_tail), offsetof(ray__entry, metadata_size),
         offsetof(ray__entry, state), offsetof(ray__entry, place), offsetof(ray__entry, data_size),
         offsetof(ray__entry, access), offsetof(ray__entry, pins), offsetof(ray__entry, refs),
         sizeof(ray__block), offsetof(ray__block, size), offsetof(ray__block, before), offsetof(ray__block, after),
         offsetof(ray__block, next_free), offsetof(ray__block, previous_free),
-        sizeof(ray__arena), offsetof(ray__arena, used), offsetof(ray__arena, row_bitmap),
+        sizeof(ray__arena), offsetof(ray__arena, used), offsetof(ray__arena, row_bitmap), offsetof(ray__arena, free),
+        offsetof(ray__arena, small_free), offsetof(ray__arena, free_count), sizeof(ray__origin),
+        offsetof(ray__origin, pid), RAY__ORIGIN_TENTH_NS,
         offsetof(ray__arena, class_bitmap), offsetof(ray__arena, heads), RAY__CLASS_BITS,
     };
     uint64_t hash = 0xcbf29ce484222325u; // FNV-1a, a fact at a time

@@ -114,7 +114,8 @@ typedef struct ray__slot {
     uint32_t serial; // how often the slot was claimed or reaped
     int64_t pid;     // as the node was told; for people
     uint32_t wake_seq; // a futex: all threads of the process that wait for objects sleep on it
-    uint8_t pad[44];
+    uint8_t pad[40];
+    uint32_t came;   // when the client was given the slot, in the unit of ray__origin
 } ray__slot;
 
 typedef struct ray__bucket {
@@ -135,6 +136,14 @@ typedef struct ray__entry {
     uint64_t pins[RAY__SLOT_WORDS];
     uint64_t refs[RAY__SLOT_WORDS];
 } ray__entry;
+
+// Who made an entry and when, apart from it: nothing but the accounting reads this, and the entry has no room.
+typedef struct ray__origin {
+    uint32_t created; // tenths of a second of the monotonic clock, which begins with the machine
+    uint32_t pid;     // of the creator, as the node was told; 0: not known
+} ray__origin;
+
+#define RAY__ORIGIN_TENTH_NS 100000000u
 
 #define RAY__NO_BLOCK UINT32_MAX
 #define RAY__BLOCK_USED (UINT32_MAX - 1u)
@@ -162,6 +171,10 @@ typedef struct ray__arena {
     uint32_t fresh;      // descriptors from here on were never used
     uint32_t block_count;
     uint64_t row_bitmap; // rows that have a free block
+    uint64_t free;       // units in the free lists
+    uint64_t small_free; // of these, in blocks that cannot take an object of 1 MiB
+    uint32_t free_count; // blocks in the free lists
+    uint32_t reserved0;
     uint32_t class_bitmap[RAY__CLASS_ROWS];
     uint32_t heads[RAY__CLASS_ROWS][RAY__CLASSES];
 } ray__arena;
@@ -179,6 +192,8 @@ static_assert(offsetof(ray__entry, state) == 32, "state");
 static_assert(offsetof(ray__entry, pins) == 64, "a lookup needs the first line only");
 static_assert(offsetof(ray__entry, refs) == 96, "refs");
 static_assert(sizeof(ray__block) == 32, "two a line");
+static_assert(sizeof(ray__origin) == 8, "one store");
+static_assert(offsetof(ray__arena, class_bitmap) == 64, "the sums have a line");
 static_assert(sizeof(ray_object_id) == 28, "three words and a half");
 
 // ---- where the parts are -----------------------------------------------------------------------------------------------
@@ -195,6 +210,7 @@ typedef struct ray__layout {
     uint64_t attention_offset[3];
     uint64_t arena_offset;
     uint64_t blocks_offset;
+    uint64_t origins_offset;
     uint64_t table_offset;
     uint64_t meta_size;
 } ray__layout;

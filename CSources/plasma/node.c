@@ -15,6 +15,7 @@ ray_status ray_store_slot_claim(ray_store *store, int64_t pid, uint32_t *slot) {
     for (uint32_t i = 1; i < RAY_CLIENTS_MAX; i++) {
         if (ray__shm_load32(&store->slots[i].state) == RAY__SLOT_FREE) {
             store->slots[i].pid = pid;
+            store->slots[i].came = ray__origin_now();
             ray__shm_add32(&store->slots[i].serial, 1);
             ray__shm_store32(&store->slots[i].state, RAY__SLOT_CLAIMED);
             *slot = i;
@@ -38,6 +39,7 @@ static ray_status insert_remote(ray_store *store, const ray_object_id *id, uint3
     ray__table_prepare(store, index, id);
     uint64_t tick = ray__shm_load_relaxed(&store->header->tick);
     ray__shm_store_relaxed(&store->table[index].access, tick << RAY__ACCESS_TICK_SHIFT);
+    ray__origin_set(store, index);
     ray__shm_or(&store->table[index].refs[store->bit_word], store->bit);
     RAY_CRASH_POINT();
     ray__table_commit(store, index, RAY_STATE_REMOTE, RAY__FLAG_COUNTED);

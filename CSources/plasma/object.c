@@ -52,6 +52,7 @@ static ray_status claim(ray_store *store, const ray_object_id *id, uint64_t unit
     ray__shm_store_relaxed(&entry->data_size, writer->data_size);
     ray__shm_store32_relaxed(&entry->metadata_size, writer->metadata_size);
     ray__shm_store_relaxed(&entry->access, tick << RAY__ACCESS_TICK_SHIFT);
+    ray__origin_set(store, index);
     RAY_CRASH_POINT();
     bool with_ref = (flags & RAY_CREATE_WITH_REF) != 0;
     if (with_ref) {

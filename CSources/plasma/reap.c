@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Undoing what a process has left, and saying how the store stands.
+// Undoing what a process has left.
 #include "plasma/arena_internal.h"
 
 static bool clear_bit(uint64_t *words, uint32_t slot) {
@@ -87,40 +87,5 @@ ray_status ray_store_slot_reap(ray_store *store, uint32_t slot, ray_reap_report 
     ray__wake_everybody(store);
     ray__attention_repair(store);
     ray__shm_store32(&store->slots[slot].state, RAY__SLOT_FREE);
-    return RAY_OK;
-}
-
-ray_status ray_store_stats_read(ray_store *store, ray_store_stats *stats) {
-    RAY_TRY(ray__store_enter(store));
-    if (stats->struct_size < sizeof *stats) {
-        return ray__fail(RAY_INVALID_ARGUMENT, "ray_store_stats.struct_size is %u, not %zu", stats->struct_size,
-                         sizeof *stats);
-    }
-    ray_store_stats found = {.struct_size = sizeof found};
-    found.entry_count_max = store->layout.entry_count_max;
-    found.capacity_bytes = store->layout.capacity;
-    RAY_TRY(ray__store_lock(store));
-    found.entry_count = store->header->entry_count;
-    found.used_bytes = store->arena->used * RAY__UNIT;
-    found.largest_free_bytes = ray__arena_largest_free(store);
-    ray__store_unlock(store);
-    found.free_bytes = found.capacity_bytes - found.used_bytes;
-    found.reserved_bytes = ray__shm_load(&store->header->reserved_bytes);
-    for (uint32_t i = 0; i < RAY_CLIENTS_MAX; i++) {
-        found.client_count += ray__shm_load32(&store->slots[i].state) != RAY__SLOT_FREE;
-    }
-    for (uint32_t i = 0; i < store->layout.table_size; i++) {
-        const ray__entry *entry = &store->table[i];
-        uint32_t state = ray__word_state(ray__shm_load_relaxed(&entry->state));
-        found.sealed_count += state == RAY_STATE_SEALED;
-        found.creating_count += state == RAY_STATE_CREATING;
-        uint64_t units;
-        if (!ray__state_is_free(state) && ray__pins_any(entry) &&
-            ray__object_units(ray__shm_load_relaxed(&entry->data_size),
-                              ray__shm_load32_relaxed(&entry->metadata_size), &units)) {
-            found.pinned_bytes += units * RAY__UNIT;
-        }
-    }
-    *stats = found;
     return RAY_OK;
 }

@@ -112,6 +112,7 @@ static void chain_add_free(chain *c, uint64_t offset, uint64_t units) {
     arena->heads[row][column] = index;
     arena->class_bitmap[row] |= 1u << column;
     arena->row_bitmap |= 1ull << row;
+    ray__arena_count_free(arena, &c->store->blocks[index], true);
 }
 
 static void lay_out(ray_store *store, const owned *all, uint32_t count, const uint8_t *taken, uint32_t fresh) {
@@ -170,6 +171,7 @@ ray_status ray__arena_rebuild(ray_store *store) {
 // ---- check -------------------------------------------------------------------------------------------------------------
 
 typedef struct tally {
+    ray__arena free_sums; // what the arena's should be
     uint64_t units;
     uint64_t used_units;
     uint32_t used;
@@ -199,6 +201,9 @@ static ray_status check_chain(ray_store *store, tally *sum) {
                          !entry_owned(store, block->next_free, &owner) || owner.block != index ||
                          owner.offset != block->offset || owner.units != block->size)) {
             return BROKEN("A3", "block %u is not what its entry %u says", index, block->next_free);
+        }
+        if (is_free) {
+            ray__arena_count_free(&sum->free_sums, block, true);
         }
         sum->used += !is_free;
         sum->free += is_free;
@@ -235,12 +240,19 @@ static ray_status check_list(ray_store *store, uint32_t row, uint32_t column, ui
 
 ray_status ray__arena_check(ray_store *store) {
     const ray__arena *arena = store->arena;
-    tally sum = {0, 0, 0, 0};
+    tally sum = {0};
     RAY_TRY(check_chain(store, &sum));
     if (sum.units != arena->capacity || sum.used_units != arena->used) {
         return BROKEN("A5", "blocks cover %llu of %llu units, %llu of them used, not %llu",
                       (unsigned long long)sum.units, (unsigned long long)arena->capacity,
                       (unsigned long long)sum.used_units, (unsigned long long)arena->used);
+    }
+    if (arena->free != sum.free_sums.free || arena->small_free != sum.free_sums.small_free ||
+        arena->free_count != sum.free_sums.free_count) {
+        return BROKEN("A7", "%u free blocks have %llu units, %llu of them in small ones; %u, %llu and %llu are counted",
+                      sum.free_sums.free_count, (unsigned long long)sum.free_sums.free,
+                      (unsigned long long)sum.free_sums.small_free, arena->free_count, (unsigned long long)arena->free,
+                      (unsigned long long)arena->small_free);
     }
     uint32_t listed = 0;
     for (uint32_t row = 0; row < RAY__CLASS_ROWS; row++) {

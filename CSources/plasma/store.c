@@ -2,6 +2,7 @@
 // Making, mapping and leaving a store, and taking memory for its data.
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/shm_internal.h"
 #include "plasma/arena_internal.h"
@@ -71,6 +72,7 @@ static ray_status map_parts(ray_store *store) {
     }
     store->arena = (ray__arena *)(void *)(base + layout->arena_offset);
     store->blocks = (ray__block *)(void *)(base + layout->blocks_offset);
+    store->origins = (ray__origin *)(void *)(base + layout->origins_offset);
     store->table = (ray__entry *)(void *)(base + layout->table_offset);
     store->table_mask = layout->table_size - 1;
     void *mapped;
@@ -121,6 +123,8 @@ static ray_status begin_node(ray_store *store) {
     RAY_TRY(map_parts(store));
     ray__arena_begin(store);
     store->slots[RAY_NODE_SLOT].serial = 1;
+    store->slots[RAY_NODE_SLOT].pid = getpid();
+    store->slots[RAY_NODE_SLOT].came = ray__origin_now();
     store->slot_serial = 1;
     ray__shm_store32(&store->slots[RAY_NODE_SLOT].state, RAY__SLOT_ATTACHED);
     return RAY_OK;

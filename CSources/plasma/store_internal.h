@@ -19,6 +19,7 @@ struct ray_store {
     uint64_t *attention[3];
     ray__arena *arena;
     ray__block *blocks;
+    ray__origin *origins; // one for each place of the table
     ray__entry *table;
     const uint8_t *readable; // the data segment
     uint8_t *writable;       // the same again
@@ -212,9 +213,17 @@ void ray__attention(ray_store *store, uint32_t index);
 // Makes the upper levels agree with the lowest, after somebody died between two levels.
 void ray__attention_repair(ray_store *store);
 
+// ---- account.c -----------------------------------------------------------------------------------------------------------
+
+// Now, in the unit of ray__origin.
+uint32_t ray__origin_now(void);
+// Under the lock, before the entry is made visible with its new value: this process makes it, now.
+void ray__origin_set(ray_store *store, uint32_t index);
+// What the entry says if it is as the word says; the caller looks at the word again.
+void ray__entry_info(ray_store *store, uint32_t index, uint64_t word, ray_object_info *info);
+
 // ---- object.c, get.c, reap.c, copy.c -----------------------------------------------------------------------------------
 
-void ray__entry_info(const ray__entry *entry, uint64_t word, ray_object_info *info);
 // Pins without waiting and without a message. RAY_AGAIN: the entry does not come to rest.
 ray_status ray__get_now(ray_store *store, const ray_object_id *id, uint64_t hash, ray_object_view *view);
 // What a state word means to a reader: RAY_OK sealed, RAY_NOT_SEALED, RAY_NOT_LOCAL, RAY_AGAIN, or the failure.

@@ -52,7 +52,7 @@ typedef struct ray_store_options {
 
 // Makes an empty store and attaches to it as the node, slot 0. Memory of the table is taken at once, memory for data as it is
 // used or when ray_store_prefault runs; a machine without memory is answered with RAY_STORE_FULL or RAY_OUT_OF_MEMORY, never a
-// SIGBUS. The table of a 1 GiB store takes 80 MiB. RAY_INVALID_ARGUMENT: struct_size; RAY_TOO_LARGE: more than 64 TiB or 8 million
+// SIGBUS. The table of a 1 GiB store takes 84 MiB. RAY_INVALID_ARGUMENT: struct_size; RAY_TOO_LARGE: more than 64 TiB or 8 million
 // entries. On failure *store is NULL and nothing is left.
 RAY_API ray_status ray_store_create(const ray_store_options *options, ray_store *RAY_NULLABLE *RAY_NULLABLE store) RAY_NODISCARD;
 
@@ -148,6 +148,9 @@ typedef struct ray_object_info {
     uint32_t ref_slot_count;  // processes that hold refs, the node not counted
     bool node_has_ref;
     uint64_t access_tick;     // larger is later
+    uint64_t memory_bytes;    // its block, rounding included; 0 without a value
+    uint64_t age_ns;          // since the creator began to make it, in steps of 0.1 s; without a value: since the entry came
+    int64_t creator_pid;      // as the node was told when the creator came, also when that has gone since; 0: not known
 } ray_object_info;
 
 // None of these takes a lock or sets a pin: what they say may have changed when they return.
@@ -229,10 +232,41 @@ typedef struct ray_store_stats {
     uint64_t reserved_bytes;    // memory of the data segment that is certainly there
     uint64_t sealed_count;
     uint64_t creating_count;
+    // A caller from before these were added gives a smaller struct_size and does not get them.
+    uint64_t free_block_count;
+    uint64_t unusable_for_1mib_bytes; // of the free ones, in blocks too small for an object of 1 MiB
 } ray_store_stats;
 
-// Set struct_size before. Looks at the whole table: some milliseconds for a large store.
+// Set struct_size before; afterwards it is the size of what was filled. Capacity, used, free, unusable and the counts of blocks and
+// entries are of one moment, under the store's lock for a microsecond or so, and used + free is the capacity in every answer. pinned_bytes and
+// the counts of objects are from a look at the whole table without the lock, some milliseconds for a large store: what changed meanwhile is
+// as it was before or after. largest_free_bytes may be up to 3% too small when more than a thousand free blocks are about the largest.
+// RAY_INVALID_ARGUMENT: struct_size is smaller than the structure ever was.
 RAY_API ray_status ray_store_stats_read(ray_store *store, ray_store_stats *stats) RAY_NODISCARD;
+
+#define RAY_CLIENT_GONE UINT32_MAX
+
+// What one client has to do with what is in memory. An object counts for each client that pins or refers to it, and for one creator.
+typedef struct ray_store_client {
+    uint32_t slot;           // RAY_CLIENT_GONE: the row of all clients that have gone; it has only created objects
+    uint32_t serial;         // of the slot; see ray_store_slot_serial
+    int64_t pid;             // as the node was told
+    uint64_t age_ns;         // since it came, in steps of 0.1 s
+    uint64_t created_count;  // objects in memory that it made
+    uint64_t created_bytes;  // their blocks, rounding included
+    uint64_t unsealed_bytes; // of these, still being made
+    uint64_t pinned_count;   // objects that it pins
+    uint64_t pinned_bytes;
+    uint64_t ref_count;      // entries that it refers to, whether they have a value here or not
+    uint64_t ref_bytes;
+} ray_store_client;
+
+#define RAY_CLIENT_ROWS_MAX (RAY_CLIENTS_MAX + 1u)
+
+// Fills a row for each slot in use, by slot, the node's first, and one for clients that have gone if objects of theirs are left. When nothing
+// changes meanwhile, created_bytes of all rows add up to used_bytes. Looks at the whole table without the lock, as the statistics do.
+// RAY_INVALID_ARGUMENT: capacity is less than RAY_CLIENT_ROWS_MAX.
+RAY_API ray_status ray_store_clients_list(ray_store *store, ray_store_client *infos, uint32_t capacity, uint32_t *count) RAY_NODISCARD;
 
 // Verifies the numbered invariants of docs/LAYOUT.md. Level 0: header; 1: and locks, counters; 2: everything (stops writers).
 // RAY_POISONED with a message that names the invariant and the entry.
