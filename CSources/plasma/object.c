@@ -23,9 +23,8 @@ static ray_status exists(const ray_object_id *id, uint64_t word) {
     return ray__fail(RAY_EXISTS, "object %s exists and is %s", name, state < 7 ? names[state] : "unknown");
 }
 
-// Under the lock: finds the entry's place and a block for it, and makes the entry visible as creating.
-static ray_status claim(ray_store *store, const ray_object_id *id, uint64_t units, uint32_t flags,
-                        ray_object_writer *writer, uint64_t *place) {
+ray_status ray__object_claim(ray_store *store, const ray_object_id *id, uint64_t units, uint32_t flags,
+                             ray_object_writer *writer, uint64_t *place) {
     uint32_t index;
     uint64_t word = 0;
     bool known = ray__table_locate(store, id, ray_object_id_hash(id), &index, &word);
@@ -71,27 +70,25 @@ static ray_status claim(ray_store *store, const ray_object_id *id, uint64_t unit
     return RAY_OK;
 }
 
-ray_status ray_object_create(ray_store *store, const ray_object_id *id, uint64_t data_size, uint32_t metadata_size,
-                             uint32_t flags, ray_object_writer *writer) {
-    *writer = (ray_object_writer){NULL, data_size, NULL, metadata_size, 0, 0};
-    RAY_TRY(ray__store_enter(store));
-    uint64_t units;
+ray_status ray__object_check_new(uint64_t data_size, uint32_t metadata_size, uint32_t flags, uint64_t *units) {
     if ((flags & ~(uint32_t)RAY_CREATE_WITH_REF) != 0) {
-        return ray__fail(RAY_INVALID_ARGUMENT, "ray_object_create: unknown flags %#x", flags);
+        return ray__fail(RAY_INVALID_ARGUMENT, "create an object: unknown flags %#x", flags);
     }
-    if (!ray__object_units(data_size, metadata_size, &units)) {
+    if (!ray__object_units(data_size, metadata_size, units)) {
         return ray__fail(RAY_TOO_LARGE, "an object of %llu bytes: the largest has %llu", (unsigned long long)data_size,
                          RAY__CAPACITY_MAX);
     }
-    uint64_t place;
-    RAY_TRY(ray__store_lock(store));
-    ray_status status = claim(store, id, units, flags, writer, &place);
-    ray__store_unlock(store);
-    if (status != RAY_OK || place == RAY__PLACE_NONE) {
-        return status;
+    return RAY_OK;
+}
+
+ray_status ray__object_open(ray_store *store, uint64_t place, uint64_t units, uint32_t flags, ray_object_writer *writer) {
+    if (place == RAY__PLACE_NONE) {
+        return RAY_OK;
     }
+    uint64_t data_size = writer->data_size;
+    uint32_t metadata_size = writer->metadata_size;
     uint64_t offset = ray__place_offset(place) * RAY__UNIT;
-    status = ray__store_reserve(store, offset, units * RAY__UNIT);
+    ray_status status = ray__store_reserve(store, offset, units * RAY__UNIT);
     if (status != RAY_OK) {
         if ((flags & RAY_CREATE_WITH_REF) != 0) {
             ray__ref_drop(store, writer->entry, false);
@@ -108,6 +105,19 @@ ray_status ray_object_create(ray_store *store, const ray_object_id *id, uint64_t
     return RAY_OK;
 }
 
+ray_status ray_object_create(ray_store *store, const ray_object_id *id, uint64_t data_size, uint32_t metadata_size,
+                             uint32_t flags, ray_object_writer *writer) {
+    *writer = (ray_object_writer){NULL, data_size, NULL, metadata_size, 0, 0};
+    RAY_TRY(ray__store_enter(store));
+    uint64_t units;
+    RAY_TRY(ray__object_check_new(data_size, metadata_size, flags, &units));
+    uint64_t place;
+    RAY_TRY(ray__store_lock(store));
+    ray_status status = ray__object_claim(store, id, units, flags, writer, &place);
+    ray__store_unlock(store);
+    return status == RAY_OK ? ray__object_open(store, place, units, flags, writer) : status;
+}
+
 // Whether the writer still has an object to fill; takes it from the writer.
 static bool take_writer(ray_store *store, ray_object_writer *writer, uint32_t *index, uint64_t *word) {
     *index = writer->entry;
@@ -121,19 +131,19 @@ static bool take_writer(ray_store *store, ray_object_writer *writer, uint32_t *i
            ray__word_creator(*word) == store->slot;
 }
 
-ray_status ray_object_seal(ray_store *store, ray_object_writer *writer) {
-    RAY_TRY(ray__store_enter(store));
+ray_status ray__object_seal(ray_store *store, ray_object_writer *writer, ray__wakes *wakes) {
     uint32_t index;
     uint64_t word;
     if (!take_writer(store, writer, &index, &word)) {
         return ray__fail(RAY_INVALID_ARGUMENT, "seal: the writer was sealed or aborted already");
     }
     ray__entry *entry = &store->table[index];
+    uint32_t bucket = ray__entry_bucket(entry);
     while ((word & RAY__FLAG_DOOMED) == 0) {
         RAY_CRASH_POINT();
         if (ray__shm_swap_if(&entry->state, &word, ray__word_with_state(word, RAY_STATE_SEALED))) {
             RAY_CRASH_POINT();
-            ray__wake(store, entry);
+            ray__wakes_add(store, wakes, bucket);
             if ((word & RAY__FLAG_WATCHED) != 0) {
                 ray__attention(store, index);
             }
@@ -145,6 +155,14 @@ ray_status ray_object_seal(ray_store *store, ray_object_writer *writer) {
     ray__entry_finish(store, index, RAY_STATE_FAILED);
     ray__store_unlock(store);
     return ray__fail(failure, "seal: the object was deleted while it was made");
+}
+
+ray_status ray_object_seal(ray_store *store, ray_object_writer *writer) {
+    RAY_TRY(ray__store_enter(store));
+    ray__wakes wakes = {0};
+    ray_status status = ray__object_seal(store, writer, &wakes);
+    ray__wakes_send(store, &wakes);
+    return status;
 }
 
 void ray_object_abort(ray_store *store, ray_object_writer *writer) {

@@ -143,16 +143,18 @@ void ray__entry_abort(ray_store *store, uint32_t index);
 
 // ---- wait.c --------------------------------------------------------------------------------------------------------------
 
-// Wakes who waits for the id of this entry. After the change they wait for is visible.
+// Wakes who waits for the id of this entry. After the change they wait for is visible, while the entry cannot change hands.
 void ray__wake(ray_store *store, const ray__entry *entry);
 
-// The same for many entries: each slot is woken once. Begin with zeroes, add each after its change, then send.
+// The same for many entries: each slot is woken once. Begin with zeroes, add the bucket of each after its change, then send. The bucket
+// is known before: once sealed, an object may go, and its entry be another's.
 typedef struct ray__wakes {
     uint64_t slots[RAY__SLOT_WORDS];
     uint32_t futex_bits;
 } ray__wakes;
 
-void ray__wakes_add(ray_store *store, ray__wakes *wakes, const ray__entry *entry);
+uint32_t ray__entry_bucket(const ray__entry *entry);
+void ray__wakes_add(ray_store *store, ray__wakes *wakes, uint32_t bucket);
 void ray__wakes_send(ray_store *store, ray__wakes *wakes);
 
 void ray__wake_everybody(ray_store *store);
@@ -223,6 +225,16 @@ void ray__origin_set(ray_store *store, uint32_t index);
 void ray__entry_info(ray_store *store, uint32_t index, uint64_t word, ray_object_info *info);
 
 // ---- object.c, get.c, reap.c, copy.c -----------------------------------------------------------------------------------
+
+// The parts of a create. First: whether there can be such an object, and how many units it takes.
+ray_status ray__object_check_new(uint64_t data_size, uint32_t metadata_size, uint32_t flags, uint64_t *units) RAY_NODISCARD;
+// Under the lock: finds a place in the table and a block, and makes the entry visible as creating. The writer's sizes are set.
+ray_status ray__object_claim(ray_store *store, const ray_object_id *id, uint64_t units, uint32_t flags, ray_object_writer *writer,
+                             uint64_t *place) RAY_NODISCARD;
+// Without it: takes memory for the block, and sets the writer's pointers. On failure the object is gone.
+ray_status ray__object_open(ray_store *store, uint64_t place, uint64_t units, uint32_t flags, ray_object_writer *writer) RAY_NODISCARD;
+// Seals and says whom to wake; the caller sends that soon.
+ray_status ray__object_seal(ray_store *store, ray_object_writer *writer, ray__wakes *wakes) RAY_NODISCARD;
 
 // Pins without waiting and without a message. RAY_AGAIN: the entry does not come to rest.
 ray_status ray__get_now(ray_store *store, const ray_object_id *id, uint64_t hash, ray_object_view *view);

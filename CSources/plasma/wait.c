@@ -24,7 +24,7 @@ static uint32_t futex_bit(uint32_t bucket) {
 }
 
 // Moves the bucket's number if somebody waits there, and adds who.
-static void note_bucket(ray_store *store, ray__wakes *wakes, uint32_t number) {
+void ray__wakes_add(ray_store *store, ray__wakes *wakes, uint32_t number) {
     ray__bucket *bucket = &store->buckets[number];
     uint64_t waiting[RAY__SLOT_WORDS];
     uint64_t anybody = 0;
@@ -43,10 +43,10 @@ static void note_bucket(ray_store *store, ray__wakes *wakes, uint32_t number) {
     wakes->futex_bits |= futex_bit(number);
 }
 
-void ray__wakes_add(ray_store *store, ray__wakes *wakes, const ray__entry *entry) {
+uint32_t ray__entry_bucket(const ray__entry *entry) {
     ray_object_id id;
     ray__entry_id(entry, &id);
-    note_bucket(store, wakes, ray__wait_bucket(ray_object_id_hash(&id)));
+    return ray__wait_bucket(ray_object_id_hash(&id));
 }
 
 void ray__wakes_send(ray_store *store, ray__wakes *wakes) {
@@ -66,14 +66,14 @@ void ray__wakes_send(ray_store *store, ray__wakes *wakes) {
 
 void ray__wake(ray_store *store, const ray__entry *entry) {
     ray__wakes wakes = {0};
-    ray__wakes_add(store, &wakes, entry);
+    ray__wakes_add(store, &wakes, ray__entry_bucket(entry));
     ray__wakes_send(store, &wakes);
 }
 
 void ray__wake_everybody(ray_store *store) {
     ray__wakes wakes = {0};
     for (uint32_t i = 0; i < RAY__WAIT_BUCKETS; i++) {
-        note_bucket(store, &wakes, i);
+        ray__wakes_add(store, &wakes, i);
     }
     ray__wakes_send(store, &wakes);
 }

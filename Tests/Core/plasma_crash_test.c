@@ -28,6 +28,23 @@ static void wait_in_many_buckets(ray_store *store) {
     CHECK_STATUS(ray_object_wait(store, ids, 8, 1, 1000, ready, &count), RAY_TIMED_OUT);
 }
 
+static void many_at_once(ray_store *store) {
+    ray_object_id ids[3];
+    ray_object_writer writers[3] = {{.data_size = 5}, {.data_size = 70}, {.metadata_size = 1}};
+    ray_object_view views[3];
+    ray_status statuses[3];
+    for (uint64_t i = 0; i < 3; i++) {
+        ids[i] = id_of(10 + i);
+    }
+    CHECK_OK(ray_objects_create(store, ids, 3, RAY_CREATE_WITH_REF, writers, statuses));
+    CHECK_OK(ray_objects_seal(store, writers, 3, statuses));
+    CHECK_OK(ray_objects_get(store, ids, 3, 0, views, statuses));
+    ray_objects_release(store, views, 3);
+    for (uint64_t i = 0; i < 3; i++) {
+        CHECK_OK(ray_ref_release(store, &ids[i]));
+    }
+}
+
 // Everything a client can do to the store, each with and without neighbours that make the allocator split and join.
 static void scenario(ray_store *store) {
     ray_object_writer writer;
@@ -71,6 +88,7 @@ static void scenario(ray_store *store) {
     CHECK_STATUS(ray_object_wait(store, &id, 1, 1, 1000, &ready, &count), RAY_TIMED_OUT);
     CHECK_STATUS(ray_object_get(store, &id, 1000, &view), RAY_TIMED_OUT);
     wait_in_many_buckets(store);
+    many_at_once(store);
 }
 
 static void drain(ray_store *node) {

@@ -677,7 +677,7 @@ static int f_forget(world *w, int t, frame *f) {
 
 static int f_wake(world *w, int t, frame *f) {
     BEGIN
-    STEP("wait.c:note_bucket reads the waiting bits");
+    STEP("wait.c:ray__wakes_add reads the waiting bits");
     if (w->waiting != 0) {
         STEP("wait.c:ray__wakes_send changes the number");
         w->seq++;

@@ -135,6 +135,31 @@ RAY_API void ray_object_release(ray_store *store, ray_object_view *view);
 // One more pin of the same object, released on its own. A copy of a void view is void.
 RAY_API void ray_object_view_copy(ray_store *store, const ray_object_view *from, ray_object_view *to);
 
+// ---- many in one call ------------------------------------------------------------------------------------------------------
+//
+// Each of these does to count objects what the call for one does, in order, and each object succeeds or fails by itself: statuses[i] says
+// how, and what failed leaves the others as they are. They answer RAY_OK when all succeeded, else the status of the first that did not,
+// with a message that says how many and why that one. The same id may be there more than once. They are faster than a loop, because what
+// the next ones need from memory is fetched while the first are worked on. Should the store be damaged meanwhile, what is left is not tried
+// and has RAY_POISONED.
+
+// Pins the objects. One timeout, and one futex wait, for all of them: statuses as of ray_object_get, RAY_TIMED_OUT for those not sealed
+// in time. views[i] is void where statuses[i] is not RAY_OK; the others are to be released also when the call failed. RAY_OUT_OF_MEMORY when
+// there is none to wait with.
+RAY_API ray_status ray_objects_get(ray_store *store, const ray_object_id *ids, uint32_t count, uint64_t timeout_ns, ray_object_view *views,
+                                   ray_status *statuses) RAY_NODISCARD;
+
+// Releases the views; void ones are ignored.
+RAY_API void ray_objects_release(ray_store *store, ray_object_view *views, uint32_t count);
+
+// Creates the objects, with the flags for each. data_size and metadata_size of each writer are set by the caller and kept; on success the
+// rest is as of ray_object_create, on failure it is void. Takes the store's lock once for up to 32 objects, some microseconds each time.
+RAY_API ray_status ray_objects_create(ray_store *store, const ray_object_id *ids, uint32_t count, uint32_t flags,
+                                      ray_object_writer *writers, ray_status *statuses) RAY_NODISCARD;
+
+// Seals the objects; the writers are void afterwards. Who waits is woken after every 32nd and at the end.
+RAY_API ray_status ray_objects_seal(ray_store *store, ray_object_writer *writers, uint32_t count, ray_status *statuses) RAY_NODISCARD;
+
 // ---- look, wait ----------------------------------------------------------------------------------------------------------
 
 typedef struct ray_object_info {

@@ -68,6 +68,42 @@ static double rate_of(worker *workers, int count, double *core_rate) {
     return sum;
 }
 
+// The same in one process by batches, in turns with one by one.
+static void batch_get_release(ray_store *node) {
+    static ray_object_view views[BATCH];
+    static ray_object_id ids[BATCH];
+    static ray_status statuses[BATCH];
+    enum { BATCHES = 400 };
+    double batched[RUNS];
+    double ratios[RUNS];
+    uint64_t random = 88172645463325252u;
+    for (int run = -1; run < RUNS; run++) {
+        uint64_t spent[2] = {0, 0};
+        for (int batch = 0; batch < 2 * BATCHES; batch++) {
+            uint64_t begin = now_ns();
+            for (int i = 0; i < BATCH; i++) {
+                ids[i] = id_of((uint32_t)(next_random(&random) % OBJECTS));
+            }
+            if (batch % 2 == 0) {
+                must(ray_objects_get(node, ids, BATCH, 0, views, statuses));
+                ray_objects_release(node, views, BATCH);
+            } else {
+                for (int i = 0; i < BATCH; i++) {
+                    must(ray_object_get(node, &ids[i], 0, &views[i]));
+                    ray_object_release(node, &views[i]);
+                }
+            }
+            spent[batch % 2] += now_ns() - begin;
+        }
+        if (run >= 0) {
+            batched[run] = (double)BATCHES * BATCH * 1e9 / (double)spent[0];
+            ratios[run] = (double)spent[1] / (double)spent[0];
+        }
+    }
+    print("batch_get_release_ops", median(batched, RUNS), "ops/s");
+    print("batch_get_release_ratio", median(ratios, RUNS), "ratio");
+}
+
 // One process alone and two together take turns, so that what else the machine does meets both.
 static void get_release_by_processes(ray_store *node) {
     static const uint8_t bytes[SMALL];
@@ -107,6 +143,7 @@ static void get_release_by_processes(ray_store *node) {
     print("get_release_2proc_ops", median(together, RUNS), "ops/s");
     print("get_release_2proc_ratio", median(ratios, RUNS), "ratio");
     print("get_release_2proc_core_ratio", median(core_ratios, RUNS), "ratio");
+    batch_get_release(node);
     for (uint32_t i = 0; i < OBJECTS; i++) {
         ray_object_id id = id_of(i);
         must(ray_object_delete(node, &id, RAY_OBJECT_FREED));
@@ -135,7 +172,56 @@ static void create_seal_delete(ray_store *store) {
     print("create_seal_delete_ops", median(rates, RUNS), "ops/s");
 }
 
+// Batches in turns with one by one: what the shared lock and the fetching ahead are worth.
+static void batch_create_seal_delete(ray_store *store) {
+    enum { SOME = 256, BATCHES = 400 };
+    static const uint8_t bytes[SMALL];
+    static ray_object_writer writers[SOME];
+    static ray_object_id ids[SOME];
+    static ray_status statuses[SOME];
+    double batched[RUNS];
+    double ratios[RUNS];
+    uint32_t number = 1;
+    for (int run = -1; run < RUNS; run++) {
+        uint64_t spent[2] = {0, 0};
+        for (int batch = 0; batch < 2 * BATCHES; batch++) {
+            bool alone = batch % 2 == 1;
+            uint64_t begin = now_ns();
+            for (int i = 0; i < SOME; i++) {
+                ids[i] = id_of(number++);
+                writers[i] = (ray_object_writer){.data_size = SMALL};
+                if (alone) {
+                    must(ray_object_create(store, &ids[i], SMALL, 0, 0, &writers[i]));
+                }
+            }
+            if (!alone) {
+                must(ray_objects_create(store, ids, SOME, 0, writers, statuses));
+            }
+            for (int i = 0; i < SOME; i++) {
+                memcpy(writers[i].data, bytes, SMALL);
+                if (alone) {
+                    must(ray_object_seal(store, &writers[i]));
+                }
+            }
+            if (!alone) {
+                must(ray_objects_seal(store, writers, SOME, statuses));
+            }
+            for (int i = 0; i < SOME; i++) {
+                must(ray_object_delete(store, &ids[i], RAY_OBJECT_FREED));
+            }
+            spent[batch % 2] += now_ns() - begin;
+        }
+        if (run >= 0) {
+            batched[run] = (double)BATCHES * SOME * 1e9 / (double)spent[0];
+            ratios[run] = (double)spent[1] / (double)spent[0];
+        }
+    }
+    print("batch_create_seal_delete_ops", median(batched, RUNS), "ops/s");
+    print("batch_create_seal_delete_ratio", median(ratios, RUNS), "ratio");
+}
+
 void bench_small(ray_store *node) {
     get_release_by_processes(node);
     create_seal_delete(node);
+    batch_create_seal_delete(node);
 }
