@@ -80,7 +80,8 @@ let package = Package(
             name: "RayStoreNodeTests",
             dependencies: [
                 "CRayStore", "RayStore", "RayStoreNode",
-                .product(name: "GRDB", package: "GRDB.swift"), "TestSupport",
+                .product(name: "GRDB", package: "GRDB.swift"),
+                .product(name: "Metrics", package: "swift-metrics"), "TestSupport",
             ],
             swiftSettings: swiftSettings),
         .testTarget(
@@ -93,7 +94,11 @@ let package = Package(
             ],
             swiftSettings: swiftSettings),
         .target(
-            name: "TestSupport", dependencies: ["CTestSupport", "RayStore", "RayStoreNode"], path: "Tests/TestSupport",
+            name: "TestSupport",
+            dependencies: [
+                "CTestSupport", "RayStore", "RayStoreNode", .product(name: "Metrics", package: "swift-metrics"),
+            ],
+            path: "Tests/TestSupport",
             swiftSettings: swiftSettings),
         .target(name: "CTestSupport", path: "Tests/CTestSupport"),
         .executableTarget(

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 internal import Foundation
+package import Metrics
 package import RayStore
 package import RayStoreNode
 internal import Synchronization
@@ -29,7 +30,8 @@ package final class LocalCluster: Sendable {
     /// - Parameter control: what the node asks instead of the cluster's control store, which it must lead to.
     package func addNode(
         capacity: UInt64 = 64 << 20, control: (any ControlStore)? = nil,
-        storage: any ExternalStorage = NoExternalStorage(), configure: (inout NodeOptions) -> Void = { _ in }
+        storage: any ExternalStorage = NoExternalStorage(), metrics: (any MetricsFactory)? = nil,
+        configure: (inout NodeOptions) -> Void = { _ in }
     ) async throws -> Node {
         let id = NodeID.random()
         var options = NodeOptions(stateDirectory: directory + "/" + id.short, capacity: capacity)
@@ -38,7 +40,8 @@ package final class LocalCluster: Sendable {
         configure(&options)
         let node = try await Node.start(
             options, id: id, advertisedHost: "127.0.0.1", controlPort: 0, key: key, control: control ?? self.control,
-            transport: LocalTransport(cluster: self, me: id), clock: SystemClock(), storage: storage)
+            transport: LocalTransport(cluster: self, me: id), clock: SystemClock(), storage: storage,
+            metrics: metrics)
         state.withLock { $0.nodes[id] = node }
         return node
     }

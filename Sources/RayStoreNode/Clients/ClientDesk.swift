@@ -25,6 +25,7 @@ final class ClientDesk: ClientHostDelegate {
 
     private let rooms: NodeRooms
     private let state = Mutex(State())
+    private let reaped = Atomic<UInt64>(0)
 
     init(rooms: NodeRooms) {
         self.rooms = rooms
@@ -43,6 +44,9 @@ final class ClientDesk: ClientHostDelegate {
         }
         host?.stop()
     }
+
+    /// Clients that are gone and whose slots are reaped.
+    var reapedCount: UInt64 { reaped.load(ordering: .relaxed) }
 
     var sessionCount: Int {
         state.withLock { $0.sessions.count }
@@ -96,6 +100,7 @@ final class ClientDesk: ClientHostDelegate {
     }
 
     func detached(_ client: UInt64) {
+        reaped.add(1, ordering: .relaxed)
         let session = state.withLock { state in
             let session = state.sessions.removeValue(forKey: client)
             if session == nil { state.early.insert(client) }

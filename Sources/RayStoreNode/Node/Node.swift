@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 internal import Logging
+public import Metrics
 public import RayStore
 internal import Synchronization
 
@@ -34,12 +35,14 @@ public final class Node: PeerService {
     ///   - storage: where objects go when memory is short.
     ///   - destroysStorage: whether the storage ends with this node, at `stop` or when the start fails; false when it is the cluster's and this
     ///     node is not the head.
+    ///   - metrics: what the node reports its figures to; nil for the one that the program has bootstrapped with `MetricsSystem`.
     /// - Throws: `inUse` when another node has the state directory; `addressInUse`; `storeFull` or `outOfMemory` when the machine has no memory
     ///   for the store; what the storage and the control store answered.
     public static func start(
         _ options: NodeOptions, id: NodeID, advertisedHost: String, controlPort: UInt16, key: ClusterKey,
         control: any ControlStore, transport: any Transport, clock: any NodeClock,
-        storage: any ExternalStorage = NoExternalStorage(), destroysStorage: Bool = true
+        storage: any ExternalStorage = NoExternalStorage(), destroysStorage: Bool = true,
+        metrics: (any MetricsFactory)? = nil
     ) async throws(RayStoreError) -> Node {
         let log = Logger(label: "raystore.node")
         let lock = try StateLock(options.stateDirectory)
@@ -47,7 +50,8 @@ public final class Node: PeerService {
         do throws(RayStoreError) {
             return try await assemble(
                 options, id: id, advertisedHost: advertisedHost, controlPort: controlPort, key: key, control: control,
-                transport: transport, clock: clock, storage: kept, lock: lock, log: log)
+                transport: transport, clock: clock, storage: kept, metrics: metrics, lock: lock,
+                log: log)
         } catch {
             // Under the lock: a node that starts here next must not find its storage taken away.
             await kept.destroy()
@@ -59,8 +63,8 @@ public final class Node: PeerService {
     /// Makes the rooms, joins, and opens the door.
     private static func assemble(
         _ options: NodeOptions, id: NodeID, advertisedHost: String, controlPort: UInt16, key: ClusterKey,
-        control: any ControlStore, transport: any Transport, clock: any NodeClock, storage: NodeStorage, lock: StateLock,
-        log: Logger
+        control: any ControlStore, transport: any Transport, clock: any NodeClock, storage: NodeStorage,
+        metrics: (any MetricsFactory)?, lock: StateLock, log: Logger
     ) async throws(RayStoreError) -> Node {
         let store = try NodeStore(capacity: options.capacity)
         let catalog = Catalog()
@@ -83,7 +87,8 @@ public final class Node: PeerService {
         peers.add(description)
         let links = PeerLinks(transport: transport, clock: clock, peers: peers, log: log)
         let jobs = Jobs(me: id, control: control, peers: peers)
-        let pulls = Pulls(explain: storage.explain)
+        let metrics = NodeMetrics(node: id, factory: metrics)
+        let pulls = Pulls(clock: clock, metrics: metrics, explain: storage.explain)
         let files = FileKeeper(files: fileStore, store: store, catalog: catalog, log: log)
         let ownership = Ownership(
             me: id, store: store, catalog: catalog, files: files, pulls: pulls, transfer: transfer, links: links,
@@ -93,12 +98,12 @@ public final class Node: PeerService {
             peers: peers, control: control, storage: storage)
         let rooms = NodeRooms(
             description: description, store: store, files: files, jobs: jobs, ownership: ownership, control: control,
-            reports: reports, clock: clock, log: log, stopRequested: Signal())
+            reports: reports, pulls: pulls, metrics: metrics, clock: clock, log: log, stopRequested: Signal())
         let node = Node(
             rooms: rooms, transfer: transfer, pulls: pulls, links: links, peers: peers, storage: storage,
             stateLock: lock, socketPath: options.resolvedSocketPath)
         do throws(RayStoreError) {
-            try node.begin()
+            try node.begin(metricsEvery: options.metricsEvery)
             try node.desk.open(socketPath: node.socketPath)
         } catch {
             await node.stop()
@@ -123,7 +128,7 @@ public final class Node: PeerService {
     }
 
     /// Starts what runs beside the requests: the store's calls for attention, the cluster's events, expiry, prefaulting.
-    private func begin() throws(RayStoreError) {
+    private func begin(metricsEvery: Duration) throws(RayStoreError) {
         let rooms = rooms
         let (batches, attention) = AsyncStream.makeStream(of: [StoreEntry].self)
         let attentionEnded = attentionEnded
@@ -163,6 +168,14 @@ public final class Node: PeerService {
             }
         }
         tasks.withLock { $0 = [attend, follow, expire] }
+        guard rooms.metrics.isActive else { return }
+        let measure = Task { [desk] in
+            while !Task.isCancelled {
+                rooms.metrics.record(await rooms.sample(reapedClientCount: desk.reapedCount))
+                try? await rooms.clock.sleep(for: metricsEvery)
+            }
+        }
+        tasks.withLock { $0.append(measure) }
     }
 
     public func handle(_ request: PeerRequest, from sender: NodeID) async throws(RayStoreError) -> PeerAnswer {
@@ -197,10 +210,13 @@ public final class Node: PeerService {
         await pulls.cancelAll(because: RayStoreError(.nodeDied, "node \(description.id.short) was stopped"))
         try? await runBlocking { [transfer] in transfer.stop() }
         await rooms.files.awaitRemovals()
+        // What moved since the last sample counts too.
+        if rooms.metrics.isActive { rooms.metrics.record(await rooms.sample(reapedClientCount: desk.reapedCount)) }
         for task in tasks.withLock({ $0 }) { task.cancel() }
         rooms.store.stopAttention()
         await attentionEnded.wait()
         await storage.destroy()
+        rooms.metrics.end()
         stateLock.unlock()
     }
 }

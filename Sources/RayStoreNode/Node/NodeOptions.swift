@@ -16,6 +16,8 @@ public struct NodeOptions: Sendable {
     public var shareLease: Duration
     /// Free bytes that file copies must leave on their disk.
     public var diskReserve: UInt64
+    /// How often the node's levels and totals are reported to the metrics system.
+    public var metricsEvery: Duration
 
     public init(stateDirectory: String, capacity: UInt64 = 1 << 30) {
         self.stateDirectory = stateDirectory
@@ -25,6 +27,7 @@ public struct NodeOptions: Sendable {
         bulkPort = 0
         shareLease = .seconds(600)
         diskReserve = 64 << 20
+        metricsEvery = .seconds(5)
     }
 
     var resolvedSocketPath: String { socketPath ?? stateDirectory + "/node.sock" }

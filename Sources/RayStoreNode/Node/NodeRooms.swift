@@ -11,6 +11,8 @@ struct NodeRooms: Sendable {
     let ownership: Ownership
     let control: any ControlStore
     let reports: Reports
+    let pulls: Pulls
+    let metrics: NodeMetrics
     let clock: any NodeClock
     let log: Logger
     /// A client has asked the node to stop.

@@ -90,7 +90,7 @@ final class Reports: Sendable {
         }
     }
 
-    private func localNode() async -> NodeReport {
+    func localNode() async -> NodeReport {
         let memory = store.stats
         let traffic = transfer.stats
         let kept = files.all

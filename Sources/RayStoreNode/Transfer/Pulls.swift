@@ -19,16 +19,24 @@ actor Pulls {
         /// What its waiters are told, when it was not they who ended it.
         var endReason: RayStoreError?
         let observers: ObserverList
+        let begin: Duration
     }
 
     private var running: [ObjectID: Running] = [:]
     private var nextTicket: UInt64 = 0
+    private let clock: any NodeClock
+    private let metrics: NodeMetrics
     private let explain: @Sendable (RayStoreError) -> RayStoreError
 
     /// - Parameter explain: adds to a failure what the node knows of it.
-    init(explain: @escaping @Sendable (RayStoreError) -> RayStoreError) {
+    init(clock: any NodeClock, metrics: NodeMetrics, explain: @escaping @Sendable (RayStoreError) -> RayStoreError) {
+        self.clock = clock
+        self.metrics = metrics
         self.explain = explain
     }
+
+    /// How many are under way.
+    var count: Int { running.count }
 
     /// Waits for the object, starting `work` if nobody has yet.
     func fetch(
@@ -52,7 +60,7 @@ actor Pulls {
                 }
                 self.finish(id, result)
             }
-            running[id] = Running(task: task, observers: observers)
+            running[id] = Running(task: task, observers: observers, begin: clock.now)
         }
         if lingering { running[id]?.lingers = true }
         if let observer { running[id]?.observers.add(ticket, observer) }
@@ -95,7 +103,14 @@ actor Pulls {
         guard let pull = running.removeValue(forKey: id) else { return }
         var result = result
         if case .failure = result, let reason = pull.endReason { result = .failure(reason) }
+        metrics.pullEnded(result.failure, after: clock.now - pull.begin)
         for waiter in pull.waiters.values { waiter.resume(returning: result) }
+    }
+}
+
+extension Result {
+    fileprivate var failure: Failure? {
+        if case .failure(let error) = self { error } else { nil }
     }
 }
 
