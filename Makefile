@@ -23,7 +23,7 @@ help:
 	@echo 'make test                 every test (under 15 minutes on two cores)'
 	@echo 'make lib                  libraystore.so, libraystore.a and raystore.pc for C, C++, Python, Rust, Go'
 	@echo 'make bench SUITE=plasma|transfer   figures, one JSON object a line'
-	@echo 'make bench-peers SUITE=plasma      the same with Arrow Plasma 11 and Ray beside it (downloads them)'
+	@echo 'make bench-peers SUITE=plasma|transfer   the same with its peers beside it (downloads them)'
 	@echo 'make test-core            the C core alone        make test-asan   the same with ASan and UBSan'
 	@echo 'make test-crash           a client killed at every crash point of the store'
 	@echo 'make check-model           every interleaving of the store'"'"'s protocol; MODEL=small for the short form'
@@ -209,9 +209,10 @@ bench-plasma: $(BUILD)/bench/plasma
 	@$<
 	@Benchmarks/swift/.build/release/plasma-swift
 
-bench-transfer: $(BUILD)/bench/transfer $(BUILD)/bench/nodes
+bench-transfer: $(BUILD)/bench/transfer $(BUILD)/bench/fetches
 	@swift build -c release --product raystore >&2
-	@Benchmarks/transfer.sh
+	@$(BUILD)/bench/transfer
+	@python3 Benchmarks/links/fetching.py .build/release/raystore $(BUILD)/bench/fetches
 
 # ---- model ---------------------------------------------------------------------------------------------------------------
 # Every interleaving of the table's protocol, and each mutation of it found; MODEL=small is what CI runs. See docs/MODEL.md.
@@ -229,12 +230,18 @@ check-model: $(BUILD)/model/table
 # Arrow Plasma and Ray beside ours, in turns, with ratios. The virtual environments stay in build/peers, whatever BUILD is.
 PEERS := build/peers
 
-.PHONY: bench-peers bench-peers-plasma
+.PHONY: bench-peers bench-peers-plasma bench-peers-transfer
 bench-peers: setup
 	@$(MAKE) -s bench-peers-$(SUITE)
 
 bench-peers-plasma: $(BUILD)/bench/plasma
 	@Benchmarks/peers/plasma $< $(PEERS)
+
+# What people move files with, over the same links; as root, since the links are network namespaces.
+bench-peers-transfer: $(BUILD)/bench/fetches
+	@swift build -c release --product raystore >&2
+	@$(MAKE) -s setup PACKAGES="nginx-light curl rsync socat iperf3 zstd lz4 iproute2" >&2
+	@python3 Benchmarks/links/fetching.py --peers .build/release/raystore $(BUILD)/bench/fetches
 
 # ---- form ----------------------------------------------------------------------------------------------------------------
 SWIFT_FOLDERS := Package.swift Sources Tests Benchmarks Examples

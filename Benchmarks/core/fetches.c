@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+// Fetches between two real nodes when told to, through their clients' interface, and says how long each took. Standard input has one
+// request a line, standard output one JSON object for each:
+//
+//   file PATH             put by reference on A, got on B: complete, verified, in its place
+//   object PATH SIZE      the first SIZE bytes of the file, from A's memory to B's
+//   objects PATH COUNT SIZE   as many objects of SIZE bytes, asked for together
+//
+// The time is from B's request to the data being there; putting is not in it, and everything is dropped on both nodes before the answer.
+//
+// Usage: fetches SOCKET_A SOCKET_B
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "raystore.h"
+
+enum { OBJECTS_MAX = 10000 };
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static void fail(const char *what, const char *why) {
+    fprintf(stderr, "fetches: %s: %s\n", what, why);
+    exit(1);
+}
+
+static void must(ray_status status) {
+    if (status != RAY_OK) {
+        fail(ray_status_name(status), ray_last_error_message());
+    }
+}
+
+static ray_client *attach(const char *socket) {
+    ray_client_options options = {.struct_size = sizeof options, .socket_path = socket};
+    ray_client *client = NULL;
+    must(ray_client_connect(&options, &client));
+    return client;
+}
+
+static bool is_known(ray_client *client, const ray_object_id *id) {
+    ray_object_info info;
+    return ray_object_stat(ray_client_store(client), id, &info) == RAY_OK;
+}
+
+// Both refs go, so the copies go; the next fetch starts from nothing.
+static void drop(ray_client *a, ray_client *b, const ray_object_id *ids, uint32_t count) {
+    for (uint32_t i = 0; i < count; i++) {
+        must(ray_ref_release(ray_client_store(b), &ids[i]));
+        must(ray_ref_release(ray_client_store(a), &ids[i]));
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        for (uint32_t wait = 0; is_known(a, &ids[i]) || is_known(b, &ids[i]); wait++) {
+            if (wait == 30000) {
+                fail("an object", "is still there 30 s after its last ref went");
+            }
+            usleep(1000);
+        }
+    }
+}
+
+static void pass_on(ray_client *a, ray_client *b, const ray_object_id *id) {
+    must(ray_client_share_ref(a, id));
+    must(ray_client_open_ref(b, id));
+}
+
+static double fetch_file(ray_client *a, ray_client *b, const char *path) {
+    ray_object_id id;
+    must(ray_client_put_file(a, path, RAY_FILE_REFERENCE, &id));
+    pass_on(a, b, &id);
+    ray_object_view view;
+    char local[4096];
+    double start = now();
+    must(ray_client_get_file(b, &id, RAY_FOREVER, &view, local, sizeof local));
+    double seconds = now() - start;
+    ray_object_release(ray_client_store(b), &view);
+    drop(a, b, &id, 1);
+    return seconds;
+}
+
+// One request for all, answered when all are sealed there.
+static void get_all(ray_client *b, const ray_object_id *ids, uint32_t count) {
+    static uint8_t payload[12 + OBJECTS_MAX * sizeof(ray_object_id)];
+    memset(payload, 0xff, 8); // RAY_FOREVER
+    memcpy(payload + 8, &count, sizeof count);
+    memcpy(payload + 12, ids, count * sizeof *ids);
+    void *answer = NULL;
+    size_t answer_size;
+    must(ray_client_call(b, RAY_REQUEST_GET, payload, 12 + count * sizeof *ids, 0, &answer, &answer_size));
+    ray_client_free(answer);
+}
+
+static double fetch_objects(ray_client *a, ray_client *b, const char *path, uint32_t count, uint64_t size) {
+    static ray_object_id ids[OBJECTS_MAX];
+    if (count == 0 || count > OBJECTS_MAX) {
+        fail("objects", "count out of range");
+    }
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    const uint8_t *data = mmap(NULL, size, PROT_READ, MAP_SHARED, file, 0);
+    if (file < 0 || data == MAP_FAILED) {
+        fail(path, "cannot be read");
+    }
+    close(file);
+    for (uint32_t i = 0; i < count; i++) {
+        must(ray_client_put(a, data, size, "B\1", 2, &ids[i]));
+        pass_on(a, b, &ids[i]);
+    }
+    munmap((void *)(uintptr_t)data, size);
+    double start = now();
+    get_all(b, ids, count);
+    double seconds = now() - start;
+    drop(a, b, ids, count);
+    return seconds;
+}
+
+int main(int argc, char **argv) {
+    if (argc != 3) {
+        fprintf(stderr, "usage: fetches SOCKET_A SOCKET_B\n");
+        return 64;
+    }
+    ray_client *a = attach(argv[1]);
+    ray_client *b = attach(argv[2]);
+    char line[4400];
+    while (fgets(line, sizeof line, stdin) != NULL) {
+        char path[4096];
+        unsigned long long size;
+        unsigned count;
+        double seconds;
+        if (sscanf(line, "file %4095s", path) == 1) {
+            seconds = fetch_file(a, b, path);
+        } else if (sscanf(line, "object %4095s %llu", path, &size) == 2) {
+            seconds = fetch_objects(a, b, path, 1, size);
+        } else if (sscanf(line, "objects %4095s %u %llu", path, &count, &size) == 3) {
+            seconds = fetch_objects(a, b, path, count, size);
+        } else {
+            fail("not a request", line);
+            return 1;
+        }
+        printf("{\"seconds\":%.6f}\n", seconds);
+        fflush(stdout);
+    }
+    ray_client_close(b);
+    ray_client_close(a);
+    return 0;
+}

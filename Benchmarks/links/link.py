@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two machines and the wire between them: network namespaces joined by a veth pair, whose rate `tc` sets. Needs root."""
+
+import os
+import subprocess
+
+
+def _run(*command):
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+
+class Link:
+    """`with Link() as link:` makes it and takes it away again, with all that still runs in it."""
+
+    hosts = ("10.97.0.1", "10.97.0.2")
+    can_be_shaped = True
+
+    def __init__(self):
+        tag = f"rsb{os.getpid()}"
+        self.names = (f"{tag}a", f"{tag}b")
+        self.devices = (f"{tag}va"[:15], f"{tag}vb"[:15])
+
+    def __enter__(self):
+        try:
+            for name in self.names:
+                _run("ip", "netns", "add", name)
+            _run("ip", "link", "add", self.devices[0], "netns", self.names[0], "type", "veth",
+                 "peer", "name", self.devices[1], "netns", self.names[1])
+            for name, device, host in zip(self.names, self.devices, self.hosts):
+                _run("ip", "-n", name, "address", "add", f"{host}/30", "dev", device)
+                _run("ip", "-n", name, "link", "set", device, "up")
+                _run("ip", "-n", name, "link", "set", "lo", "up")
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        for name in self.names:
+            subprocess.run(["ip", "netns", "delete", name], stderr=subprocess.DEVNULL)
+
+    def shape(self, gbits):
+        """The rate in both directions, in Gbit/s; None for what the machine can do."""
+        for name, device in zip(self.names, self.devices):
+            subprocess.run(["tc", "-n", name, "qdisc", "del", "dev", device, "root"], stderr=subprocess.DEVNULL)
+            if gbits is not None:
+                # A burst of what passes in a tick of the kernel's clock, or the bucket is empty most of the time.
+                burst = max(256 << 10, int(gbits * 1e9 / 8 / 250))
+                _run("tc", "-n", name, "qdisc", "add", "dev", device, "root", "tbf", "rate", f"{int(gbits * 1000)}mbit",
+                     "burst", str(burst), "latency", "50ms")
+
+    def at(self, end, command):
+        """The command as it runs at end 0 or 1."""
+        return ["ip", "netns", "exec", self.names[end], *command]
+
+
+class Loopback:
+    """Both ends on this machine's loopback, for who may not make namespaces; its rate cannot be set."""
+
+    hosts = ("127.0.0.1", "127.0.0.1")
+    can_be_shaped = False
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def shape(self, gbits):
+        assert gbits is None
+
+    def at(self, end, command):
+        return command
