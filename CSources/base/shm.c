@@ -3,8 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -14,10 +12,6 @@
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 0x0008u // Linux 6.3
 #endif
-
-// One part in so many of the machine's memory is left to it: what the kernel counts as available is an estimate, and what others ask
-// for next is not in it. Ray kills workers at the same 95 %.
-#define MEMORY_MARGIN_PART 20u
 
 #define SIZE_SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
 
@@ -70,44 +64,6 @@ void ray__segment_unmap(void *address, uint64_t size_bytes) {
     if (address != NULL) {
         munmap(address, (size_t)size_bytes);
     }
-}
-
-// The machine's memory as the kernel sees it; without /proc there is nothing to go by.
-typedef struct memory_state {
-    uint64_t total;
-    uint64_t available;
-} memory_state;
-
-static uint64_t read_kibibytes(const char *text, const char *name) {
-    const char *line = strstr(text, name);
-    return line == NULL ? UINT64_MAX / 1024u : strtoull(line + strlen(name), NULL, 10);
-}
-
-static memory_state look_at_memory(void) {
-    memory_state unknown = {UINT64_MAX, UINT64_MAX};
-    int fd = open("/proc/meminfo", O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-        return unknown;
-    }
-    char text[512]; // MemTotal is the first line, MemAvailable the third
-    ssize_t length = read(fd, text, sizeof text - 1);
-    ray__fd_close(fd);
-    if (length <= 0) {
-        return unknown;
-    }
-    text[length] = '\0';
-    return (memory_state){read_kibibytes(text, "MemTotal:") * 1024u, read_kibibytes(text, "MemAvailable:") * 1024u};
-}
-
-ray_status ray__memory_check(uint64_t size_bytes) {
-    memory_state memory = look_at_memory();
-    uint64_t margin = memory.total / MEMORY_MARGIN_PART;
-    if (memory.total != UINT64_MAX && (memory.available < margin || memory.available - margin < size_bytes)) {
-        return ray__fail(RAY_OUT_OF_MEMORY,
-                         "no memory for %llu bytes of the store: the machine has %llu left, of which %llu stay free for others",
-                         (unsigned long long)size_bytes, (unsigned long long)memory.available, (unsigned long long)margin);
-    }
-    return RAY_OK;
 }
 
 ray_status ray__segment_reserve(int fd, uint64_t offset, uint64_t size_bytes) {

@@ -24,8 +24,9 @@ ray_status ray__segment_reserve(int fd, uint64_t offset, uint64_t size_bytes);
 // Zeroed private memory that is taken page by page as it is touched. NULL when there is no address space left.
 void *ray__private_map(uint64_t size_bytes);
 
-// Whether the machine can give so much and keep a margin for others. RAY_OUT_OF_MEMORY with what is left and what must stay free; takes
-// nothing.
+// memory.c: how much can still be taken, a margin for others left: of the machine and of each control group that this process is in.
+uint64_t ray__memory_left(void);
+// RAY_OUT_OF_MEMORY with what is left, what must stay free, and whose limit it is, if that is less than size_bytes. Takes nothing.
 ray_status ray__memory_check(uint64_t size_bytes);
 
 // Closes a descriptor and keeps errno; accepts -1.
