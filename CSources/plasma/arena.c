@@ -7,6 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+// From here on memory that is used already is looked for; below, touching new memory costs less than looking.
+#define FREED_UNITS ((64u << 10) / RAY__UNIT)
+#define FREED_LOOKS 4
 #define LARGEST_STEPS 1024u // free blocks of one class that are compared: the lock is held meanwhile
 
 typedef struct cursor {
@@ -173,6 +176,27 @@ static uint32_t find_surely(cursor *c, uint64_t units) {
     return c->arena->heads[row][__builtin_ctz(columns)];
 }
 
+// Among the blocks of the size's own class that were freed last, one that fits. find_surely passes them over, because some of that
+// class are smaller: then who frees and makes objects of one size gets memory never used before each time.
+static uint32_t find_freed(cursor *c, uint64_t units, uint64_t alignment) {
+    uint32_t row;
+    uint32_t column;
+    ray__arena_class(units, &row, &column);
+    if (row >= RAY__CLASS_ROWS) {
+        return RAY__NO_BLOCK;
+    }
+    uint32_t index = c->arena->heads[row][column];
+    for (int looks = 0; looks < FREED_LOOKS && index != RAY__NO_BLOCK; looks++) {
+        const ray__block *block = block_at(c, index);
+        uint64_t pad = align_up(block->offset, alignment) - block->offset;
+        if (block->size >= pad + units) {
+            return index;
+        }
+        index = block->next_free;
+    }
+    return RAY__NO_BLOCK;
+}
+
 // A nearly full arena: looks at each block of the classes that may or may not fit, so that what is free is not refused.
 static uint32_t find_exactly(cursor *c, uint64_t units, uint64_t alignment) {
     uint32_t row;
@@ -228,7 +252,10 @@ bool ray__arena_take(ray_store *store, uint64_t units, uint32_t entry, uint64_t 
     cursor c;
     cursor_begin(store, &c);
     uint64_t alignment = units >= RAY__LARGE_BYTES / RAY__UNIT ? RAY__PAGE / RAY__UNIT : 1;
-    uint32_t index = find_surely(&c, units + alignment - 1);
+    uint32_t index = units >= FREED_UNITS ? find_freed(&c, units, alignment) : RAY__NO_BLOCK;
+    if (index == RAY__NO_BLOCK) {
+        index = find_surely(&c, units + alignment - 1);
+    }
     if (index == RAY__NO_BLOCK) {
         index = find_exactly(&c, units, alignment);
     }
