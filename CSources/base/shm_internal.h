@@ -14,12 +14,19 @@ ray_status ray__segment_create(const char *name, uint64_t size_bytes, int *fd);
 // The size of a segment that another process made. RAY_LAYOUT_MISMATCH if it is not one or could still shrink.
 ray_status ray__segment_size(int fd, uint64_t *size_bytes);
 
-// Maps the whole segment, shared, and keeps it out of core dumps.
+#define RAY__PAGE_SIZE 4096u
+#define RAY__HUGE_PAGE (2u << 20)
+
+// Maps the whole segment, shared, and keeps it out of core dumps. From one huge page on the address is a multiple of that.
 ray_status ray__segment_map(int fd, uint64_t size_bytes, bool writable, void **address);
 void ray__segment_unmap(void *address, uint64_t size_bytes);
 
-// Takes memory for a range, so that touching it cannot fail. RAY_OUT_OF_MEMORY, with nothing taken, when the machine has none.
-ray_status ray__segment_reserve(int fd, uint64_t offset, uint64_t size_bytes);
+// Takes memory for a range, so that touching it cannot fail: in huge pages where the kernel gives them and the whole segment is mapped
+// (else NULL). RAY_OUT_OF_MEMORY, with nothing taken, when the machine or a control group of this process has too little.
+ray_status ray__segment_reserve(int fd, uint8_t *mapped, uint64_t offset, uint64_t size_bytes);
+
+// Enters a mapped range that has memory into this process's page tables, so that writing finds it there. Advice.
+void ray__segment_touch(uint8_t *address, uint64_t size_bytes);
 
 // Zeroed private memory that is taken page by page as it is touched. NULL when there is no address space left.
 void *ray__private_map(uint64_t size_bytes);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Making, mapping and leaving a store, and taking memory for its data.
+// Making, mapping and leaving a store.
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -9,13 +9,6 @@
 
 #define CAPACITY_DEFAULT (1ull << 30)
 #define ENTRIES_MIN 16384u
-#define RESERVE_STEP (64u << 20)  // of prefault: short enough to stop between, long enough to cost little
-#define RESERVE_AHEAD (4u << 20)  // of create: so that the next ones find their memory taken
-#define RESERVE_GAP_MAX (64u << 20) // a block farther behind the watermark takes its own range only
-
-static uint64_t page_up(uint64_t size) {
-    return (size + RAY__PAGE - 1) / RAY__PAGE * RAY__PAGE;
-}
 
 ray_status ray__store_refuse(const ray_store *store) {
     if (store->fork_generation != ray__fork_generation()) {
@@ -39,9 +32,11 @@ static void unmap(ray_store *store) {
     ray__segment_unmap((void *)(uintptr_t)store->readable, store->layout.capacity);
     ray__segment_unmap(store->writable, store->layout.capacity);
     ray__segment_unmap(store->counts, store->layout.table_size * sizeof *store->counts);
+    ray__segment_unmap(store->touched, ray__touched_size(store));
     ray__fd_close(store->meta_fd);
     ray__fd_close(store->data_fd);
     pthread_mutex_destroy(&store->wait_lock);
+    pthread_mutex_destroy(&store->prefault.lock);
     free(store);
 }
 
@@ -58,6 +53,7 @@ static ray_store *new_handle(int meta_fd, int data_fd, uint32_t slot) {
     store->bit_word = slot / 64;
     store->bit = 1ull << slot % 64;
     pthread_mutex_init(&store->wait_lock, NULL);
+    pthread_mutex_init(&store->prefault.lock, NULL);
     return store;
 }
 
@@ -84,6 +80,11 @@ static ray_status map_parts(ray_store *store) {
     if (store->counts == NULL) {
         return ray__fail_errno(RAY_OUT_OF_MEMORY, "map the counts of %u entries", layout->table_size);
     }
+    store->touched = ray__private_map(ray__touched_size(store));
+    if (store->touched == NULL) {
+        return ray__fail_errno(RAY_OUT_OF_MEMORY, "map a bit for each huge page of %llu bytes",
+                               (unsigned long long)layout->capacity);
+    }
     return RAY_OK;
 }
 
@@ -97,7 +98,7 @@ static ray_status read_options(const ray_store_options *options, ray__layout *la
         return ray__fail(RAY_TOO_LARGE, "a store of %llu bytes: the largest has %llu", (unsigned long long)capacity,
                          RAY__CAPACITY_MAX);
     }
-    capacity = page_up(capacity);
+    capacity = (capacity + RAY__PAGE - 1) / RAY__PAGE * RAY__PAGE;
     uint64_t entries = options->entry_count_max;
     if (entries == 0) {
         entries = capacity / 4096;
@@ -116,9 +117,9 @@ static ray_status begin_node(ray_store *store) {
     void *mapped;
     RAY_TRY(ray__segment_create("raystore-meta", store->layout.meta_size, &store->meta_fd));
     RAY_TRY(ray__segment_create("raystore-data", store->layout.capacity, &store->data_fd));
-    RAY_TRY(ray__segment_reserve(store->meta_fd, 0, store->layout.meta_size));
     RAY_TRY(ray__segment_map(store->meta_fd, store->layout.meta_size, true, &mapped));
     store->header = mapped;
+    RAY_TRY(ray__segment_reserve(store->meta_fd, mapped, 0, store->layout.meta_size));
     RAY_TRY(ray__layout_write(&store->layout, mapped));
     RAY_TRY(map_parts(store));
     ray__arena_begin(store);
@@ -203,6 +204,7 @@ void ray_store_close(ray_store *store) {
     if (store == NULL) {
         return;
     }
+    ray_store_prefault_stop(store);
     // A fork's child has nothing in the store; a slot that was reaped may be another's by now.
     ray__slot *slot = &store->slots[store->slot];
     if (ray__store_enter(store) == RAY_OK && ray__shm_load32(&slot->serial) == store->slot_serial &&
@@ -225,52 +227,4 @@ int ray_store_data_fd(const ray_store *store) {
 
 uint32_t ray_store_slot(const ray_store *store) {
     return store->slot;
-}
-
-// ---- memory ------------------------------------------------------------------------------------------------------------
-
-// Moves the watermark to `end`, if everything before `begin` is reserved.
-static void advance(ray_store *store, uint64_t begin, uint64_t end) {
-    uint64_t reserved = ray__shm_load(&store->header->reserved_bytes);
-    while (begin <= reserved && reserved < end &&
-           !ray__shm_swap_if(&store->header->reserved_bytes, &reserved, end)) {
-    }
-}
-
-static ray_status reserve_steps(ray_store *store, uint64_t begin, uint64_t end) {
-    while (begin < end) {
-        uint64_t step = end - begin < RESERVE_STEP ? end - begin : RESERVE_STEP;
-        RAY_TRY(ray__segment_reserve(store->data_fd, begin, step));
-        RAY_CRASH_POINT();
-        advance(store, begin, begin + step);
-        begin += step;
-    }
-    return RAY_OK;
-}
-
-ray_status ray__store_reserve(ray_store *store, uint64_t offset, uint64_t size_bytes) {
-    uint64_t reserved = ray__shm_load(&store->header->reserved_bytes);
-    uint64_t end = page_up(offset + size_bytes);
-    if (__builtin_expect(end <= reserved, 1)) {
-        return RAY_OK;
-    }
-    uint64_t begin = offset / RAY__PAGE * RAY__PAGE;
-    // All of it or nothing: what was taken step by step before a refusal would stay taken, and others would be short of it.
-    RAY_TRY(ray__memory_check(end - begin));
-    if (begin <= reserved + RESERVE_GAP_MAX) {
-        begin = reserved;
-        uint64_t ahead = (end + RESERVE_AHEAD - 1) / RESERVE_AHEAD * RESERVE_AHEAD;
-        ahead = ahead < store->layout.capacity ? ahead : store->layout.capacity;
-        if (reserve_steps(store, begin, ahead) == RAY_OK) {
-            return RAY_OK;
-        }
-        begin = offset / RAY__PAGE * RAY__PAGE; // less may still be there
-    }
-    return reserve_steps(store, begin, end);
-}
-
-ray_status ray_store_prefault(ray_store *store, uint64_t up_to_bytes) {
-    RAY_TRY(ray__store_enter(store));
-    uint64_t end = up_to_bytes < store->layout.capacity ? page_up(up_to_bytes) : store->layout.capacity;
-    return reserve_steps(store, ray__shm_load(&store->header->reserved_bytes), end);
 }

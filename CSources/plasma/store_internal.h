@@ -12,6 +12,15 @@
 #include "base/fork_internal.h"
 #include "plasma/layout_internal.h"
 
+// The thread that takes memory in the background.
+typedef struct ray__prefault {
+    pthread_mutex_t lock; // of who starts and stops it
+    pthread_t thread;
+    bool is_started;
+    uint32_t stopping;
+    uint64_t up_to;
+} ray__prefault;
+
 struct ray_store {
     ray__header *header;
     ray__slot *slots;
@@ -32,6 +41,8 @@ struct ray_store {
     uint32_t attention_stopped;
     uint64_t bit;
     uint64_t *counts; // pins and refs of this process, a word an entry
+    uint64_t *touched; // a bit for each huge page of data: all of it is in this process's page tables for writing
+    ray__prefault prefault;
     int meta_fd;
     int data_fd;
     pthread_mutex_t wait_lock;
@@ -56,8 +67,12 @@ static inline ray_status ray__store_enter(const ray_store *store) {
 // RAY_INVALID_ARGUMENT unless the handle is the node's.
 ray_status ray__store_enter_node(const ray_store *store, const char *what);
 
-// Makes sure that a range of the data segment has memory.
+// ---- prefault.c ----------------------------------------------------------------------------------------------------------
+
+// Makes sure that a range of the data segment has memory, and if it is large, that writing finds it in this process's page tables.
 ray_status ray__store_reserve(ray_store *store, uint64_t offset, uint64_t size_bytes);
+
+uint64_t ray__touched_size(const ray_store *store);
 
 // ---- lock.c --------------------------------------------------------------------------------------------------------------
 
@@ -243,5 +258,10 @@ ray_status ray__entry_verdict(const ray__entry *entry, uint64_t word);
 // Drops everything a slot has.
 ray_status ray__slot_sweep(ray_store *store, uint32_t slot, ray_reap_report *report);
 void ray__copy(uint8_t *to, const uint8_t *from, uint64_t size_bytes);
+
+// Runs body over a range cut at multiples of the huge page, by several threads if it is large enough to pay. Answers RAY_OK when each part
+// did; a part that failed on another thread is run again on this one, so that its message is this thread's.
+typedef ray_status (*ray__part_body)(void *context, uint64_t begin, uint64_t end);
+ray_status ray__in_parts(uint64_t begin, uint64_t end, ray__part_body body, void *context);
 
 #endif

@@ -70,10 +70,22 @@ RAY_API int ray_store_meta_fd(const ray_store *store);
 RAY_API int ray_store_data_fd(const ray_store *store);
 RAY_API uint32_t ray_store_slot(const ray_store *store);
 
-// Reserves memory from the front of the data segment until at least up_to_bytes are reserved; blocking, may be called from
-// a background thread while others work. The node calls it in steps. RAY_OUT_OF_MEMORY when the machine has too little left: what
-// was reserved before that stays.
+// Reserves memory from the front of the data segment until at least up_to_bytes are reserved (see ray_store_stats.reserved_bytes); blocking,
+// may be called from a background thread while others work. The kernel is asked for huge pages: then every process finds the
+// memory with a fault for 2 MiB. Where it has none to give, the memory is there all the same, in small pages. RAY_OUT_OF_MEMORY when the
+// machine, or a control group of this process, has too little left: what was reserved before that stays.
 RAY_API ray_status ray_store_prefault(ray_store *store, uint64_t up_to_bytes) RAY_NODISCARD;
+
+// As much as is usual: all of data, or a quarter of the memory that is left if that is less.
+#define RAY_PREFAULT_USUAL UINT64_MAX
+
+// The same on a thread of the store's own, of the lowest priority, which ends when so much is reserved, or when memory is short. The
+// node calls it at its start. RAY_IN_USE: one is started and was not stopped; RAY_SYSTEM: there can be no thread.
+RAY_API ray_status ray_store_prefault_start(ray_store *store, uint64_t up_to_bytes) RAY_NODISCARD;
+
+// Ends that thread and returns when it has ended, at most a step of 64 MiB later. What is reserved stays. Nothing to end: nothing done.
+// ray_store_close does it, too.
+RAY_API void ray_store_prefault_stop(ray_store *store);
 
 // ---- create, seal, abort ------------------------------------------------------------------------------------------------
 
@@ -95,7 +107,8 @@ enum {
 // Takes room for an object and claims its id. A remote entry of that id becomes creating; any other existing entry answers
 // RAY_EXISTS. RAY_STORE_FULL when there is no room, RAY_TABLE_FULL when there is no entry; the message says needed and free. After
 // failure nothing is taken, and the writer is void. Sizes of 0 are fine: then the pointer is NULL. The bytes are not zeroed. Takes
-// the store's lock for some hundred nanoseconds; blocks longer only while memory is taken for the first time.
+// the store's lock for some hundred nanoseconds; blocks longer only while memory is taken for the first time, by several threads
+// if it is much.
 RAY_API ray_status ray_object_create(ray_store *store, const ray_object_id *id, uint64_t data_size, uint32_t metadata_size,
                                      uint32_t flags, ray_object_writer *writer) RAY_NODISCARD;
 
@@ -107,7 +120,7 @@ RAY_API ray_status ray_object_seal(ray_store *store, ray_object_writer *writer) 
 // Gives the room back. The entry goes, or is remote again if refs remain. Accepts a writer that was sealed or aborted already.
 RAY_API void ray_object_abort(ray_store *store, ray_object_writer *writer);
 
-// create, copy, seal; fails as they do, and then nothing is left. Data of 8 MiB and more is copied by two threads.
+// create, copy, seal; fails as they do, and then nothing is left. Data of 8 MiB and more is copied by a thread for each core, at most four.
 RAY_API ray_status ray_object_put(ray_store *store, const ray_object_id *id, const void *RAY_NULLABLE data, uint64_t data_size,
                                   const void *RAY_NULLABLE metadata, uint32_t metadata_size, uint32_t flags) RAY_NODISCARD;
 
