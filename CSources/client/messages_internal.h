@@ -75,8 +75,8 @@ struct ray__progress {
 static_assert(sizeof(struct ray__message) == 32 && offsetof(struct ray__message, request_id) == 16, "layout of the header");
 static_assert(sizeof(struct ray__attach) == 24 && offsetof(struct ray__attach, layout) == 4, "layout of ATTACH");
 static_assert(sizeof(struct ray__welcome) == 72 && offsetof(struct ray__welcome, node_id) == 40, "layout of WELCOME");
-static_assert(sizeof(ray_transfer_progress) == 56, "progress figures have no padding");
-static_assert(sizeof(struct ray__progress) == 88 && offsetof(struct ray__progress, figures) == 32, "layout of PROGRESS");
+static_assert(sizeof(ray_transfer_progress) == 64, "progress figures have no padding");
+static_assert(sizeof(struct ray__progress) == 96 && offsetof(struct ray__progress, figures) == 32, "layout of PROGRESS");
 
 // Changes when a structure does though nobody thought of the version. The store's own layout is checked when it is mapped.
 #define RAY__SESSION_LAYOUT                                                                                                        \

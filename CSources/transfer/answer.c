@@ -3,15 +3,26 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include "base/beneath_internal.h"
+#include "base/checksum_internal.h"
+#include "base/error_internal.h"
+#include "codec/bytes_internal.h"
 #include "transfer/answer_internal.h"
 
 void ray__answer_init(ray_answer *answer) {
     memset(answer, 0, sizeof *answer);
     answer->kind = RAY__ANSWER_NOTHING;
+    answer->file = -1;
 }
 
 void ray__answer_end(ray_answer *answer) {
+    if (answer->file >= 0) {
+        close(answer->file);
+    }
+    answer->file = -1;
     free(answer->path);
     free(answer->metadata);
     free(answer->descriptor);
@@ -57,6 +68,44 @@ void ray_answer_file(ray_answer *answer, const char *path, uint64_t size_bytes, 
     answer->metadata_size = answer->metadata == NULL ? 0 : (uint32_t)metadata_size;
     answer->descriptor = keep(answer, descriptor, descriptor_size);
     answer->descriptor_size = answer->descriptor == NULL ? 0 : (uint32_t)descriptor_size;
+}
+
+// Another file of this name, or the same with other contents, is another edition.
+static uint64_t edition_of(const struct stat *info) {
+    uint8_t bytes[32];
+    ray__put_u64(bytes, (uint64_t)info->st_ino);
+    ray__put_u64(bytes + 8, (uint64_t)info->st_size);
+    ray__put_u64(bytes + 16, (uint64_t)info->st_mtim.tv_sec);
+    ray__put_u64(bytes + 24, (uint64_t)info->st_mtim.tv_nsec);
+    return ray__checksum_of(bytes, sizeof bytes) | 1;
+}
+
+ray_status ray_answer_beneath(ray_answer *answer, int directory, const char *name) {
+    ray__answer_end(answer);
+    answer->kind = RAY__ANSWER_NOTHING;
+    int file = -1;
+    struct stat info;
+    ray_status status = ray__open_beneath(directory, name, &file);
+    if (status == RAY_OK && fstat(file, &info) != 0) {
+        status = ray__fail_errno(RAY_SYSTEM, "looking at %s", name);
+    }
+    answer->path = status == RAY_OK ? strdup(name) : NULL;
+    if (status == RAY_OK && answer->path == NULL) {
+        status = ray__fail(RAY_OUT_OF_MEMORY, "a name");
+    }
+    if (status != RAY_OK) {
+        if (file >= 0) {
+            close(file);
+        }
+        ray_answer_message(answer, ray_last_error_message());
+        return status;
+    }
+    answer->kind = RAY_KIND_FILE;
+    answer->file = file;
+    answer->size_bytes = (uint64_t)info.st_size;
+    answer->mtime_ns = (int64_t)info.st_mtim.tv_sec * 1000000000 + info.st_mtim.tv_nsec;
+    answer->edition = edition_of(&info);
+    return RAY_OK;
 }
 
 // Holders beyond the limit are left out: the peer needs some, not all.

@@ -80,6 +80,14 @@ void ray__pull_return_chunks(ray_pull *pull, const uint32_t *indices, uint32_t c
 
 void ray__pull_chunk_arrived(ray_pull *pull, uint32_t source, const ray_chunk_header *header) {
     atomic_fetch_add(&pull->transfer->received_bytes, header->raw_size);
+    if (pull->sink.journal.file >= 0) {
+        // Its bytes are written: only now may a later process count on them.
+        ray_status recorded = ray__journal_record(&pull->sink.journal, header->index, header->checksum);
+        if (recorded != RAY_OK) {
+            ray__pull_end(pull, recorded, ray_last_error_message());
+            return;
+        }
+    }
     pthread_mutex_lock(&pull->lock);
     if (pull->chunks[header->index] == RAY__CHUNK_ASKED) {
         pull->chunks[header->index] = RAY__CHUNK_HERE;
@@ -98,6 +106,27 @@ void ray__pull_chunk_arrived(ray_pull *pull, uint32_t source, const ray_chunk_he
         if (pull->here_count == pull->chunk_count) {
             ray__pull_end_locked(pull, RAY_OK, "");
         }
+    }
+    pthread_mutex_unlock(&pull->lock);
+}
+
+void ray__pull_chunk_was_here(ray_pull *pull, uint32_t index, bool is_right) {
+    uint32_t raw_size = ray__chunk_raw_size(pull->size_bytes, index);
+    pthread_mutex_lock(&pull->lock);
+    if (is_right) {
+        pull->chunks[index] = RAY__CHUNK_HERE;
+        pull->here_count++;
+        pull->progress.done_bytes += raw_size;
+        pull->progress.resumed_bytes += raw_size;
+        if (pull->here_count == pull->chunk_count) {
+            ray__pull_end_locked(pull, RAY_OK, "");
+        }
+    } else {
+        pull->checksums[index] = 0;
+        pull->chunks[index] = RAY__CHUNK_MISSING;
+        pull->missing_count++;
+        pull->search_from = index < pull->search_from ? index : pull->search_from;
+        ray__pull_schedule_locked(pull, ray__now_ns());
     }
     pthread_mutex_unlock(&pull->lock);
 }

@@ -23,12 +23,15 @@ static ray_status connect_link(ray__link *link, const ray_endpoint *endpoint, bo
 }
 
 static ray_status send_open(ray__link *link) {
-    uint8_t message[RAY__MESSAGE_HEADER_SIZE + RAY__OPEN_BODY_SIZE];
+    uint8_t message[RAY__MESSAGE_HEADER_SIZE + RAY__OPEN_BODY_MAX];
     ray__open open = {.id = link->pull->id, .token = link->pull->token, .threads = (uint16_t)link->pull->transfer->workers.count};
-    ray__open_write(&open, message + RAY__MESSAGE_HEADER_SIZE);
+    if (link->pull->name != NULL) {
+        snprintf(open.name, sizeof open.name, "%s", link->pull->name);
+    }
+    uint32_t size = ray__open_write(&open, message + RAY__MESSAGE_HEADER_SIZE);
     link->stream = ++link->connection.stream_count;
-    ray__message_seal(message, RAY__MESSAGE_OPEN, link->stream, RAY__OPEN_BODY_SIZE);
-    struct iovec part = {message, sizeof message};
+    ray__message_seal(message, RAY__MESSAGE_OPEN, link->stream, size);
+    struct iovec part = {message, RAY__MESSAGE_HEADER_SIZE + size};
     return ray__connection_write(&link->connection, &part, 1, false);
 }
 
@@ -74,12 +77,21 @@ static ray_status open_sink(ray_pull *pull, const ray__card_message *message) {
     pull->card = &card;
     pull->kind = message->kind;
     pull->size_bytes = message->size_bytes;
+    pull->edition = message->edition;
     pthread_mutex_lock(&pull->callback_lock);
     ray_status status = pull->callbacks.opened(pull->context, pull, &card);
     pthread_mutex_unlock(&pull->callback_lock);
     pull->card = NULL;
     RAY_TRY(status);
     return ray__sink_begin(pull);
+}
+
+static void verify_locked(ray_pull *pull) {
+    if (ray__link_queue_push(pull, RAY__SOURCE_DISK) == RAY_OK) {
+        pull->active++;
+    } else {
+        ray__pull_end_locked(pull, RAY_OUT_OF_MEMORY, ray_last_error_message());
+    }
 }
 
 // True when the pull has a sink of the card's shape; false when the pull ended, or the card does not fit (*fits).
@@ -100,15 +112,18 @@ static bool ensure_opened(ray_pull *pull, const ray__card_message *card, bool *f
         } else {
             pull->opened = true;
             pull->chunk_count = ray__chunk_count(pull->size_bytes);
-            pull->missing_count = pull->chunk_count;
+            uint32_t recorded = ray__resume_mark_locked(pull);
+            pull->missing_count = pull->chunk_count - recorded;
             pull->progress.total_bytes = pull->size_bytes;
             if (pull->chunk_count == 0) {
                 ray__pull_end_locked(pull, RAY_OK, "");
+            } else if (recorded > 0) {
+                verify_locked(pull);
             }
         }
         pthread_cond_broadcast(&pull->opened_changed);
     }
-    *fits = pull->opened && pull->kind == card->kind && pull->size_bytes == card->size_bytes;
+    *fits = pull->opened && pull->kind == card->kind && pull->size_bytes == card->size_bytes && pull->edition == card->edition;
     bool go_on = pull->opened && !atomic_load(&pull->ended);
     pthread_mutex_unlock(&pull->lock);
     return go_on;
@@ -150,6 +165,12 @@ static void answer_to_card(ray__link *link, const ray__card_message *card, enum 
     }
     bool fits = false;
     if (!ensure_opened(pull, card, &fits)) {
+        return;
+    }
+    if (!fits && pull->name != NULL) {
+        char text[RAY__TEXT_MAX];
+        snprintf(text, sizeof text, "%s: %.200s was changed while it was fetched", link->connection.peer, pull->name);
+        ray__pull_source_failed(pull, link->source, RAY_SOURCE_CHANGED, text, true);
         return;
     }
     if (!fits) {

@@ -19,6 +19,10 @@ static int64_t mtime_of(const struct stat *info) {
     return (int64_t)info->st_mtim.tv_sec * 1000000000 + info->st_mtim.tv_nsec;
 }
 
+static const char *when(const ray__offer *offer) {
+    return offer->name != NULL ? "while it was fetched" : "after it was put";
+}
+
 ray_status ray__offer_check(ray__offer *offer) {
     if (offer->file < 0) {
         return RAY_OK;
@@ -29,17 +33,24 @@ ray_status ray__offer_check(ray__offer *offer) {
     }
     if ((uint64_t)info.st_size != offer->answer.size_bytes) {
         atomic_store(&offer->changed, true);
-        return ray__fail(RAY_SOURCE_CHANGED, "%s was changed after it was put: it had %llu bytes, now %llu", offer->answer.path,
+        return ray__fail(RAY_SOURCE_CHANGED, "%s was changed %s: it had %llu bytes, now %llu", offer->answer.path, when(offer),
                          (unsigned long long)offer->answer.size_bytes, (unsigned long long)info.st_size);
     }
     if (mtime_of(&info) != offer->answer.mtime_ns) {
         atomic_store(&offer->changed, true);
-        return ray__fail(RAY_SOURCE_CHANGED, "%s was changed after it was put: its modification time is another", offer->answer.path);
+        return ray__fail(RAY_SOURCE_CHANGED, "%s was changed %s: its modification time is another", offer->answer.path, when(offer));
     }
     return RAY_OK;
 }
 
 static ray_status open_file(ray__offer *offer) {
+    if (offer->answer.file >= 0) {
+        offer->file = offer->answer.file;
+        offer->answer.file = -1;
+        offer->size_bytes = offer->answer.size_bytes;
+        posix_fadvise(offer->file, 0, 0, POSIX_FADV_SEQUENTIAL);
+        return RAY_OK;
+    }
     // Not blocking, in case somebody put a pipe in its place.
     offer->file = open(offer->answer.path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     if (offer->file < 0) {
@@ -67,14 +78,23 @@ static ray_status open_object(ray_transfer *transfer, ray__offer *offer) {
     return RAY_OK;
 }
 
+static ray_status find(ray_transfer *transfer, ray__offer *offer) {
+    if (offer->name != NULL) {
+        return transfer->find_named != NULL
+                   ? transfer->find_named(transfer->context, offer->name, offer->peer, &offer->answer)
+                   : ray__fail(RAY_NOT_FOUND, "nothing is served by name here: this is the port of a node; ask it by 'raystore get'");
+    }
+    if (transfer->find != NULL) {
+        return transfer->find(transfer->context, &offer->id, &offer->answer);
+    }
+    ray_answer_object(&offer->answer);
+    return RAY_OK;
+}
+
 static ray_status find_and_open(ray_transfer *transfer, ray__offer *offer) {
-    if (transfer->find == NULL) {
-        ray_answer_object(&offer->answer);
-    } else {
-        ray_status found = transfer->find(transfer->context, &offer->id, &offer->answer);
-        if (found != RAY_OK) {
-            return ray__fail(found, "%s", offer->answer.text[0] != '\0' ? offer->answer.text : ray_status_text(found));
-        }
+    ray_status found = find(transfer, offer);
+    if (found != RAY_OK) {
+        return ray__fail(found, "%s", offer->answer.text[0] != '\0' ? offer->answer.text : ray_status_text(found));
     }
     if (offer->answer.failure != RAY_OK) {
         return ray__fail(offer->answer.failure, "%s",
@@ -99,7 +119,7 @@ static ray__offer *find_open(ray_transfer *transfer, const ray__open *open) {
     return offer;
 }
 
-ray_status ray__offer_open(ray_transfer *transfer, const ray__open *open, ray__offer **offer) {
+ray_status ray__offer_open(ray_transfer *transfer, const ray__open *open, const char *peer, ray__offer **offer) {
     ray__offer *made = find_open(transfer, open);
     if (made != NULL && !atomic_load(&made->changed)) {
         *offer = made;
@@ -107,9 +127,14 @@ ray_status ray__offer_open(ray_transfer *transfer, const ray__open *open, ray__o
     }
     ray__offer_release(transfer, made);
     made = calloc(1, sizeof *made);
-    if (made == NULL) {
+    char *name = made != NULL && open->name[0] != '\0' ? strdup(open->name) : NULL;
+    if (made == NULL || (name == NULL && open->name[0] != '\0')) {
+        free(made);
         return ray__fail(RAY_OUT_OF_MEMORY, "opening an object for a peer");
     }
+    made->name = name;
+    snprintf(made->peer, sizeof made->peer, "%s", peer);
+    made->since_ns = ray__now_ns();
     made->refs = 1;
     made->token = open->token;
     made->id = open->id;
@@ -121,7 +146,8 @@ ray_status ray__offer_open(ray_transfer *transfer, const ray__open *open, ray__o
     if (made->status != RAY_OK) {
         snprintf(made->answer.text, sizeof made->answer.text, "%s", ray_last_error_message());
     } else if (made->answer.kind != RAY__ANSWER_NOTHING && made->size_bytes > RAY_INLINE_MAX) {
-        made->sums = ray__sums_acquire(transfer->sums, &made->id, made->size_bytes, made->answer.mtime_ns);
+        made->sums = ray__sums_acquire(transfer->sums, &made->id, made->size_bytes,
+                                        made->name != NULL ? (int64_t)made->answer.edition : made->answer.mtime_ns);
     }
     pthread_mutex_lock(&transfer->offers_lock);
     made->next = transfer->offers;
@@ -129,6 +155,24 @@ ray_status ray__offer_open(ray_transfer *transfer, const ray__open *open, ray__o
     pthread_mutex_unlock(&transfer->offers_lock);
     *offer = made;
     return RAY_OK;
+}
+
+static void report(ray_transfer *transfer, const ray__offer *offer) {
+    if (transfer->served_by_name == NULL) {
+        return;
+    }
+    bool changed = offer->status == RAY_OK && atomic_load(&offer->changed);
+    ray_served served = {
+        .peer = offer->peer,
+        .name = offer->name,
+        .message = changed ? "it was changed while it was fetched" : offer->answer.text,
+        .status = changed ? RAY_SOURCE_CHANGED : offer->status,
+        .size_bytes = offer->size_bytes,
+        .sent_bytes = atomic_load(&offer->sent_bytes),
+        .wire_bytes = atomic_load(&offer->wire_bytes),
+        .elapsed_ns = ray__now_ns() - offer->since_ns,
+    };
+    transfer->served_by_name(transfer->context, &served);
 }
 
 void ray__offer_release(ray_transfer *transfer, ray__offer *offer) {
@@ -148,6 +192,9 @@ void ray__offer_release(ray_transfer *transfer, ray__offer *offer) {
     if (!last) {
         return;
     }
+    if (offer->name != NULL) {
+        report(transfer, offer);
+    }
     if (offer->pinned) {
         ray_object_release(transfer->store, &offer->view);
     }
@@ -158,7 +205,15 @@ void ray__offer_release(ray_transfer *transfer, ray__offer *offer) {
     ray__answer_end(&offer->answer);
     ray__tuner_end(&offer->tuner);
     pthread_mutex_destroy(&offer->drain_lock);
+    free(offer->name);
     free(offer);
+}
+
+void ray__offer_sent(ray_transfer *transfer, ray__offer *offer, uint32_t raw_size, uint32_t stored_size) {
+    atomic_fetch_add(&transfer->sent_bytes, raw_size);
+    atomic_fetch_add(&transfer->sent_wire_bytes, stored_size);
+    atomic_fetch_add(&offer->sent_bytes, raw_size);
+    atomic_fetch_add(&offer->wire_bytes, stored_size);
 }
 
 void ray__offer_card(const ray__offer *offer, bool with_data, ray__card_message *card) {
@@ -173,6 +228,7 @@ void ray__offer_card(const ray__offer *offer, bool with_data, ray__card_message 
     card->flags = RAY__CARD_HERE;
     card->kind = (uint16_t)offer->answer.kind;
     card->size_bytes = offer->size_bytes;
+    card->edition = offer->answer.edition;
     bool is_object = offer->answer.kind == RAY_KIND_OBJECT;
     card->metadata = is_object ? offer->view.metadata : offer->answer.metadata;
     card->metadata_size = is_object ? offer->view.metadata_size : offer->answer.metadata_size;
@@ -197,7 +253,7 @@ ray_status ray__offer_read(ray__offer *offer, void *bytes, uint64_t offset, size
         }
         if (got == 0) {
             atomic_store(&offer->changed, true);
-            return ray__fail(RAY_SOURCE_CHANGED, "%s was changed after it was put: it ends before byte %llu", offer->answer.path,
+            return ray__fail(RAY_SOURCE_CHANGED, "%s was changed %s: it ends before byte %llu", offer->answer.path, when(offer),
                              (unsigned long long)(offset + size));
         }
         at += got;

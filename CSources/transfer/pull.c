@@ -13,6 +13,7 @@
 
 #include "base/clock_internal.h"
 #include "base/error_internal.h"
+#include "transfer/name_internal.h"
 #include "transfer/transfer_internal.h"
 
 void ray__pull_acquire(ray_pull *pull) {
@@ -32,6 +33,7 @@ void ray_pull_release(ray_pull *pull) {
     free(pull->chunks);
     free(pull->checksums);
     free(pull->sink.path);
+    free(pull->name);
     free(pull);
 }
 
@@ -84,7 +86,7 @@ static void finish(ray_pull *pull) {
         }
     }
     if (status != RAY_OK) {
-        ray__sink_abandon(pull);
+        ray__sink_abandon(pull, status);
     }
     pthread_mutex_lock(&pull->lock);
     pull->status = status;
@@ -99,6 +101,7 @@ static void finish(ray_pull *pull) {
     pull->done_called = true;
     pull->callbacks.done(pull->context, status, pull->message, &progress);
     pthread_mutex_unlock(&pull->callback_lock);
+    ray__sink_settle(pull);
     unlist(pull);
     ray_pull_release(pull);
 }
@@ -293,7 +296,14 @@ static ray_status make_pull(ray_transfer *transfer, const ray_object_id *id, con
     }
     atomic_init(&pull->refs, 2); // the list's and the caller's
     pull->transfer = transfer;
-    pull->id = *id;
+    pull->name = options->name != NULL ? strdup(options->name) : NULL;
+    if (options->name != NULL && pull->name == NULL) {
+        close(pull->stop);
+        free(pull);
+        return ray__fail(RAY_OUT_OF_MEMORY, "a pull");
+    }
+    pull->id = pull->name != NULL ? ray__name_id(pull->name) : *id;
+    pull->resume = options->resume;
     if (getrandom(&pull->token, sizeof pull->token, GRND_NONBLOCK) != (ssize_t)sizeof pull->token) {
         pull->token = ray__now_ns() ^ (uint64_t)(uintptr_t)pull;
     }
@@ -309,6 +319,7 @@ static ray_status make_pull(ray_transfer *transfer, const ray_object_id *id, con
     pull->context = context;
     pull->sink.kind = -1;
     pull->sink.file = -1;
+    pull->sink.journal.file = -1;
     pthread_mutex_init(&pull->lock, NULL);
     pthread_mutex_init(&pull->callback_lock, NULL);
     pthread_cond_init(&pull->opened_changed, NULL);
@@ -328,6 +339,15 @@ ray_status ray_pull_start(ray_transfer *transfer, const ray_object_id *id, const
     }
     if (given.codec > RAY_CODEC_ZSTD) {
         return ray__fail(RAY_INVALID_ARGUMENT, "%u is not a codec", given.codec);
+    }
+    if (given.resume > RAY_RESUME_ANEW) {
+        return ray__fail(RAY_INVALID_ARGUMENT, "%u is not a way to resume", given.resume);
+    }
+    if ((id == NULL) == (given.name == NULL)) {
+        return ray__fail(RAY_INVALID_ARGUMENT, "a pull asks for an id or for a name: give one of them");
+    }
+    if (given.name != NULL) {
+        RAY_TRY(ray__name_check(given.name));
     }
     ray_pull *made = NULL;
     RAY_TRY(make_pull(transfer, id, &given, callbacks, context, &made));

@@ -39,10 +39,14 @@ static void *run_links(void *context) {
         ray_pull *pull = job->pull;
         uint32_t source = job->source;
         free(job);
-        ray__link_run(pull, source);
-        pthread_mutex_lock(&pull->lock);
-        pull->sources[source].links--;
-        pthread_mutex_unlock(&pull->lock);
+        if (source == RAY__SOURCE_DISK) {
+            ray__resume_verify(pull);
+        } else {
+            ray__link_run(pull, source);
+            pthread_mutex_lock(&pull->lock);
+            pull->sources[source].links--;
+            pthread_mutex_unlock(&pull->lock);
+        }
         ray__pull_leave(pull);
     }
 }

@@ -14,9 +14,10 @@
 #include "base/error_internal.h"
 #include "codec/bytes_internal.h"
 #include "codec/frame_internal.h"
+#include "transfer/name_internal.h"
 
-// A REQUEST is the largest message of a receiver; room for two.
-#define IN_MAX (2 * (RAY__MESSAGE_HEADER_SIZE + RAY__REQUEST_BODY_MAX))
+// An OPEN with a name is the largest message of a receiver; room for two.
+#define IN_MAX (2 * (RAY__MESSAGE_HEADER_SIZE + RAY__OPEN_BODY_MAX))
 // Chunks asked for and not begun. A receiver with a larger window than this waits in the socket.
 #define WAITING_MAX 1024u
 #define ORDERS_MAX 4u
@@ -100,8 +101,7 @@ static ray_status send_card(session *s, uint32_t name, ray__offer *offer, bool w
         status = send_bytes(s, message, RAY__MESSAGE_HEADER_SIZE + size, false);
     }
     if (status == RAY_OK && card.inline_size > 0) {
-        atomic_fetch_add(&s->transfer->sent_bytes, card.inline_size);
-        atomic_fetch_add(&s->transfer->sent_wire_bytes, card.inline_size);
+        ray__offer_sent(s->transfer, offer, card.inline_size, card.inline_size);
     }
     free(message);
     free(file_data);
@@ -111,6 +111,13 @@ static ray_status send_card(session *s, uint32_t name, ray__offer *offer, bool w
 static ray_status take_open(session *s, uint32_t name, const uint8_t *body, uint32_t size) {
     ray__open open;
     RAY_TRY(ray__open_read(body, size, &open));
+    if (open.name[0] != '\0') {
+        // Else a peer could have the checksums of one file kept as those of another.
+        ray_object_id id = ray__name_id(open.name);
+        if (!ray_object_id_equal(&id, &open.id)) {
+            return ray__fail(RAY_PROTOCOL, "%s asked by name under an id that is not the name's", s->connection->peer);
+        }
+    }
     if (find_stream(s, name) != NULL) {
         return ray__fail(RAY_PROTOCOL, "%s opened stream %u twice", s->connection->peer, name);
     }
@@ -122,7 +129,7 @@ static ray_status take_open(session *s, uint32_t name, const uint8_t *body, uint
         return ray__fail(RAY_PROTOCOL, "%s opened more than %u streams", s->connection->peer, STREAMS_MAX);
     }
     ray__offer *offer = NULL;
-    RAY_TRY(ray__offer_open(s->transfer, &open, &offer));
+    RAY_TRY(ray__offer_open(s->transfer, &open, s->connection->peer, &offer));
     ray__connection_drain(s->connection, &s->drain);
     ray__offer_drained(offer, &s->drain, s->connection, NULL);
     ray_status status = send_card(s, name, offer, true);
@@ -262,8 +269,7 @@ static ray_status send_chunk(session *s, ray__order *order) {
         status = ray__connection_write(s->connection, parts, 2, false);
     }
     if (status == RAY_OK) {
-        atomic_fetch_add(&s->transfer->sent_bytes, order->header.raw_size);
-        atomic_fetch_add(&s->transfer->sent_wire_bytes, order->header.stored_size);
+        ray__offer_sent(s->transfer, offer, order->header.raw_size, order->header.stored_size);
         ray__offer_drained(offer, &s->drain, s->connection, &order->header);
     }
     return status;

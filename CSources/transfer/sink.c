@@ -37,11 +37,14 @@ static ray_status out_of_disk(const char *path, int file, uint64_t needed) {
 // Room is taken before the first byte is asked for. A size that the disk cannot have is refused before it is tried.
 static ray_status reserve(const char *path, int file, uint64_t size) {
     struct statvfs disk;
+    struct stat info;
     if (size == 0) {
         return RAY_OK;
     }
-    if (fstatvfs(file, &disk) == 0 && disk.f_blocks != 0 && size > (uint64_t)disk.f_bavail * disk.f_frsize) {
-        return out_of_disk(path, file, size);
+    // One that is being resumed has its room already.
+    uint64_t has = fstat(file, &info) == 0 ? (uint64_t)info.st_blocks * 512 : 0;
+    if (fstatvfs(file, &disk) == 0 && disk.f_blocks != 0 && size > has && size - has > (uint64_t)disk.f_bavail * disk.f_frsize) {
+        return out_of_disk(path, file, size - has);
     }
     int result;
     do {
@@ -59,6 +62,15 @@ static ray_status reserve(const char *path, int file, uint64_t size) {
     return ray__fail_errno(RAY_SYSTEM, "reserving %llu bytes for %s", (unsigned long long)size, path);
 }
 
+static ray_status make_file(const char *path, int *file) {
+    *file = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (*file >= 0) {
+        return RAY_OK;
+    }
+    ray_status kind = errno == EEXIST ? RAY_EXISTS : errno == ENOSPC ? RAY_OUT_OF_DISK : errno == ENOENT ? RAY_FILE_NOT_FOUND : RAY_SYSTEM;
+    return ray__fail_errno(kind, "cannot make the file %s", path);
+}
+
 ray_status ray_pull_into_file(ray_pull *pull, const char *path) {
     const ray_card *card = pull->card;
     if (card == NULL || pull->sink.kind >= 0) {
@@ -68,24 +80,25 @@ ray_status ray_pull_into_file(ray_pull *pull, const char *path) {
     if (kept == NULL) {
         return ray__fail(RAY_OUT_OF_MEMORY, "pulling into %s", path);
     }
-    int file = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (file < 0) {
-        ray_status kind = errno == EEXIST ? RAY_EXISTS : errno == ENOSPC ? RAY_OUT_OF_DISK : errno == ENOENT ? RAY_FILE_NOT_FOUND : RAY_SYSTEM;
-        ray_status status = ray__fail_errno(kind, "cannot make the file %s", path);
-        free(kept);
-        return status;
-    }
-    ray_status status = reserve(path, file, card->size_bytes);
+    int file = -1;
+    ray_status status = pull->resume == RAY_RESUME_OFF ? make_file(path, &file) : ray__resume_open(pull, path, card->size_bytes, &file);
     if (status != RAY_OK) {
-        close(file);
-        unlink(path);
         free(kept);
         return status;
     }
     pull->sink.file = file;
     pull->sink.path = kept;
     pull->sink.kind = RAY_KIND_FILE;
-    return RAY_OK;
+    status = reserve(path, file, card->size_bytes);
+    if (status != RAY_OK && !pull->sink.goes_on) {
+        // Nothing is in it yet.
+        close(file);
+        pull->sink.file = -1;
+        pull->sink.kind = -1;
+        unlink(path);
+        ray__journal_close(&pull->sink.journal, true);
+    }
+    return status;
 }
 
 ray_status ray__sink_begin(ray_pull *pull) {
@@ -99,7 +112,7 @@ ray_status ray__sink_begin(ray_pull *pull) {
     if (pull->chunks == NULL || pull->checksums == NULL) {
         return ray__fail(RAY_OUT_OF_MEMORY, "the list of %u chunks", count);
     }
-    return RAY_OK;
+    return pull->sink.goes_on ? ray__journal_load(&pull->sink.journal, count, pull->checksums) : RAY_OK;
 }
 
 ray_status ray__sink_write(ray_pull *pull, const void *bytes, size_t size, uint64_t offset) {
@@ -134,7 +147,8 @@ static void keep_checksums(ray_pull *pull) {
         }
         mtime_ns = (int64_t)info.st_mtim.tv_sec * 1000000000 + info.st_mtim.tv_nsec;
     }
-    if (pull->size_bytes <= RAY_INLINE_MAX) {
+    // What came by name is not served under its id from here.
+    if (pull->size_bytes <= RAY_INLINE_MAX || pull->name != NULL) {
         return;
     }
     ray__sums *sums = ray__sums_acquire(pull->transfer->sums, &pull->id, pull->size_bytes, mtime_ns);
@@ -154,7 +168,13 @@ ray_status ray__sink_finish(ray_pull *pull) {
     return closed == 0 ? RAY_OK : ray__fail_errno(RAY_SYSTEM, "closing %s", pull->sink.path);
 }
 
-void ray__sink_abandon(ray_pull *pull) {
+// Whether another try could not succeed: the bytes are not to be had any more.
+static bool is_for_good(ray_status status) {
+    return status == RAY_NOT_FOUND || status == RAY_FILE_NOT_FOUND || status == RAY_OBJECT_FREED || status == RAY_OWNER_DIED ||
+           status == RAY_CORRUPT || status == RAY_SOURCE_CHANGED;
+}
+
+void ray__sink_abandon(ray_pull *pull, ray_status status) {
     if (pull->sink.kind == RAY_KIND_OBJECT) {
         ray_object_abort(pull->transfer->store, &pull->sink.writer);
     } else if (pull->sink.kind == RAY_KIND_FILE) {
@@ -162,6 +182,14 @@ void ray__sink_abandon(ray_pull *pull) {
             close(pull->sink.file);
             pull->sink.file = -1;
         }
-        unlink(pull->sink.path);
+        bool keep = pull->sink.journal.file >= 0 && !is_for_good(status);
+        if (!keep) {
+            unlink(pull->sink.path);
+        }
+        ray__journal_close(&pull->sink.journal, !keep);
     }
+}
+
+void ray__sink_settle(ray_pull *pull) {
+    ray__journal_close(&pull->sink.journal, true);
 }

@@ -144,6 +144,8 @@ ray_status ray_transfer_create(const ray_transfer_options *options, ray_transfer
     made->store = given.store;
     made->key = given.key;
     made->find = given.find;
+    made->find_named = given.find_named;
+    made->served_by_name = given.served;
     made->context = given.context;
     ray_status status = start(made, given.bind_host, given.bind_port);
     if (status != RAY_OK) {

@@ -18,6 +18,7 @@
 
 #include "codec/tuner_internal.h"
 #include "transfer/connection_internal.h"
+#include "transfer/journal_internal.h"
 #include "transfer/sums_internal.h"
 #include "transfer/wire_internal.h"
 #include "transfer/workers_internal.h"
@@ -50,6 +51,8 @@ enum { RAY__ANSWER_NOTHING = -1 };
 struct ray_answer {
     int kind; // RAY_KIND_* or RAY__ANSWER_NOTHING
     char *path;
+    int file;         // opened by ray_answer_beneath, else -1
+    uint64_t edition; // of what was found by name, else 0
     uint64_t size_bytes;
     int64_t mtime_ns;
     uint8_t *metadata;
@@ -68,6 +71,11 @@ typedef struct ray__offer {
     uint32_t refs; // under offers_lock
     uint64_t token;
     ray_object_id id;
+    char *name; // NULL: asked for by its id
+    char peer[RAY_HOST_MAX + 8];
+    uint64_t since_ns;
+    _Atomic uint64_t sent_bytes; // of all its connections
+    _Atomic uint64_t wire_bytes;
     ray_status status; // why it cannot be sent, or RAY_OK
     ray_answer answer;
     ray_object_view view; // of an object, if pinned
@@ -85,12 +93,14 @@ typedef struct ray__offer {
     _Atomic bool drain_known;
 } ray__offer;
 
-ray_status ray__offer_open(ray_transfer *transfer, const ray__open *open, ray__offer **offer) RAY_NODISCARD;
+ray_status ray__offer_open(ray_transfer *transfer, const ray__open *open, const char *peer, ray__offer **offer) RAY_NODISCARD;
 void ray__offer_release(ray_transfer *transfer, ray__offer *offer);
 // Fills a card; its pointers are valid as long as the offer is.
 void ray__offer_card(const ray__offer *offer, bool with_data, ray__card_message *card);
 // Reads from the file. RAY_SOURCE_CHANGED when it is not what it was.
 ray_status ray__offer_read(ray__offer *offer, void *bytes, uint64_t offset, size_t size) RAY_NODISCARD;
+// Counts what was sent of it.
+void ray__offer_sent(ray_transfer *transfer, ray__offer *offer, uint32_t raw_size, uint32_t stored_size);
 // Looks at the file's size and time.
 ray_status ray__offer_check(ray__offer *offer) RAY_NODISCARD;
 // Tells the tuner how the link does, after a chunk (NULL: none yet) left on this connection.
@@ -140,6 +150,8 @@ typedef struct ray__sink {
     ray_object_writer writer;
     int file;
     char *path;
+    ray__journal journal; // of a file that can be resumed
+    bool goes_on;         // the journal lists chunks of an earlier pull
 } ray__sink;
 
 struct ray_pull {
@@ -148,10 +160,12 @@ struct ray_pull {
     ray_pull *next;         // in the transfer's list
     ray_pull *previous;
     ray_object_id id;
+    char *name; // NULL: asked for by its id
     uint64_t token;
     uint32_t connection_count;
     uint16_t codec;
     int16_t level;
+    uint16_t resume; // RAY_RESUME_*
     uint64_t rate_max_bytes;
     uint64_t started_ns;
     uint64_t deadline_ns;
@@ -181,12 +195,13 @@ struct ray_pull {
     ray__sink sink;
     uint32_t kind;
     uint64_t size_bytes;
+    uint64_t edition;
     uint32_t chunk_count;
     uint32_t missing_count;
     uint32_t here_count;
     uint32_t search_from;
     uint8_t *chunks;
-    uint64_t *checksums; // of the chunks that are here
+    uint64_t *checksums; // of the chunks that are here, or that the journal lists
     uint32_t source_count;
     ray__pull_source sources[RAY__SOURCES_MAX];
     ray_transfer_progress progress;
@@ -211,6 +226,8 @@ uint32_t ray__pull_take_chunks(ray_pull *pull, uint32_t capacity, uint32_t *indi
 void ray__pull_return_chunks(ray_pull *pull, const uint32_t *indices, uint32_t count);
 void ray__pull_chunk_arrived(ray_pull *pull, uint32_t source, const ray_chunk_header *header);
 void ray__pull_chunk_corrupt(ray_pull *pull, uint32_t source, uint32_t index, const char *message);
+// What became of a chunk that the journal lists.
+void ray__pull_chunk_was_here(ray_pull *pull, uint32_t index, bool is_right);
 // Records why a source failed; `final` ends its use.
 void ray__pull_source_failed(ray_pull *pull, uint32_t source, ray_status status, const char *message, bool final);
 void ray__pull_source_failed_locked(ray_pull *pull, uint32_t source, ray_status status, const char *message, bool final);
@@ -220,13 +237,26 @@ void ray__pull_source_failed_locked(ray_pull *pull, uint32_t source, ray_status 
 ray_status ray__sink_begin(ray_pull *pull) RAY_NODISCARD;
 ray_status ray__sink_write(ray_pull *pull, const void *bytes, size_t size, uint64_t offset) RAY_NODISCARD;
 ray_status ray__sink_finish(ray_pull *pull) RAY_NODISCARD;
-void ray__sink_abandon(ray_pull *pull);
+// Undoes it after this failure; what can be resumed stays.
+void ray__sink_abandon(ray_pull *pull, ray_status status);
+// After the done callback: gives up the lock of a complete file.
+void ray__sink_settle(ray_pull *pull);
+
+// resume.c
+// Opens the partial file and its journal, and sets the sink's part of it. In opened.
+ray_status ray__resume_open(ray_pull *pull, const char *path, uint64_t size_bytes, int *file) RAY_NODISCARD;
+// Marks what the journal lists as asked for; answers how many chunks. Under the pull's lock.
+uint32_t ray__resume_mark_locked(ray_pull *pull);
+// Hashes what the journal lists.
+void ray__resume_verify(ray_pull *pull);
 
 // link.c
+#define RAY__SOURCE_DISK UINT32_MAX // what the journal lists, to be verified
+
 typedef struct ray__link_job {
     struct ray__link_job *next;
     ray_pull *pull;
-    uint32_t source;
+    uint32_t source; // or RAY__SOURCE_DISK
 } ray__link_job;
 
 void ray__link_run(ray_pull *pull, uint32_t source);
@@ -268,6 +298,8 @@ struct ray_transfer {
     ray_store *store;
     ray_key key;
     ray_find_fn find;
+    ray_find_named_fn find_named;
+    ray_served_fn served_by_name;
     void *context;
     ray__workers workers;
     ray__buffers send_buffers;

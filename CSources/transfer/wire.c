@@ -45,7 +45,7 @@ void ray__message_seal(uint8_t *bytes, uint16_t type, uint32_t stream, uint32_t 
 static bool size_is_possible(uint16_t type, uint32_t size, bool from_receiver) {
     switch (type) {
     case RAY__MESSAGE_OPEN:
-        return from_receiver && size == RAY__OPEN_BODY_SIZE;
+        return from_receiver && size >= RAY__OPEN_BODY_SIZE && size <= RAY__OPEN_BODY_MAX;
     case RAY__MESSAGE_REQUEST:
         return from_receiver && size >= 12 && size <= RAY__REQUEST_BODY_MAX;
     case RAY__MESSAGE_CLOSE:
@@ -84,19 +84,26 @@ ray_status ray__message_verify(const uint8_t *header, const ray__message *messag
     return RAY_OK;
 }
 
-// ---- OPEN: id 28, token u64, threads u16, zero u16 ---------------------------------------------------------------------
+// ---- OPEN: id 28, token u64, threads u16, name size u16, name ----------------------------------------------------------
 
-void ray__open_write(const ray__open *open, uint8_t *body) {
+uint32_t ray__open_write(const ray__open *open, uint8_t *body) {
+    size_t name_size = strnlen(open->name, RAY_NAME_MAX);
     memcpy(body, open->id.bytes, RAY_OBJECT_ID_SIZE);
     ray__put_u64(body + 28, open->token);
     ray__put_u16(body + 36, open->threads);
-    ray__put_u16(body + 38, 0);
+    ray__put_u16(body + 38, (uint16_t)name_size);
+    memcpy(body + RAY__OPEN_BODY_SIZE, open->name, name_size);
+    return RAY__OPEN_BODY_SIZE + (uint32_t)name_size;
 }
 
 ray_status ray__open_read(const uint8_t *body, uint32_t size, ray__open *open) {
-    if (size != RAY__OPEN_BODY_SIZE) {
-        return ray__fail(RAY_PROTOCOL, "an OPEN of %u bytes", size);
+    uint32_t name_size = ray__get_u16(body + 38);
+    if (name_size > RAY_NAME_MAX || size != RAY__OPEN_BODY_SIZE + name_size ||
+        memchr(body + RAY__OPEN_BODY_SIZE, 0, name_size) != NULL) {
+        return ray__fail(RAY_PROTOCOL, "an OPEN of %u bytes with a name of %u", size, name_size);
     }
+    memcpy(open->name, body + RAY__OPEN_BODY_SIZE, name_size);
+    open->name[name_size] = '\0';
     memcpy(open->id.bytes, body, RAY_OBJECT_ID_SIZE);
     open->token = ray__get_u64(body + 28);
     open->threads = ray__get_u16(body + 36);
@@ -169,7 +176,7 @@ ray_status ray__failed_read(const uint8_t *body, uint32_t size, ray__failed *fai
 
 // ---- CARD --------------------------------------------------------------------------------------------------------------
 // status i32, kind u16, flags u16, size u64, chunk size u32, then the sizes of the parts as u32: metadata, descriptor, holders,
-// text, inline data; holder count u32; zero u32; then the parts in that order. A holder: port u16, host size u16, host.
+// text, inline data; holder count u32; zero u32; edition u64; then the parts in that order. A holder: port u16, host size u16, host.
 
 enum {
     CARD_STATUS = 0,
@@ -184,7 +191,8 @@ enum {
     CARD_INLINE_SIZE = 36,
     CARD_HOLDER_COUNT = 40,
     CARD_ZERO = 44,
-    CARD_PARTS = 48,
+    CARD_EDITION = 48,
+    CARD_PARTS = 56,
 };
 static_assert(CARD_PARTS == RAY__CARD_FIXED_SIZE, "the parts follow the fixed fields");
 
@@ -220,6 +228,7 @@ void ray__card_write(const ray__card_message *card, uint8_t *body) {
     ray__put_u32(body + CARD_INLINE_SIZE, card->inline_size);
     ray__put_u32(body + CARD_HOLDER_COUNT, card->holder_count);
     ray__put_u32(body + CARD_ZERO, 0);
+    ray__put_u64(body + CARD_EDITION, card->edition);
     uint8_t *at = put_part(body + CARD_PARTS, card->metadata, card->metadata_size);
     at = put_part(at, card->descriptor, card->descriptor_size);
     for (uint32_t i = 0; i < card->holder_count; i++) {
@@ -238,6 +247,7 @@ ray_status ray__card_read(const uint8_t *body, uint32_t size, ray__card_message 
     card->kind = ray__get_u16(body + CARD_KIND);
     card->flags = ray__get_u16(body + CARD_FLAGS);
     card->size_bytes = ray__get_u64(body + CARD_SIZE);
+    card->edition = ray__get_u64(body + CARD_EDITION);
     card->metadata_size = ray__get_u32(body + CARD_METADATA_SIZE);
     card->descriptor_size = ray__get_u32(body + CARD_DESCRIPTOR_SIZE);
     card->holder_bytes_size = ray__get_u32(body + CARD_HOLDERS_SIZE);

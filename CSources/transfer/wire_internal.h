@@ -9,7 +9,7 @@
 #include "raystore/transfer.h"
 
 enum {
-    RAY__MESSAGE_OPEN = 1,    // receiver: id, token of the pull                      -> CARD
+    RAY__MESSAGE_OPEN = 1,    // receiver: id, token of the pull, perhaps a name     -> CARD
     RAY__MESSAGE_CARD = 2,    // sender: what it has, or why not
     RAY__MESSAGE_REQUEST = 3, // receiver: codec, level, indices                      -> a CHUNK or a FAILED for each, in any order
     RAY__MESSAGE_CHUNK = 4,   // sender: a chunk frame
@@ -23,7 +23,7 @@ enum {
 #define RAY__HOLDERS_MAX 64u
 #define RAY__TEXT_MAX 512u
 #define RAY__DESCRIPTOR_MAX RAY_METADATA_MAX
-#define RAY__CARD_FIXED_SIZE 48u
+#define RAY__CARD_FIXED_SIZE 56u
 #define RAY__CARD_BODY_MAX                                                                                                   \
     (RAY__CARD_FIXED_SIZE + RAY_METADATA_MAX + RAY__DESCRIPTOR_MAX + RAY__HOLDERS_MAX * (4u + RAY_HOST_MAX) + RAY__TEXT_MAX + \
      RAY_INLINE_MAX)
@@ -50,10 +50,13 @@ typedef struct ray__open {
     ray_object_id id;
     uint64_t token; // the same on every connection of a pull, so that the sender opens the source once
     uint16_t threads; // that unpack at the receiver
+    char name[RAY_NAME_MAX + 1]; // "": the id says all
 } ray__open;
-#define RAY__OPEN_BODY_SIZE 40u
+#define RAY__OPEN_BODY_SIZE 40u // without a name
+#define RAY__OPEN_BODY_MAX (RAY__OPEN_BODY_SIZE + RAY_NAME_MAX)
 
-void ray__open_write(const ray__open *open, uint8_t *body);
+// Answers the body's size.
+uint32_t ray__open_write(const ray__open *open, uint8_t *body);
 ray_status ray__open_read(const uint8_t *body, uint32_t size, ray__open *open) RAY_NODISCARD;
 
 typedef struct ray__request {
@@ -85,6 +88,7 @@ typedef struct ray__card_message {
     uint16_t kind;
     uint16_t flags;
     uint64_t size_bytes;
+    uint64_t edition; // of what is asked for by name: another when the content may be another; else 0
     uint32_t metadata_size;
     uint32_t descriptor_size;
     uint32_t holder_count;

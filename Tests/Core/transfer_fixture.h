@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -33,6 +34,15 @@ static inline void fixture_remove_directory(void) {
     if (rmdir(fixture_directory) != 0) {
         fprintf(stderr, "something is left in %s: %s\n", fixture_directory, strerror(errno));
         exit(1);
+    }
+}
+
+// Waits until there is nothing at the path: a pull gives its journal up only after its done callback.
+static inline void fixture_wait_gone(const char *path) {
+    uint64_t deadline = ray__now_ns() + FIXTURE_DEADLINE_NS;
+    while (access(path, F_OK) == 0) {
+        CHECK(ray__now_ns() < deadline);
+        sched_yield();
     }
 }
 

@@ -49,7 +49,11 @@ static void read_body(uint16_t type, const uint8_t *body, uint32_t size) {
     ray_chunk_header frame;
     switch (type) {
     case RAY__MESSAGE_OPEN:
-        MUST(ray__open_read(body, size, &opened) == RAY_OK);
+        if (ray__open_read(body, size, &opened) == RAY_OK) {
+            static uint8_t again[RAY__OPEN_BODY_MAX];
+            MUST(strlen(opened.name) <= RAY_NAME_MAX);
+            MUST(ray__open_write(&opened, again) == size && memcmp(again, body, size) == 0);
+        }
         break;
     case RAY__MESSAGE_REQUEST:
         if (ray__request_read(body, size, &request) == RAY_OK) {

@@ -101,8 +101,9 @@ static void wire(void) {
     uint8_t message[1 + RAY__MESSAGE_HEADER_SIZE + 1200] = {0};
     uint8_t *body = message + 1 + RAY__MESSAGE_HEADER_SIZE;
     ray__open open = {.id = {{7}}, .token = 99, .threads = 2};
-    ray__open_write(&open, body);
-    wire_seed("open", 3, RAY__MESSAGE_OPEN, message, RAY__OPEN_BODY_SIZE);
+    wire_seed("open", 3, RAY__MESSAGE_OPEN, message, ray__open_write(&open, body));
+    strcpy(open.name, "folder/a file.bin");
+    wire_seed("open_name", 3, RAY__MESSAGE_OPEN, message, ray__open_write(&open, body));
     ray__request request = {.codec = RAY_CODEC_ZSTD, .level = 3, .count = 3, .indices = {0, 1, 4}};
     wire_seed("request", 3, RAY__MESSAGE_REQUEST, message, ray__request_write(&request, body));
     wire_seed("close", 3, RAY__MESSAGE_CLOSE, message, 0);

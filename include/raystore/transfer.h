@@ -8,7 +8,13 @@
 // arrival; a chunk that is wrong, late or lost is asked for again, elsewhere if there is an elsewhere. The codec of each chunk is chosen
 // by measurement (codec.h).
 //
-// Usable without nodes: two programs that share a key can serve and pull.
+// Usable without nodes: two programs that share a key can serve and pull. What is served has an id that never names anything else, or it
+// is a file served by its name, whose content may change between two pulls; Examples/c/serve_file.c and fetch_file.c do the latter.
+//
+// A pull into a file can be *resumed*: beside the file lies a journal, the file's path with RAY_JOURNAL_SUFFIX. It names the object and
+// holds the checksum of each chunk whose bytes were written. A pull that finds both hashes what is recorded, keeps what is right and
+// asks for the rest only. So a process may be killed at any point. Nothing is synced: after a power cut the disk may have lost written
+// chunks, which the hashing notices.
 //
 // Caveats: the connection is authenticated (auth.h), not encrypted.
 // Thread safety: every function may be called from any thread. Callbacks come from the transfer's own threads, must not block for
@@ -26,6 +32,8 @@ RAY_ASSUME_NONNULL_BEGIN
 #define RAY_INLINE_MAX (100u << 10)     // data of this size and less travels inside the card
 #define RAY_METADATA_MAX (1u << 20)
 #define RAY_HOST_MAX 256
+#define RAY_NAME_MAX 4095               // bytes of a name
+#define RAY_JOURNAL_SUFFIX ".chunks"
 
 enum { RAY_KIND_OBJECT = 0, RAY_KIND_FILE = 1 };
 
@@ -42,6 +50,25 @@ typedef struct ray_endpoint {
 // RAY_OBJECT_FREED, RAY_OWNER_DIED, ...). Called on a connection's thread; must not block for long.
 typedef ray_status (*ray_find_fn)(void *RAY_NULLABLE context, const ray_object_id *id, ray_answer *answer);
 
+// The same for what a peer asks for by a name: any bytes but NUL, 1 to RAY_NAME_MAX of them. Answer with ray_answer_beneath, and return
+// what it returns. peer is host:port, for logs.
+typedef ray_status (*ray_find_named_fn)(void *RAY_NULLABLE context, const char *name, const char *peer, ray_answer *answer);
+
+// What became of one question by name. The pointers are valid during the callback.
+typedef struct ray_served {
+    const char *peer;     // host:port of the first connection
+    const char *name;
+    const char *message;  // why not, or ""
+    ray_status status;    // RAY_OK, why it could not be served, or RAY_SOURCE_CHANGED
+    uint64_t size_bytes;  // of the file
+    uint64_t sent_bytes;  // raw; less than the size when the peer had some, or went away; more when it asked again
+    uint64_t wire_bytes;  // the same as stored in frames
+    uint64_t elapsed_ns;
+} ray_served;
+
+// Called when the last connection of a pull by name is done with it.
+typedef void (*ray_served_fn)(void *RAY_NULLABLE context, const ray_served *served);
+
 typedef struct ray_transfer_options {
     uint32_t struct_size;
     uint32_t connection_count;         // per source and pull; 0: 2
@@ -51,9 +78,11 @@ typedef struct ray_transfer_options {
     uint16_t bind_port;                // 0: any free port
     uint16_t codec;                    // RAY_CODEC_*, 0: automatic
     int32_t level;                     // of zstd, when the codec is fixed
-    ray_find_fn RAY_NULLABLE find;
-    void *RAY_NULLABLE context;        // for find
+    ray_find_fn RAY_NULLABLE find;     // NULL: what is in the store
+    void *RAY_NULLABLE context;        // for find, find_named and served
     uint64_t window_bytes;             // asked for and not yet arrived, per source; 0: 64 MiB
+    ray_find_named_fn RAY_NULLABLE find_named; // NULL: nothing is served by name
+    ray_served_fn RAY_NULLABLE served;
 } ray_transfer_options;
 
 // Starts serving, if bind_host is given. RAY_ADDRESS_IN_USE names the address.
@@ -92,6 +121,12 @@ RAY_API void ray_answer_object(ray_answer *answer);
 RAY_API void ray_answer_file(ray_answer *answer, const char *path, uint64_t size_bytes, int64_t mtime_ns,
                              const void *metadata, size_t metadata_size, const void *descriptor, size_t descriptor_size);
 
+// For find_named: the regular file of this name below an open directory, as it is now. Nothing outside of the directory is ever opened,
+// not by "..", an absolute path or a symbolic link. The peer hears RAY_SOURCE_CHANGED if the file is changed while it is sent. Answers
+// RAY_INVALID_ARGUMENT for a name that leads out, RAY_FILE_NOT_FOUND, RAY_FILE_NOT_READABLE, RAY_NOT_A_FILE, each with a message that
+// reaches the peer. The descriptor of the directory stays the caller's. Blocks on the disk. Needs Linux 5.6.
+RAY_API ray_status ray_answer_beneath(ray_answer *answer, int directory, const char *name) RAY_NODISCARD;
+
 // Another place that has it, whole or in part.
 RAY_API void ray_answer_holder(ray_answer *answer, const char *host, uint16_t port);
 
@@ -122,6 +157,7 @@ typedef struct ray_transfer_progress {
     int32_t zstd_level;       // of the latest zstd chunk
     uint32_t source_count;    // places that serve it now
     uint32_t retried_count;
+    uint64_t resumed_bytes;   // of the done bytes: were here when the pull began
 } ray_transfer_progress;
 
 typedef struct ray_pull_callbacks {
@@ -130,10 +166,17 @@ typedef struct ray_pull_callbacks {
     ray_status (*opened)(void *RAY_NULLABLE context, ray_pull *pull, const ray_card *card);
     // Now and then, at most ten times a second, and once at the end. May be NULL.
     void (*RAY_NULLABLE progressed)(void *RAY_NULLABLE context, const ray_transfer_progress *progress);
-    // Called exactly once, last. On RAY_OK the object is sealed, or the file complete and synced to its name by the caller's choice;
-    // otherwise nothing of it is left in the store, and the partial file is removed. The message names the peer or the path.
+    // Called exactly once, last. On RAY_OK the object is sealed, or the file complete and for the caller to sync and rename. Otherwise
+    // nothing of it is left in the store, and the partial file is removed, unless it can be resumed. The message names the peer or the
+    // path.
     void (*done)(void *RAY_NULLABLE context, ray_status status, const char *message, const ray_transfer_progress *progress);
 } ray_pull_callbacks;
+
+enum {
+    RAY_RESUME_OFF = 0,  // the file must not exist
+    RAY_RESUME_KEEP = 1, // goes on with what an earlier pull left there
+    RAY_RESUME_ANEW = 2, // forgets what an earlier pull left there
+};
 
 typedef struct ray_pull_options {
     uint32_t struct_size;
@@ -141,12 +184,14 @@ typedef struct ray_pull_options {
     uint64_t timeout_ns;       // for the whole pull; 0: no limit
     uint64_t rate_max_bytes;   // a second; 0: no limit
     uint16_t codec;            // what to ask the sources for: RAY_CODEC_*, 0: automatic
+    uint16_t resume;           // RAY_RESUME_*, for pulls into a file
     int32_t level;
+    const char *RAY_NULLABLE name; // asks for what the sources serve by this name; the id is NULL then
 } ray_pull_options;
 
 // Starts a pull from these sources; more may be learned from their cards. Returns at once. The caller owns *pull and ends it
-// with ray_pull_release, before or after done. RAY_INVALID_ARGUMENT without sources.
-RAY_API ray_status ray_pull_start(ray_transfer *transfer, const ray_object_id *id, const ray_endpoint *sources, uint32_t source_count,
+// with ray_pull_release, before or after done. RAY_INVALID_ARGUMENT without sources, or with neither or both of id and name.
+RAY_API ray_status ray_pull_start(ray_transfer *transfer, const ray_object_id *RAY_NULLABLE id, const ray_endpoint *sources, uint32_t source_count,
                                   const ray_pull_options *RAY_NULLABLE options, const ray_pull_callbacks *callbacks,
                                   void *RAY_NULLABLE context, ray_pull *RAY_NULLABLE *RAY_NULLABLE pull) RAY_NODISCARD;
 
@@ -154,8 +199,18 @@ RAY_API ray_status ray_pull_start(ray_transfer *transfer, const ray_object_id *i
 RAY_API ray_status ray_pull_into_store(ray_pull *pull) RAY_NODISCARD;
 
 // In opened: the data goes into a new file at this path. Room is reserved first: RAY_OUT_OF_DISK says needed and free. The file is complete,
-// but neither renamed nor made read-only, when done is called.
+// but neither renamed nor made read-only, when done is called. RAY_EXISTS if there is a file already.
+//
+// With resume there may be one, if its journal is beside it; what is recorded for another object, by another version or damaged is begun
+// anew. A journal of the same object in another size or edition answers RAY_SOURCE_CHANGED. One pull at a time: RAY_IN_USE names the path
+// and the process. That lock is held until done has returned, so a caller that renames the file in done is alone with it. The pull
+// keeps file and journal when it fails in a way that another try may mend (cancelled, timed out, unreachable, no room, ...), and
+// removes both when it cannot succeed any more: RAY_NOT_FOUND, RAY_FILE_NOT_FOUND, RAY_OBJECT_FREED, RAY_OWNER_DIED, RAY_CORRUPT,
+// RAY_SOURCE_CHANGED. After success the journal is gone when done has returned.
 RAY_API ray_status ray_pull_into_file(ray_pull *pull, const char *path) RAY_NODISCARD;
+
+// Removes what a pull with resume left at this path: the file and its journal. None is not a failure. RAY_IN_USE while a pull is at it.
+RAY_API ray_status ray_pull_discard(const char *path) RAY_NODISCARD;
 
 // Another place to pull from.
 RAY_API ray_status ray_pull_add_source(ray_pull *pull, const ray_endpoint *source);
