@@ -7,12 +7,13 @@
 
 uint64_t ray__crash_at;
 uint64_t ray__crash_passed;
+int ray__crash_signal = SIGKILL;
 
 void ray__crash_point(const char *file, int line) {
     (void)file; // for a debugger that stops here
     (void)line;
     if (__atomic_add_fetch(&ray__crash_passed, 1, __ATOMIC_RELAXED) == ray__crash_at) {
-        kill(getpid(), SIGKILL);
+        kill(getpid(), ray__crash_signal);
     }
 }
 #else

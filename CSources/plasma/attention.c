@@ -8,6 +8,8 @@
 #include "base/futex_internal.h"
 #include "plasma/store_internal.h"
 
+#define NUDGE_NS 1000000000u // a wait for 10,000 ids looks at all of them in a millisecond
+
 void ray__attention(ray_store *store, uint32_t index) {
     RAY_CRASH_POINT();
     for (int level = 0; level < 3; level++) {
@@ -121,6 +123,16 @@ static uint32_t take_all(ray_store *store, ray_object_info *infos, uint32_t capa
     return count;
 }
 
+// A client that was stopped after it sealed and before it woke anybody leaves others asleep beside what they wait for. It may stay so for ever;
+// so all are told to look once a second.
+static void nudge(ray_store *store) {
+    uint64_t now = ray__now_ns();
+    uint64_t last = ray__shm_load(&store->nudged_ns);
+    if (now - last >= NUDGE_NS && ray__shm_swap_if(&store->nudged_ns, &last, now)) {
+        ray__wake_everybody(store);
+    }
+}
+
 ray_status ray_node_attention_wait(ray_store *store, uint64_t timeout_ns, ray_object_info *infos, uint32_t capacity,
                                    uint32_t *count) {
     *count = 0;
@@ -130,12 +142,16 @@ ray_status ray_node_attention_wait(ray_store *store, uint64_t timeout_ns, ray_ob
     }
     uint64_t deadline = ray__deadline_ns(timeout_ns);
     ray__header *header = store->header;
+    nudge(store);
     for (bool in_time = timeout_ns != 0;;) {
         // The flag stays set from the first wait on: a wake in vain costs less than one that is missed by a second thread.
         ray__shm_store32(&header->attention_waiting, 1);
         uint32_t seq = ray__shm_load32(&header->attention_seq);
         if (ray__shm_load32(&store->attention_stopped) != 0) {
             return ray__fail(RAY_CLOSED, "the node stopped listening to its store");
+        }
+        if (ray__shm_load32(&header->lock_wanted) != 0) {
+            ray__lock_look(store);
         }
         *count = take_all(store, infos, capacity);
         if (*count != 0) {
@@ -145,7 +161,10 @@ ray_status ray_node_attention_wait(ray_store *store, uint64_t timeout_ns, ray_ob
         if (!in_time) {
             return ray__fail(RAY_TIMED_OUT, "nothing in the store wants the node's attention");
         }
-        in_time = ray__futex_wait(&header->attention_seq, seq, deadline);
+        uint64_t nudge_at = ray__shm_load(&store->nudged_ns) + NUDGE_NS;
+        bool woken = ray__futex_wait(&header->attention_seq, seq, deadline < nudge_at ? deadline : nudge_at);
+        in_time = woken || nudge_at < deadline;
+        nudge(store);
     }
 }
 

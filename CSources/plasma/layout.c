@@ -47,7 +47,7 @@ uint64_t ray__layout_signature(void) {
         sizeof(ray__header), offsetof(ray__header, capacity), offsetof(ray__header, entry_count_max),
         offsetof(ray__header, table_size), offsetof(ray__header, block_count), offsetof(ray__header, poisoned),
         offsetof(ray__header, reserved_bytes), offsetof(ray__header, lock), sizeof(pthread_mutex_t),
-        offsetof(ray__header, entry_count), offsetof(ray__header, tick), offsetof(ray__header, attention_seq),
+        offsetof(ray__header, entry_count), offsetof(ray__header, lock_wanted), offsetof(ray__header, tick), offsetof(ray__header, attention_seq),
         offsetof(ray__header, attention_waiting),
         sizeof(ray__slot), offsetof(ray__slot, serial), offsetof(ray__slot, pid), offsetof(ray__slot, wake_seq),
         offsetof(ray__slot, came),

@@ -97,7 +97,8 @@ typedef struct ray__header {
     pthread_mutex_t lock; // robust, shared by processes
     uint32_t entry_count; // places in use
     uint32_t repair_count; // how often the allocator was rebuilt
-    uint8_t pad3[16];
+    uint32_t lock_wanted;  // a client waits for the lock for long: written without it
+    uint8_t pad3[12];
     // The clock of accesses: one tick for each create.
     uint64_t tick;
     uint8_t pad4[56];

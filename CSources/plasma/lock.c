@@ -11,6 +11,7 @@
 #include "plasma/arena_internal.h"
 
 #define LOCK_LOOK_NS 10000000u // far longer than the lock is ever held, far shorter than anybody notices
+#define LOOKS_BEFORE_COMPLAINT 5u // then its holder is asked after: a repair of a large table may take as long
 
 ray_status ray__store_poison(ray_store *store, const char *format, ...) {
     char text[RAY_MESSAGE_MAX];
@@ -53,10 +54,18 @@ static ray_status repair(ray_store *store) {
 // A waiter of a robust mutex that is killed between its wake and its next look takes the wake along: if meanwhile another
 // thread took the lock without seeing that somebody waits, its unlock wakes nobody, and the other waiters sleep beside a free lock.
 // (Seen with glibc 2.36 after some hundred kills under load; the kernel repairs it only while the lock is free.) So a wait looks again
-// after a while.
-static int lock_patiently(pthread_mutex_t *lock) {
+// after a while. Nobody waits for ever for a holder that is stopped: see lock_watch.c.
+static int lock_patiently(ray_store *store) {
+    pthread_mutex_t *lock = &store->header->lock;
     int error = pthread_mutex_trylock(lock);
-    while (error == EBUSY || error == ETIMEDOUT) {
+    for (uint32_t looks = 0; error == EBUSY || error == ETIMEDOUT; looks++) {
+        if (looks >= LOOKS_BEFORE_COMPLAINT) {
+            if (store->slot == RAY_NODE_SLOT) {
+                ray__lock_look(store);
+            } else {
+                ray__lock_complain(store);
+            }
+        }
         struct timespec until;
         uint64_t deadline = ray__deadline_ns(LOCK_LOOK_NS);
         until.tv_sec = (time_t)(deadline / 1000000000u);
@@ -67,7 +76,7 @@ static int lock_patiently(pthread_mutex_t *lock) {
 }
 
 ray_status ray__store_lock(ray_store *store) {
-    int error = lock_patiently(&store->header->lock);
+    int error = lock_patiently(store);
     if (__builtin_expect(error == 0, 1)) {
         if (__builtin_expect(ray__shm_load32_relaxed(&store->header->poisoned) != 0, 0)) {
             pthread_mutex_unlock(&store->header->lock);

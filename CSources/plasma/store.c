@@ -174,6 +174,7 @@ static ray_status begin_client(ray_store *store) {
                          claimed == RAY__SLOT_FREE ? "slot %u was not given out by the node" : "slot %u is in use",
                          store->slot);
     }
+    RAY_CRASH_POINT();
     store->slot_serial = ray__shm_load32(&slot->serial);
     return RAY_OK;
 }
@@ -211,6 +212,7 @@ void ray_store_close(ray_store *store) {
         ray__shm_load32(&slot->state) == RAY__SLOT_ATTACHED) {
         ray_reap_report report;
         (void)ray__slot_sweep(store, store->slot, &report);
+        RAY_CRASH_POINT();
         uint32_t attached = RAY__SLOT_ATTACHED;
         ray__shm_swap_if32(&slot->state, &attached, RAY__SLOT_CLAIMED);
     }

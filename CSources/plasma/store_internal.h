@@ -48,6 +48,11 @@ struct ray_store {
     pthread_mutex_t wait_lock;
     uint32_t wait_counts[RAY__WAIT_BUCKETS]; // waits of this process in each bucket
     uint64_t wait_look_count; // looks at an id that was waited for; for tests
+    // Of the node: lock_watch.c.
+    uint32_t looking;      // a thread is at it
+    uint32_t suspect;      // the thread that was stopped with the lock at the last look
+    uint64_t suspected_ns; // since when
+    uint64_t nudged_ns;    // attention.c: when all waiters were last told to look
 };
 
 // ---- store.c -------------------------------------------------------------------------------------------------------------
@@ -79,6 +84,11 @@ uint64_t ray__touched_size(const ray_store *store);
 // Takes the store's lock; repairs what a dead owner left. On failure the lock is not held.
 ray_status ray__store_lock(ray_store *store) RAY_NODISCARD;
 void ray__store_unlock(ray_store *store);
+
+// lock_watch.c: a client that waits for the lock for long asks the node to look; the node looks whether its holder is stopped, and ends a
+// holder that is found so for too long.
+void ray__lock_complain(ray_store *store);
+void ray__lock_look(ray_store *store);
 
 // Marks the store as damaged: from now on every call answers RAY_POISONED. Answers it, too.
 ray_status ray__store_poison(ray_store *store, const char *format, ...) RAY_PRINTF(2, 3);
