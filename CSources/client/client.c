@@ -221,7 +221,8 @@ void ray_client_close(ray_client *client) {
         return;
     }
     if (client->fork_generation != ray__fork_generation()) {
-        // The socket, the thread and the locks are the parent's; only memory and descriptors were copied.
+        // The socket, the threads and the locks are the parent's; only memory and descriptors were copied.
+        ray_waiter_destroy(client->waiter);
         ray_store_close(client->store);
         free_client(client);
         return;
@@ -237,6 +238,7 @@ void ray_client_close(ray_client *client) {
         pthread_cond_wait(&client->drained, &client->lock);
     }
     pthread_mutex_unlock(&client->lock);
+    ray_waiter_destroy(client->waiter);
     ray_store_close(client->store);
     say_goodbye(client);
     pthread_cond_destroy(&client->drained);

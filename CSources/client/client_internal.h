@@ -38,6 +38,7 @@ struct ray_client {
     uint32_t pending_capacity;
     uint32_t pending_free;  // the first free place, or pending_capacity
     uint64_t pending_serial;
+    ray_waiter *waiter; // made when first needed; once made it stays until close
     bool closing;
     ray_status over; // why there is no session any more; RAY_OK while there is
     char over_text[RAY_MESSAGE_MAX];
@@ -54,6 +55,9 @@ void ray__client_end(ray_client *client, ray_status status, const char *text);
 
 // RAY_FORKED in a fork's child.
 ray_status ray__client_check_process(const ray_client *client);
+
+// Once the session is over.
+void ray__client_end_waits(ray_client *client);
 
 void ray__pending_free_all(ray_client *client);
 

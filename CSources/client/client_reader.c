@@ -168,5 +168,6 @@ void *ray__client_reader(void *argument) {
         }
     }
     complete_all(client);
+    ray__client_end_waits(client);
     return NULL;
 }

@@ -112,6 +112,17 @@ RAY_API ray_status ray_client_call(ray_client *client, uint16_t request, const v
                                    uint64_t timeout_ns, void *RAY_NULLABLE *RAY_NULLABLE answer, size_t *RAY_NULLABLE answer_size) RAY_NODISCARD;
 RAY_API void ray_client_free(void *RAY_NULLABLE answer);
 
+// ---- waiting here ------------------------------------------------------------------------------------------------------
+
+// Waits while the object is being made by a process of this machine, as ray_waiter_add does with RAY_WAITER_WHILE_MADE: without the node, any
+// number of waits on one thread of this session. Only the node can say more of an object that is not being made here. When the session is
+// over, all waits end with the reason, such as RAY_NODE_DIED. Must not be called from `done` of a session that closes.
+RAY_API ray_status ray_client_wait(ray_client *client, const ray_object_id *id, uint64_t timeout_ns, ray_waited_fn done,
+                                   void *RAY_NULLABLE context, uint64_t *ticket) RAY_NODISCARD;
+
+// Gives it up, as ray_waiter_cancel does.
+RAY_API bool ray_client_wait_cancel(ray_client *client, uint64_t ticket);
+
 // ---- the common ones, blocking ---------------------------------------------------------------------------------------
 
 // Puts an object under the session's next id, with a ref of this process.

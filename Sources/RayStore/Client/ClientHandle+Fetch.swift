@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 internal import CRayStore
 
-/// Getting objects: what is here is pinned at once, the rest is asked of the node, until all are pinned.
+/// Getting objects: what is here is pinned at once; what clients of this machine are making is waited for; the rest is asked of the node;
+/// until all are pinned.
 ///
 /// The asynchronous and the blocking form share all but the wait: `Gathering` holds the pins and says what to ask next.
 extension ClientHandle {
@@ -9,11 +10,16 @@ extension ClientHandle {
         _ refs: [AnyObjectRef], timeout: Duration?, progress: (@Sendable (TransferProgress) -> Void)?
     ) async throws(RayStoreError) -> [SharedPin] {
         var gathering = try Gathering(refs, timeout: timeout, over: self)
-        while let payload = try gathering.next() {
-            let request = try await whenAccepted { () throws(RayStoreError) in
-                try PendingRequest.send(.get, payload, over: self, progress: progress)
+        while let step = try gathering.next() {
+            switch step {
+            case .wait(let wait):
+                try gathering.accept(await wait.value())
+            case .ask(let payload):
+                let request = try await whenAccepted { () throws(RayStoreError) in
+                    try PendingRequest.send(.get, payload, over: self, progress: progress)
+                }
+                try gathering.accept(await request.answer(onCancel: .abandon, limit: gathering.limit))
             }
-            try gathering.accept(await request.answer(onCancel: .abandon, limit: gathering.limit))
         }
         return gathering.pins
     }
@@ -22,11 +28,16 @@ extension ClientHandle {
         _ refs: [AnyObjectRef], timeout: Duration?, progress: (@Sendable (TransferProgress) -> Void)?
     ) throws(RayStoreError) -> [SharedPin] {
         var gathering = try Gathering(refs, timeout: timeout, over: self)
-        while let payload = try gathering.next() {
-            let request = try whenAcceptedBlocking { () throws(RayStoreError) in
-                try PendingRequest.send(.get, payload, over: self, progress: progress)
+        while let step = try gathering.next() {
+            switch step {
+            case .wait(let wait):
+                try gathering.accept(wait.valueBlocking())
+            case .ask(let payload):
+                let request = try whenAcceptedBlocking { () throws(RayStoreError) in
+                    try PendingRequest.send(.get, payload, over: self, progress: progress)
+                }
+                try gathering.accept(request.answerBlocking(limit: gathering.limit))
             }
-            try gathering.accept(request.answerBlocking(limit: gathering.limit))
         }
         return gathering.pins
     }
@@ -45,6 +56,11 @@ extension ClientHandle {
 }
 
 private struct Gathering {
+    enum Step {
+        case wait(LocalWait)
+        case ask(PayloadWriter)
+    }
+
     private let handle: ClientHandle
     private let ids: [ObjectID]
     private let timeout: Duration?
@@ -75,46 +91,54 @@ private struct Gathering {
     /// How long to wait for an answer: a node that answers late is given this much more than the time it was told.
     var limit: Duration? { remaining.map { $0 + .seconds(1) } }
 
-    /// Pins what is here. The request for what is not; nil when nothing is missing.
-    mutating func next() throws(RayStoreError) -> PayloadWriter? {
+    /// Pins what is here. What to do about what is not; nil when nothing is missing.
+    mutating func next() throws(RayStoreError) -> Step? {
         let before = missing.count
-        var stillMissing: [Int] = []
-        for index in missing {
-            if let pin = try handle.pinNow(ids[index], reason: &reason) {
-                found[index] = SharedPin(pin)
-            } else {
-                stillMissing.append(index)
-            }
-        }
-        missing = stillMissing
+        try pinWhatIsHere()
         guard !missing.isEmpty else { return nil }
         // The node says that all are here, and one was evicted before it could be pinned: ask again. But not for ever, should the node
         // and the store disagree.
         fruitlessRounds = missing.count < before ? 0 : fruitlessRounds + 1
         if fruitlessRounds > 100, let reason { throw reason }
+        let lacking = missing.map { ids[$0] }
+        if remaining != .zero, try handle.areBeingMade(lacking) {
+            return .wait(try LocalWait.begin(lacking, wanted: lacking.count, timeout: remaining, over: handle))
+        }
         var payload = PayloadWriter()
         payload.append(remaining.nanosecondsOrForever)
-        payload.append(missing.map { ids[$0] })
-        return payload
+        payload.append(lacking)
+        return .ask(payload)
     }
 
     mutating func accept(_ answer: PendingRequest.Answer) throws(RayStoreError) {
         guard let error = answer.error else { return }
         // A node names the object that failed; where only one was missing there is no doubt anyway.
         guard error.code == .timedOut else { throw missing.count == 1 ? error.about(ids[missing[0]]) : error }
-        // The last look: what arrived in the meantime is there.
-        var stillMissing: [Int] = []
-        for index in missing {
-            if let pin = try handle.pinNow(ids[index], reason: &reason) {
-                found[index] = SharedPin(pin)
-            } else {
-                stillMissing.append(index)
-            }
+        try lookLast()
+    }
+
+    mutating func accept(_ outcome: LocalWait.Outcome) throws(RayStoreError) {
+        switch outcome {
+        case .changed: break
+        case .timedOut: try lookLast()
+        case .failed(let error): throw missing.count == 1 ? error.about(ids[missing[0]]) : error
         }
-        missing = stillMissing
+    }
+
+    // The time is over: what arrived in the meantime is there.
+    private mutating func lookLast() throws(RayStoreError) {
+        try pinWhatIsHere()
         if let first = missing.first {
             throw Self.timedOut(missing.map { ids[$0] }, of: ids.count, first: ids[first], after: timeout)
         }
+    }
+
+    private mutating func pinWhatIsHere() throws(RayStoreError) {
+        var pins = try handle.pinManyNow(missing.map { ids[$0] }, reason: &reason)
+        for (place, index) in missing.enumerated() {
+            swap(&found[index], &pins[place])
+        }
+        missing.removeAll { found[$0] != nil }
     }
 
     private static func timedOut(

@@ -74,4 +74,39 @@ extension ClientHandle {
         }
         return nil
     }
+
+    private func sharedPinNow(_ id: ObjectID, reason: inout RayStoreError?) throws(RayStoreError) -> SharedPin? {
+        guard let pin = try pinNow(id, reason: &reason) else { return nil }
+        return SharedPin(pin)
+    }
+
+    /// The same for many, in one call; nil for those that are not here.
+    func pinManyNow(_ ids: [ObjectID], reason: inout RayStoreError?) throws(RayStoreError) -> [SharedPin?] {
+        guard ids.count > 1 else {
+            var pins: [SharedPin?] = []
+            for id in ids {
+                pins.append(try sharedPinNow(id, reason: &reason))
+            }
+            return pins
+        }
+        let list = ids.map { id in id.withC { $0 } }
+        var views = Array(repeating: ray_object_view(), count: ids.count)
+        var statuses = Array(repeating: ray_status.ok, count: ids.count)
+        try enter(as: Self.pin * UInt64(ids.count))
+        // The statuses say all; what failed is asked again below, for its own message.
+        _ = ray_objects_get(storeInside, list, UInt32(list.count), 0, &views, &statuses)
+        var pins: [SharedPin?] = []
+        pins.reserveCapacity(ids.count)
+        for (index, id) in ids.enumerated() {
+            pins.append(statuses[index] == .ok ? SharedPin(Pin(id: id, handle: self, view: views[index])) : nil)
+        }
+        let absent = ids.indices.filter { pins[$0] == nil }
+        if !absent.isEmpty {
+            leave(as: Self.pin * UInt64(absent.count))
+        }
+        for index in absent {
+            pins[index] = try sharedPinNow(ids[index], reason: &reason)
+        }
+        return pins
+    }
 }

@@ -17,9 +17,15 @@ extension Session {
         _ refs: [Ref], count: Int = 1, timeout: Duration? = nil, fetchLocal: Bool = true
     ) async throws(RayStoreError) -> (ready: [Ref], pending: [Ref]) {
         let ids = try check(refs, count: count)
-        if let ready = try readyNow(ids), ready.filter({ $0 }).count >= count || timeout == .zero && fetchLocal {
+        let deadline = timeout.map { ContinuousClock.now + $0 }
+        let ready = try readyNow(ids)
+        if ready.filter({ $0 }).count >= count || timeout == .zero && fetchLocal {
             return split(refs, ready, count)
         }
+        if let wait = try localWait(ids, ready, count, timeout), let ready = try readiness(await wait.value(), ids, count) {
+            return split(refs, ready, count)
+        }
+        let timeout = deadline.map { max(.zero, ContinuousClock.now.duration(to: $0)) }
         let payload = waitPayload(ids, count, timeout, fetchLocal)
         let request = try await whenAccepted { () throws(RayStoreError) in
             try PendingRequest.send(.wait, payload, over: handle)
@@ -34,9 +40,15 @@ extension Session {
         _ refs: [Ref], count: Int = 1, timeout: Duration? = nil, fetchLocal: Bool = true
     ) throws(RayStoreError) -> (ready: [Ref], pending: [Ref]) {
         let ids = try check(refs, count: count)
-        if let ready = try readyNow(ids), ready.filter({ $0 }).count >= count || timeout == .zero && fetchLocal {
+        let deadline = timeout.map { ContinuousClock.now + $0 }
+        let ready = try readyNow(ids)
+        if ready.filter({ $0 }).count >= count || timeout == .zero && fetchLocal {
             return split(refs, ready, count)
         }
+        if let wait = try localWait(ids, ready, count, timeout), let ready = try readiness(wait.valueBlocking(), ids, count) {
+            return split(refs, ready, count)
+        }
+        let timeout = deadline.map { max(.zero, ContinuousClock.now.duration(to: $0)) }
         let payload = waitPayload(ids, count, timeout, fetchLocal)
         let request = try whenAcceptedBlocking { () throws(RayStoreError) in
             try PendingRequest.send(.wait, payload, over: handle)
@@ -61,7 +73,7 @@ extension Session {
     }
 
     // What the store on this node says, without asking anybody.
-    private func readyNow(_ ids: [ObjectID]) throws(RayStoreError) -> [Bool]? {
+    private func readyNow(_ ids: [ObjectID]) throws(RayStoreError) -> [Bool] {
         let list = ids.map { id in id.withC { $0 } }
         var ready = [UInt8](repeating: 0, count: ids.count)
         var readyCount: UInt32 = 0
@@ -70,6 +82,26 @@ extension Session {
         }
         guard status == .ok || status == .timedOut else { throw RayStoreError(status: status.rawValue) }
         return ready.map { $0 != 0 }
+    }
+
+    /// A wait without the node, which is possible as long as clients of this machine are making all that is not ready.
+    private func localWait(
+        _ ids: [ObjectID], _ ready: [Bool], _ count: Int, _ timeout: Duration?
+    ) throws(RayStoreError) -> LocalWait? {
+        let pending = zip(ids, ready).filter { !$0.1 }.map(\.0)
+        guard timeout != .zero, try handle.areBeingMade(pending) else { return nil }
+        let wanted = count - (ids.count - pending.count)
+        return try LocalWait.begin(pending, wanted: wanted, timeout: timeout, over: handle)
+    }
+
+    /// Nil when only the node knows more: something is not being made here any more.
+    private func readiness(
+        _ outcome: LocalWait.Outcome, _ ids: [ObjectID], _ count: Int
+    ) throws(RayStoreError) -> [Bool]? {
+        if case .failed(let error) = outcome { throw error }
+        let ready = try readyNow(ids)
+        if case .timedOut = outcome { return ready }
+        return ready.filter({ $0 }).count >= count ? ready : nil
     }
 
     private func waitPayload(
