@@ -25,7 +25,7 @@ help:
 	@echo 'make bench SUITE=plasma|transfer   figures, one JSON object a line'
 	@echo 'make bench-peers SUITE=plasma|transfer   the same with its peers beside it (downloads them)'
 	@echo 'make test-core            the C core alone        make test-asan   the same with ASan and UBSan'
-	@echo 'make test-crash           a client killed, or stopped, at every crash point of the store'
+	@echo 'make test-crash           a client killed, or stopped, at every crash point of the store, and the reaper after it'
 	@echo 'make test-kill KILLS=20000   processes killed at random while they work on one store'
 	@echo 'make check-model           every interleaving of the store'"'"'s protocol; MODEL=small for the short form'
 	@echo 'make fuzz FUZZ_SECONDS=60 each fuzz target of Tests/Fuzz for so long'
@@ -84,8 +84,9 @@ test-core: $(CORE_TESTS)
 test-asan: setup
 	$(MAKE) BUILD=$(BUILD)/asan CFLAGS="-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer" test-core
 
-# A client killed, or stopped, at every numbered point between two stores to shared memory, then the store checked and used on.
-CRASH_TESTS := plasma_crash_test plasma_stop_test
+# A client killed, or stopped, at every numbered point between two stores to shared memory, then the store checked and used on; and the
+# reaper killed at its own points after each.
+CRASH_TESTS := plasma_crash_test plasma_reaper_crash_test plasma_stop_test
 test-crash: setup
 	$(MAKE) BUILD=$(BUILD)/crash CFLAGS="-O1 -g -DRAY_CRASH_POINTS" $(CRASH_TESTS:%=$(BUILD)/crash/tests/%)
 	Tests/Core/run $(CRASH_TESTS:%=$(BUILD)/crash/tests/%)

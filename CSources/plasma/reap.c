@@ -42,31 +42,62 @@ static bool wants_settling(const ray__entry *entry, uint32_t slot) {
     return unsealed || !ray__refs_any(entry) || state == RAY_STATE_DELETING;
 }
 
+// What somebody else has left is looked at closely: it may have cleared its bit and not called, and to look once more is harmless.
+static void call_again(ray_store *store, uint32_t index) {
+    const ray__entry *entry = &store->table[index];
+    if (ray__refs_only_node(entry)) {
+        ray__attention(store, index);
+    }
+    uint64_t word = ray__shm_load(&entry->state);
+    uint32_t state = ray__word_state(word);
+    if ((word & RAY__FLAG_WATCHED) != 0 &&
+        (state == RAY_STATE_SEALED || state == RAY_STATE_FAILED || state == RAY_STATE_DELETING)) {
+        ray__attention(store, index);
+    }
+}
+
+static ray_status sweep_entry(ray_store *store, uint32_t index, uint32_t slot, bool with_ref, ray_reap_report *report) {
+    ray__entry *entry = &store->table[index];
+    report->pin_count += clear_bit(entry->pins, slot);
+    report->ref_count += with_ref && clear_bit(entry->refs, slot);
+    if (wants_settling(entry, slot)) {
+        RAY_TRY(ray__store_lock(store));
+        settle(store, index, slot, report);
+        ray__store_unlock(store);
+    }
+    return RAY_OK;
+}
+
 ray_status ray__slot_sweep(ray_store *store, uint32_t slot, ray_reap_report *report) {
     *report = (ray_reap_report){0, 0, 0, 0};
     bool reaping = slot != store->slot;
     for (uint32_t i = 0; i < store->layout.table_size; i++) {
-        ray__entry *entry = &store->table[i];
-        bool had_pin = clear_bit(entry->pins, slot);
-        bool had_ref = clear_bit(entry->refs, slot);
-        report->pin_count += had_pin;
-        report->ref_count += had_ref;
-        if (wants_settling(entry, slot)) {
-            RAY_TRY(ray__store_lock(store));
-            settle(store, i, slot, report);
-            ray__store_unlock(store);
-        }
-        // A dead client may have cleared its bit and not called; to look once more is harmless.
-        if ((reaping || had_ref) && slot != RAY_NODE_SLOT && ray__refs_only_node(entry)) {
-            ray__attention(store, i);
-        }
-        uint64_t word = ray__shm_load(&entry->state);
-        uint32_t state = ray__word_state(word);
-        if (reaping && (word & RAY__FLAG_WATCHED) != 0 &&
-            (state == RAY_STATE_SEALED || state == RAY_STATE_FAILED || state == RAY_STATE_DELETING)) {
+        uint32_t refs_before = report->ref_count;
+        RAY_TRY(sweep_entry(store, i, slot, true, report));
+        if (reaping) {
+            call_again(store, i);
+        } else if (report->ref_count != refs_before && slot != RAY_NODE_SLOT && ray__refs_only_node(&store->table[i])) {
             ray__attention(store, i);
         }
     }
+    return RAY_OK;
+}
+
+ray_status ray__node_succeed(ray_store *store) {
+    ray_reap_report report = {0, 0, 0, 0};
+    ray__slot *slot = &store->slots[RAY_NODE_SLOT];
+    // Whoever died with the lock is found by taking it. The dead one's handle, should a fork of it close one, touches nothing any more.
+    RAY_TRY(ray__store_lock(store));
+    store->slot_serial = ray__shm_add32(&slot->serial, 1) + 1;
+    ray__store_unlock(store);
+    RAY_CRASH_POINT();
+    for (uint32_t i = 0; i < store->layout.table_size; i++) {
+        RAY_TRY(sweep_entry(store, i, RAY_NODE_SLOT, false, &report));
+        call_again(store, i);
+    }
+    ray__wait_forget_slot(store, RAY_NODE_SLOT);
+    ray__wake_everybody(store);
+    ray__attention_repair(store);
     return RAY_OK;
 }
 
@@ -81,11 +112,13 @@ ray_status ray_store_slot_reap(ray_store *store, uint32_t slot, ray_reap_report 
     RAY_TRY(ray__store_lock(store));
     ray__shm_add32(&store->slots[slot].serial, 1);
     ray__store_unlock(store);
+    RAY_CRASH_POINT();
     RAY_TRY(ray__slot_sweep(store, slot, report));
     ray__wait_forget_slot(store, slot);
     // It may have sealed and not woken.
     ray__wake_everybody(store);
     ray__attention_repair(store);
+    RAY_CRASH_POINT();
     ray__shm_store32(&store->slots[slot].state, RAY__SLOT_FREE);
     return RAY_OK;
 }

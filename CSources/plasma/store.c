@@ -149,7 +149,8 @@ ray_status ray_store_create(const ray_store_options *options, ray_store **store)
     return RAY_OK;
 }
 
-static ray_status begin_client(ray_store *store) {
+// Maps a store that another process made, and checks it.
+static ray_status begin_existing(ray_store *store) {
     uint64_t meta_size;
     uint64_t data_size;
     void *mapped;
@@ -166,7 +167,11 @@ static ray_status begin_client(ray_store *store) {
     RAY_TRY(ray__layout_read(mapped, meta_size, data_size, &layout));
     store->layout = layout;
     RAY_TRY(map_parts(store));
-    RAY_TRY(ray__store_enter(store));
+    return ray__store_enter(store);
+}
+
+static ray_status begin_client(ray_store *store) {
+    RAY_TRY(begin_existing(store));
     ray__slot *slot = &store->slots[store->slot];
     uint32_t claimed = RAY__SLOT_CLAIMED;
     if (!ray__shm_swap_if32(&slot->state, &claimed, RAY__SLOT_ATTACHED)) {
@@ -179,6 +184,27 @@ static ray_status begin_client(ray_store *store) {
     return RAY_OK;
 }
 
+static ray_status begin_successor(ray_store *store) {
+    RAY_TRY(begin_existing(store));
+    return ray__node_succeed(store);
+}
+
+static ray_status attach(int meta_fd, int data_fd, uint32_t slot, ray_status (*begin)(ray_store *), ray_store **store) {
+    ray_store *made = new_handle(meta_fd, data_fd, slot);
+    if (made == NULL) {
+        ray__fd_close(meta_fd);
+        ray__fd_close(data_fd);
+        return ray__fail(RAY_OUT_OF_MEMORY, "no memory for a store's handle");
+    }
+    ray_status status = begin(made);
+    if (status != RAY_OK) {
+        unmap(made);
+        return status;
+    }
+    *store = made;
+    return RAY_OK;
+}
+
 ray_status ray_store_attach(int meta_fd, int data_fd, uint32_t slot, ray_store **store) {
     *store = NULL;
     if (slot == RAY_NODE_SLOT || slot >= RAY_CLIENTS_MAX) {
@@ -186,19 +212,12 @@ ray_status ray_store_attach(int meta_fd, int data_fd, uint32_t slot, ray_store *
         ray__fd_close(data_fd);
         return ray__fail(RAY_INVALID_ARGUMENT, "slot %u: a client's slot is 1 to %u", slot, RAY_CLIENTS_MAX - 1);
     }
-    ray_store *made = new_handle(meta_fd, data_fd, slot);
-    if (made == NULL) {
-        ray__fd_close(meta_fd);
-        ray__fd_close(data_fd);
-        return ray__fail(RAY_OUT_OF_MEMORY, "no memory for a store's handle");
-    }
-    ray_status status = begin_client(made);
-    if (status != RAY_OK) {
-        unmap(made);
-        return status;
-    }
-    *store = made;
-    return RAY_OK;
+    return attach(meta_fd, data_fd, slot, begin_client, store);
+}
+
+ray_status ray__store_take_over(int meta_fd, int data_fd, ray_store **store) {
+    *store = NULL;
+    return attach(meta_fd, data_fd, RAY_NODE_SLOT, begin_successor, store);
 }
 
 void ray_store_close(ray_store *store) {

@@ -72,6 +72,12 @@ static inline ray_status ray__store_enter(const ray_store *store) {
 // RAY_INVALID_ARGUMENT unless the handle is the node's.
 ray_status ray__store_enter_node(const ray_store *store, const char *what);
 
+// Attaches as the node to a store whose node is dead: the caller knows that it is. The dead one's pins, waits and unsealed objects are undone;
+// its refs stay, and every entry that only they keep is named to attention: the successor disowns what it does not want. Slots of clients
+// stay as they are: those that are dead are still to be reaped, also those whose reaping was begun. Takes the descriptors as
+// ray_store_attach does.
+ray_status ray__store_take_over(int meta_fd, int data_fd, ray_store **store) RAY_NODISCARD;
+
 // ---- prefault.c ----------------------------------------------------------------------------------------------------------
 
 // Makes sure that a range of the data segment has memory, and if it is large, that writing finds it in this process's page tables.
@@ -265,6 +271,8 @@ ray_status ray__object_seal(ray_store *store, ray_object_writer *writer, ray__wa
 ray_status ray__get_now(ray_store *store, const ray_object_id *id, uint64_t hash, ray_object_view *view);
 // What a state word means to a reader: RAY_OK sealed, RAY_NOT_SEALED, RAY_NOT_LOCAL, RAY_AGAIN, or the failure.
 ray_status ray__entry_verdict(const ray__entry *entry, uint64_t word);
+// The shared part of ray__store_take_over.
+ray_status ray__node_succeed(ray_store *store) RAY_NODISCARD;
 // Drops everything a slot has.
 ray_status ray__slot_sweep(ray_store *store, uint32_t slot, ray_reap_report *report);
 void ray__copy(uint8_t *to, const uint8_t *from, uint64_t size_bytes);
