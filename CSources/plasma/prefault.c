@@ -12,11 +12,12 @@
 #include "base/thread_internal.h"
 #include "plasma/store_internal.h"
 
-#define STEP (64u << 20)     // short enough to stop between, long enough to cost little
+#define STEP (8u << 20)      // of the background: short enough to stop between, long enough to cost little
 #define AHEAD (4u << 20)     // of create: so that the next ones find their memory taken
 #define GAP_MAX (64u << 20)  // a block farther behind the watermark takes its own range only
 #define PREFAULT_PART 4u     // of the memory that is left: what the background takes unasked
-#define LOWEST_PRIORITY 19
+// Behind whoever works, but not last: beside 19 busy threads a step took seconds at priority 19, and a stop waits for one.
+#define BACKGROUND_PRIORITY 10
 
 static uint64_t page_up(uint64_t size) {
     return (size + RAY__PAGE - 1) / RAY__PAGE * RAY__PAGE;
@@ -147,7 +148,7 @@ ray_status ray_store_prefault(ray_store *store, uint64_t up_to_bytes) {
 static void *run_prefault(void *argument) {
     ray_store *store = argument;
     // Of this thread alone on Linux. Advice: where it is refused, others share the core with it.
-    (void)setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), LOWEST_PRIORITY);
+    (void)setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), BACKGROUND_PRIORITY);
     // A refusal is an end: how far it came is in reserved_bytes, and who creates more is told why there is none.
     (void)prefault(store, store->prefault.up_to, &store->prefault.stopping);
     return NULL;

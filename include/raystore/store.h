@@ -79,11 +79,11 @@ RAY_API ray_status ray_store_prefault(ray_store *store, uint64_t up_to_bytes) RA
 // As much as is usual: all of data, or a quarter of the memory that is left if that is less.
 #define RAY_PREFAULT_USUAL UINT64_MAX
 
-// The same on a thread of the store's own, of the lowest priority, which ends when so much is reserved, or when memory is short. The
+// The same on a thread of the store's own, of low priority, which ends when so much is reserved, or when memory is short. The
 // node calls it at its start. RAY_IN_USE: one is started and was not stopped; RAY_SYSTEM: there can be no thread.
 RAY_API ray_status ray_store_prefault_start(ray_store *store, uint64_t up_to_bytes) RAY_NODISCARD;
 
-// Ends that thread and returns when it has ended, at most a step of 64 MiB later. What is reserved stays. Nothing to end: nothing done.
+// Ends that thread and returns when it has ended, at most a step of 8 MiB later. What is reserved stays. Nothing to end: nothing done.
 // ray_store_close does it, too.
 RAY_API void ray_store_prefault_stop(ray_store *store);
 
