@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -31,6 +32,12 @@ ray_status ray__segment_create(const char *name, uint64_t size_bytes, int *fd) {
     }
     if (made < 0) {
         return ray__fail_errno(RAY_SYSTEM, "make shared memory '%s'", name);
+    }
+    // Whoever is given a descriptor for reading could else reopen it for writing through /proc/self/fd, as another user too: a memfd is
+    // open to all. Descriptors that are open already keep what they may.
+    if (fchmod(made, 0400) != 0) {
+        ray__fd_close(made);
+        return ray__fail_errno(RAY_SYSTEM, "close shared memory '%s' to others", name);
     }
     if (ftruncate(made, (off_t)size_bytes) != 0) {
         ray__fd_close(made);
@@ -71,6 +78,16 @@ static void *find_aligned(uint64_t size_bytes) {
     uint64_t end = (size_bytes + RAY__PAGE_SIZE - 1) / RAY__PAGE_SIZE * RAY__PAGE_SIZE;
     munmap(found + front + end, whole - front - (size_t)end);
     return found + front;
+}
+
+ray_status ray__segment_reopen(int fd, int *read_only_fd) {
+    char path[32];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    *read_only_fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (*read_only_fd < 0) {
+        return ray__fail_errno(RAY_SYSTEM, "open the store's data for reading only, through %s; /proc must be mounted", path);
+    }
+    return RAY_OK;
 }
 
 ray_status ray__segment_map(int fd, uint64_t size_bytes, bool writable, void **address) {

@@ -14,6 +14,10 @@ ray_status ray__segment_create(const char *name, uint64_t size_bytes, int *fd);
 // The size of a segment that another process made. RAY_LAYOUT_MISMATCH if it is not one or could still shrink.
 ray_status ray__segment_size(int fd, uint64_t *size_bytes);
 
+// A second, independent descriptor of the segment that can be neither written nor mapped writable. The mode of a segment (0400) lets no
+// process that may not ignore modes reopen it for writing.
+ray_status ray__segment_reopen(int fd, int *read_only_fd);
+
 #define RAY__PAGE_SIZE 4096u
 #define RAY__HUGE_PAGE (2u << 20)
 

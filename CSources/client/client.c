@@ -2,9 +2,11 @@
 // A session's beginning and end.
 #include <errno.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -64,8 +66,9 @@ static ray_status send_attach(ray_client *client, const ray_client_options *opti
                   .version = RAY__SESSION_VERSION,
                   .layout = RAY__SESSION_LAYOUT,
                   .pid = getpid(),
-                  .job = options->job,
+                  .job = options->access == RAY_ACCESS_GUARDED_READER && options->job == 0 ? RAY_JOB_NONE : options->job,
                   .name_space_size = (uint32_t)strlen(name_space),
+                  .access = options->access,
               }};
     memcpy(body.name_space, name_space, body.attach.name_space_size);
     struct ray__parts parts = {
@@ -97,12 +100,14 @@ static ray_status receive_first(ray_client *client, uint64_t deadline_ns, struct
     }
 }
 
-static ray_status take_welcome(ray_client *client, const struct ray__message *header, const uint8_t *body) {
+static ray_status take_welcome(ray_client *client, uint32_t access, const struct ray__message *header, const uint8_t *body) {
+    uint32_t fd_count = access == RAY_ACCESS_GUARDED_READER ? 1 : 2;
     if (header->type == RAY__REFUSED && header->text_size == header->body_size && header->status != RAY_OK) {
         return ray__fail(header->status, "%.*s", (int)header->text_size, (const char *)body);
     }
     struct ray__welcome welcome;
-    if (header->type != RAY__WELCOME || header->body_size != sizeof welcome || header->text_size != 0 || client->inbox.fd_count != 2) {
+    if (header->type != RAY__WELCOME || header->body_size != sizeof welcome || header->text_size != 0 ||
+        client->inbox.fd_count != fd_count) {
         return ray__fail(RAY_PROTOCOL, "what answers at %s is no RayStore node: it began with a message of type %u", client->socket_path,
                          header->type);
     }
@@ -116,6 +121,9 @@ static ray_status take_welcome(ray_client *client, const struct ray__message *he
     };
     memcpy(client->info.node_id, welcome.node_id, sizeof welcome.node_id);
     client->inbox.fd_count = 0; // the store owns them, whatever comes
+    if (access == RAY_ACCESS_GUARDED_READER) {
+        return ray__guarded_begin(client, client->inbox.fds[0]);
+    }
     return ray_store_attach(client->inbox.fds[0], client->inbox.fds[1], welcome.slot, &client->store);
 }
 
@@ -138,6 +146,7 @@ static void free_client(ray_client *client) {
     if (client->wake_fd >= 0) {
         close(client->wake_fd);
     }
+    ray__guarded_end(client);
     free(client->socket_path);
     free(client);
 }
@@ -169,12 +178,39 @@ static ray_status make_client(const char *socket_path, ray_client **client) {
     return RAY_OK;
 }
 
+// A guarded reader may be of another user than its node. Then the node must be of who owns the directory that its socket lies in: nobody
+// else can have put it there, if the one who named the path has chosen well.
+static ray_status check_node(const ray_client *client, uint32_t access, int64_t *pid) {
+    uint32_t uid = 0;
+    RAY_TRY(ray__socket_peer(client->fd, client->socket_path, &uid, pid));
+    if (access != RAY_ACCESS_GUARDED_READER || uid == geteuid()) {
+        return ray__socket_check_peer(client->fd, client->socket_path, pid);
+    }
+    char directory[sizeof(((struct sockaddr_un *)0)->sun_path) + 1];
+    snprintf(directory, sizeof directory, "%s", client->socket_path); // it was short enough to connect
+    char *slash = strrchr(directory, '/');
+    if (slash != NULL) {
+        slash[slash == directory ? 1 : 0] = '\0';
+    }
+    struct stat info;
+    if (stat(slash != NULL ? directory : ".", &info) != 0) {
+        return ray__fail_errno(RAY_SYSTEM, "cannot look at the directory of %s", client->socket_path);
+    }
+    if (info.st_uid != uid || (info.st_mode & 022) != 0) {
+        return ray__fail(RAY_UNREACHABLE,
+                         "user %u serves at %s, in a directory of user %u with mode %04o; a node for readers lies in a directory that its own "
+                         "user alone can write in",
+                         uid, client->socket_path, info.st_uid, info.st_mode & 07777);
+    }
+    return RAY_OK;
+}
+
 static ray_status attach(ray_client *client, const ray_client_options *options, uint64_t timeout_ns) {
     uint64_t deadline_ns = ray__deadline_ns(timeout_ns);
     RAY_TRY(ray__socket_connect(client->socket_path, timeout_ns, &client->fd));
     // A stranger's process at that path must not get to know our requests.
     int64_t node_pid = 0;
-    RAY_TRY(ray__socket_check_peer(client->fd, client->socket_path, &node_pid));
+    RAY_TRY(check_node(client, options->access, &node_pid));
     client->node_fd = node_pid > 0 ? (int)syscall(SYS_pidfd_open, (pid_t)node_pid, 0) : -1;
     ray_status status = send_attach(client, options, deadline_ns);
     if (status != RAY_OK && status != RAY_PEER_CLOSED) { // who refuses may have closed before it read: its reason is still there
@@ -183,7 +219,7 @@ static ray_status attach(ray_client *client, const ray_client_options *options, 
     struct ray__message header;
     const uint8_t *body;
     RAY_TRY(receive_first(client, deadline_ns, &header, &body));
-    RAY_TRY(take_welcome(client, &header, body));
+    RAY_TRY(take_welcome(client, options->access, &header, body));
     status = ray__thread_start(&client->reader, "ray-client", ray__client_reader, client);
     if (status != RAY_OK) {
         ray_store_close(client->store);
@@ -191,13 +227,28 @@ static ray_status attach(ray_client *client, const ray_client_options *options, 
     return status;
 }
 
-ray_status ray_client_connect(const ray_client_options *options, ray_client **client) {
+// Programs built before there were guarded readers give fewer fields.
+static void read_options(const ray_client_options *given, ray_client_options *options) {
+    size_t size = given->struct_size < sizeof *options ? given->struct_size : sizeof *options;
+    memset(options, 0, sizeof *options);
+    if (size >= offsetof(ray_client_options, access)) {
+        memcpy(options, given, size);
+    }
+}
+
+ray_status ray_client_connect(const ray_client_options *given, ray_client **client) {
     *client = NULL;
-    if (options->struct_size < sizeof *options || options->socket_path == NULL) {
+    ray_client_options read;
+    read_options(given, &read);
+    const ray_client_options *options = &read;
+    if (options->socket_path == NULL) {
         return ray__fail(RAY_INVALID_ARGUMENT, "a session's options need struct_size and socket_path");
     }
     if (options->name_space != NULL && strlen(options->name_space) > RAY_NAMESPACE_MAX) {
         return ray__fail(RAY_INVALID_ARGUMENT, "the namespace '%.40s...' is longer than %d bytes", options->name_space, RAY_NAMESPACE_MAX);
+    }
+    if (options->access > RAY_ACCESS_GUARDED_READER) {
+        return ray__fail(RAY_INVALID_ARGUMENT, "%u is no kind of access to a node", options->access);
     }
     ray_client *made = NULL;
     RAY_TRY(make_client(options->socket_path, &made));

@@ -18,13 +18,28 @@ struct ray__pending {
     uint32_t next_free;
 };
 
+// How many views share a pin that the node holds for this guarded reader.
+struct ray__pin_count {
+    uint64_t serial; // 0: none
+    uint32_t count;
+};
+
+// All zero with full access.
+struct ray__guarded {
+    const uint8_t *data; // the data segment, read-only
+    uint64_t size;
+    struct ray__pin_count *pins; // by place; under the client's lock
+    uint32_t pin_capacity;
+};
+
 struct ray_client {
     int fd;
     int wake_fd; // an eventfd: the reader has something to do beside reading
     int node_fd; // a pidfd: a node's forked child may keep the socket open after the node's end. -1: the socket must do
     uint32_t fork_generation;
     pthread_t reader;
-    ray_store *store;
+    ray_store *store; // NULL: a guarded reader
+    struct ray__guarded guarded;
     ray_session_info info;
     char *socket_path;
     _Atomic uint64_t put_count;
@@ -58,6 +73,30 @@ ray_status ray__client_check_process(const ray_client *client);
 
 // Once the session is over.
 void ray__client_end_waits(ray_client *client);
+
+// ray_client_call, for PIN too: pins that arrive after the caller's time has run out are given back.
+ray_status ray__client_call(ray_client *client, uint16_t request, const void *payload, size_t payload_size, uint64_t timeout_ns, bool takes_pins,
+                            void **answer, size_t *answer_size);
+
+// Sends what has no answer. Nothing when the session is over: then the node has dropped all, or is about to.
+void ray__client_tell(ray_client *client, uint16_t what, const void *payload, size_t payload_size);
+
+// ---- guarded_client.c ----------------------------------------------------------------------------------------------------
+
+// Takes the descriptor, also on failure.
+ray_status ray__guarded_begin(ray_client *client, int data_fd);
+void ray__guarded_end(ray_client *client);
+
+// RAY_UNSUPPORTED in a guarded reader's session.
+ray_status ray__guarded_refuse(const ray_client *client, const char *what);
+
+// As ray_object_get with timeout 0.
+ray_status ray__guarded_get(ray_client *client, const ray_object_id *id, uint64_t patience_ns, ray_object_view *view);
+ray_status ray__guarded_hold(ray_client *client, const ray_object_id *id);
+ray_status ray__guarded_look(ray_client *client, const ray_object_id *ids, uint32_t count, uint8_t *here);
+
+// Gives back every pin of an answer that nobody waits for.
+void ray__guarded_give_back(ray_client *client, const void *answer, size_t answer_size);
 
 void ray__pending_free_all(ray_client *client);
 

@@ -2,6 +2,7 @@
 // The common requests, blocking: most of each is in shared memory, and the node is asked only where it must be.
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock_internal.h"
 #include "client/client_internal.h"
@@ -13,10 +14,12 @@
 
 // The node keeps the timeout of a get itself and says more than "timed out" when it ends; it gets this much longer to do so.
 #define ANSWER_GRACE_NS UINT64_C(250000000)
+#define PIN_GRACE_NS UINT64_C(2000000000)
 
 #define PUT_COUNT_MAX ((uint64_t)(UINT32_MAX - RAY_FIRST_PUT_INDEX))
 
 ray_status ray_client_next_id(ray_client *client, ray_object_id *id) {
+    RAY_TRY(ray__guarded_refuse(client, "put"));
     if (client->info.job == RAY_JOB_NONE) {
         return ray__fail(RAY_INVALID_ARGUMENT, "this session has no job, so it cannot put; connect with a job, or with 0 for a new one");
     }
@@ -61,8 +64,17 @@ static ray_status ask_for(ray_client *client, const ray_object_id *id, uint64_t 
     return ray_client_call(client, RAY_REQUEST_GET, payload, sizeof payload, patience_ns, NULL, NULL);
 }
 
+// What is here is pinned: in shared memory, or by the node for a guarded reader.
+static ray_status get_now(ray_client *client, const ray_object_id *id, uint64_t timeout_ns, ray_object_view *view) {
+    if (client->store != NULL) {
+        return ray_object_get(client->store, id, 0, view);
+    }
+    // The node answers at once; a get that is not to wait must not fail because the machine is busy.
+    return ray__guarded_get(client, id, timeout_ns > RAY_FOREVER - PIN_GRACE_NS ? 0 : timeout_ns + PIN_GRACE_NS, view);
+}
+
 ray_status ray_client_get(ray_client *client, const ray_object_id *id, uint64_t timeout_ns, ray_object_view *view) {
-    ray_status status = ray_object_get(client->store, id, 0, view);
+    ray_status status = get_now(client, id, timeout_ns, view);
     if (status == RAY_OK || timeout_ns == 0 || !is_worth_asking(status)) {
         return status;
     }
@@ -74,7 +86,7 @@ ray_status ray_client_get(ray_client *client, const ray_object_id *id, uint64_t 
             break;
         }
         RAY_TRY(ask_for(client, id, left_ns));
-        status = ray_object_get(client->store, id, 0, view);
+        status = get_now(client, id, left_ns, view);
         if (status == RAY_OK || !is_worth_asking(status)) {
             return status;
         }
@@ -90,12 +102,13 @@ ray_status ray_client_open_ref(ray_client *client, const ray_object_id *id) {
         RAY_TRY(ray_client_call(client, RAY_REQUEST_OPEN_REF, id->bytes, RAY_OBJECT_ID_SIZE, 0, NULL, NULL));
         // The node has set this process's ref bit. Another thread may have released the process's last ref in between, and the
         // object with it: then it is opened anew.
-        status = ray_ref_acquire(client->store, id);
+        status = client->store != NULL ? ray_ref_acquire(client->store, id) : ray__guarded_hold(client, id);
     }
     return status;
 }
 
 ray_status ray_client_share_ref(ray_client *client, const ray_object_id *id) {
+    RAY_TRY(ray__guarded_refuse(client, "share a ref"));
     return ray_client_call(client, RAY_REQUEST_SHARE_REF, id->bytes, RAY_OBJECT_ID_SIZE, 0, NULL, NULL);
 }
 
@@ -153,8 +166,12 @@ ray_status ray_client_get_file(ray_client *client, const ray_object_id *id, uint
                                size_t path_capacity) {
     RAY_TRY(ray_client_get(client, id, timeout_ns, view));
     ray_status status = file_path_of(id, view, path, path_capacity);
+    if (status == RAY_OK && client->store == NULL && access(path, R_OK) != 0) {
+        status = ray__fail_errno(RAY_FILE_NOT_READABLE, "the file %s lies in the node's own directory; a guarded reader of another user cannot read files",
+                                 path);
+    }
     if (status != RAY_OK) {
-        ray_object_release(client->store, view);
+        ray_client_release(client, view);
     }
     return status;
 }

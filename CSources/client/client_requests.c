@@ -10,6 +10,8 @@
 
 // A cancel must reach a node that is behind with reading, so it may go a little beyond the limit of requests.
 #define CANCEL_OUT_MAX (RAY__OUT_MAX + RAY__REQUESTS_MAX * sizeof(struct ray__message))
+// So must the end of every pin and ref that a guarded reader can have.
+#define TELL_OUT_MAX (CANCEL_OUT_MAX + RAY__OUT_MAX)
 
 void ray__pending_free_all(ray_client *client) {
     free(client->pending);
@@ -18,7 +20,7 @@ void ray__pending_free_all(ray_client *client) {
 
 static ray_status pending_grow(ray_client *client) {
     uint32_t before = client->pending_capacity;
-    if (before >= RAY__REQUESTS_MAX) {
+    if (before >= (client->info.is_guarded_reader ? RAY__READER_REQUESTS_MAX : RAY__REQUESTS_MAX)) {
         return ray__fail(RAY_AGAIN, "%u requests of this session wait for an answer, which is the most; wait for some of them", before);
     }
     uint32_t after = before == 0 ? 64 : 2 * before;
@@ -104,9 +106,10 @@ static ray_status send_locked(ray_client *client, uint16_t request, const void *
 ray_status ray_client_send(ray_client *client, uint16_t request, const void *payload, size_t payload_size, ray_completion_fn completion,
                            ray_progress_fn progress, void *context, uint64_t *request_id) {
     RAY_TRY(ray__client_check_process(client));
-    if (payload_size > RAY_PAYLOAD_MAX || (payload == NULL && payload_size > 0)) {
-        return ray__fail(payload == NULL ? RAY_INVALID_ARGUMENT : RAY_TOO_LARGE, "a request's payload has %zu bytes, at most %u are allowed",
-                         payload_size, RAY_PAYLOAD_MAX);
+    size_t most = client->info.is_guarded_reader ? RAY_READER_PAYLOAD_MAX : RAY_PAYLOAD_MAX;
+    if (payload_size > most || (payload == NULL && payload_size > 0)) {
+        return ray__fail(payload == NULL ? RAY_INVALID_ARGUMENT : RAY_TOO_LARGE, "a request's payload has %zu bytes, at most %zu are allowed",
+                         payload_size, most);
     }
     struct ray__pending pending = {.completion = completion, .progress = progress, .context = context};
     uint64_t unwanted;
@@ -127,6 +130,16 @@ void ray_client_cancel(ray_client *client, uint64_t request_id) {
         struct ray__parts parts = {.header = {.type = RAY__CANCEL, .request_id = request_id}};
         // A node that takes not even this lets the request run on, as it may in any case.
         (void)post_locked(client, &parts, CANCEL_OUT_MAX);
+    }
+    pthread_mutex_unlock(&client->lock);
+}
+
+void ray__client_tell(ray_client *client, uint16_t what, const void *payload, size_t payload_size) {
+    struct ray__parts parts = {.header = {.type = RAY__TELL, .request = what}, .payload = payload, .payload_size = payload_size};
+    pthread_mutex_lock(&client->lock);
+    if (client->over == RAY_OK) {
+        // A node that has not read so much does not run; what is not said now is dropped with the session.
+        (void)post_locked(client, &parts, TELL_OUT_MAX);
     }
     pthread_mutex_unlock(&client->lock);
 }
@@ -160,13 +173,14 @@ struct call {
     bool done;
     bool abandoned;
     bool wants_answer;
+    ray_client *pinning; // whose pins come with the answer; NULL: none do
     ray_status status;
     char text[RAY_MESSAGE_MAX];
     void *answer;
     size_t answer_size;
 };
 
-static struct call *make_call(bool wants_answer) {
+static struct call *make_call(bool wants_answer, ray_client *pinning) {
     struct call *call = calloc(1, sizeof *call);
     if (call != NULL) {
         pthread_mutex_init(&call->lock, NULL);
@@ -176,6 +190,7 @@ static struct call *make_call(bool wants_answer) {
         pthread_cond_init(&call->done_changed, &monotonic);
         pthread_condattr_destroy(&monotonic);
         call->wants_answer = wants_answer;
+        call->pinning = pinning;
     }
     return call;
 }
@@ -189,6 +204,7 @@ static void free_call(struct call *call) {
 
 static void complete_call(void *context, ray_status status, const char *message, const void *payload, size_t payload_size) {
     struct call *call = context;
+    bool unwanted = false;
     pthread_mutex_lock(&call->lock);
     call->status = status;
     snprintf(call->text, sizeof call->text, "%s", message);
@@ -198,14 +214,19 @@ static void complete_call(void *context, ray_status status, const char *message,
             memcpy(call->answer, payload, payload_size);
             call->answer_size = payload_size;
         } else {
+            unwanted = true;
             call->status = RAY_OUT_OF_MEMORY;
             snprintf(call->text, sizeof call->text, "no memory for an answer of %zu bytes", payload_size);
         }
     }
     call->done = true;
     bool last = call->abandoned;
+    ray_client *pinning = (last || unwanted) && status == RAY_OK ? call->pinning : NULL;
     pthread_cond_signal(&call->done_changed);
     pthread_mutex_unlock(&call->lock);
+    if (pinning != NULL) {
+        ray__guarded_give_back(pinning, payload, payload_size);
+    }
     if (last) {
         free_call(call);
     }
@@ -228,6 +249,11 @@ static ray_status send_call(ray_client *client, uint16_t request, const void *pa
 
 ray_status ray_client_call(ray_client *client, uint16_t request, const void *payload, size_t payload_size, uint64_t timeout_ns, void **answer,
                            size_t *answer_size) {
+    return ray__client_call(client, request, payload, payload_size, timeout_ns, false, answer, answer_size);
+}
+
+ray_status ray__client_call(ray_client *client, uint16_t request, const void *payload, size_t payload_size, uint64_t timeout_ns, bool takes_pins,
+                            void **answer, size_t *answer_size) {
     if (answer != NULL) {
         *answer = NULL;
     }
@@ -238,7 +264,7 @@ ray_status ray_client_call(ray_client *client, uint16_t request, const void *pay
     if (pthread_equal(pthread_self(), client->reader)) {
         return ray__fail(RAY_INVALID_ARGUMENT, "a completion made a blocking call, for which its own thread would have to go on; use send");
     }
-    struct call *call = make_call(answer != NULL);
+    struct call *call = make_call(answer != NULL, takes_pins ? client : NULL);
     if (call == NULL) {
         return ray__fail(RAY_OUT_OF_MEMORY, "no memory for a call");
     }

@@ -32,6 +32,9 @@ ray_status ray_client_wait(ray_client *client, const ray_object_id *id, uint64_t
                            uint64_t *ticket) {
     *ticket = 0;
     RAY_TRY(ray__client_check_process(client));
+    if (client->store == NULL) {
+        return ray__fail(RAY_UNSUPPORTED, "a guarded reader has no part in the store to wait in; ask the node, with ray_client_wait_many");
+    }
     ray_waiter *waiter;
     RAY_TRY(waiter_of(client, &waiter));
     return ray_waiter_add(waiter, id, RAY_WAITER_WHILE_MADE, timeout_ns, done, context, ticket);

@@ -14,6 +14,7 @@
 #include "client/socket_internal.h"
 
 #define EVENTS_AT_ONCE 64
+#define READERS_DEFAULT 16u // of 255 slots: readers of other users must not keep the owner's own clients out
 #define LOOK_NS UINT64_C(100000000)        // how often deadlines are looked at, when there are any
 #define FAREWELL_NS UINT64_C(1000000000)   // for answers that a stopping host still owes
 
@@ -82,7 +83,7 @@ static struct ray__connection *connection_at(ray_host *host, uint32_t place, boo
     pthread_mutex_lock(&host->lock);
     struct ray__connection *connection = host->connections[place];
     *owes = connection != NULL && connection->fd >= 0 && ray__outbox_size(&connection->outbox) > 0;
-    *has_store = connection != NULL && (connection->state == RAY__WELCOMED || connection->state == RAY__ENDED);
+    *has_store = connection != NULL && ray__connection_has_store(connection);
     pthread_mutex_unlock(&host->lock);
     return connection;
 }
@@ -134,7 +135,7 @@ static void *host_thread(void *argument) {
             if (kind == RAY__EVENT_WAKE) {
                 ray__event_clear(host->wake_fd);
             } else if (kind == RAY__EVENT_LISTENER) {
-                ray__host_accept(host);
+                ray__host_accept(host, &host->listeners[events[i].data.u64 >> 2]);
                 accepted = true;
             } else {
                 serve_connection(host, events[i].data.u64 >> 2, kind, events[i].events);
@@ -151,6 +152,12 @@ static void *host_thread(void *argument) {
     return NULL;
 }
 
+static void free_names(ray_host *host) {
+    free(host->listeners[1].path);
+    free(host->reader_uids);
+    free(host->socket_path);
+}
+
 static void free_host(ray_host *host) {
     ray__host_unlisten(host);
     if (host->epoll_fd >= 0) {
@@ -160,7 +167,7 @@ static void free_host(ray_host *host) {
         close(host->wake_fd);
     }
     pthread_mutex_destroy(&host->lock);
-    free(host->socket_path);
+    free_names(host);
     free(host);
 }
 
@@ -171,35 +178,74 @@ static ray_status open_all(ray_host *host) {
         return ray__fail_errno(RAY_SYSTEM, "cannot make the descriptors that a host waits with");
     }
     RAY_TRY(ray__host_listen(host));
-    struct epoll_event listener = {.events = EPOLLIN, .data.u64 = RAY__EVENT_LISTENER};
     struct epoll_event wake = {.events = EPOLLIN, .data.u64 = RAY__EVENT_WAKE};
-    if (epoll_ctl(host->epoll_fd, EPOLL_CTL_ADD, host->listen_fd, &listener) != 0 ||
-        epoll_ctl(host->epoll_fd, EPOLL_CTL_ADD, host->wake_fd, &wake) != 0) {
-        return ray__fail_errno(RAY_SYSTEM, "cannot wait on the socket %s", host->socket_path);
+    bool watched = epoll_ctl(host->epoll_fd, EPOLL_CTL_ADD, host->wake_fd, &wake) == 0;
+    for (uint32_t i = 0; i < RAY__LISTENER_COUNT; i++) {
+        struct epoll_event listener = {.events = EPOLLIN, .data.u64 = (uint64_t)i << 2 | RAY__EVENT_LISTENER};
+        watched = watched && (host->listeners[i].path == NULL ||
+                              epoll_ctl(host->epoll_fd, EPOLL_CTL_ADD, host->listeners[i].fd, &listener) == 0);
+    }
+    return watched ? RAY_OK : ray__fail_errno(RAY_SYSTEM, "cannot wait on the socket %s", host->socket_path);
+}
+
+// Programs built before there were readers give fewer fields.
+static ray_status read_options(const ray_host_options *given, ray_host_options *options) {
+    size_t size = given->struct_size < sizeof *options ? given->struct_size : sizeof *options;
+    memset(options, 0, sizeof *options);
+    if (size >= offsetof(ray_host_options, reader_socket_path)) {
+        memcpy(options, given, size);
+    }
+    const ray_host_callbacks *callbacks = &options->callbacks;
+    if (options->socket_path == NULL || options->store == NULL || callbacks->attached == NULL || callbacks->requested == NULL ||
+        callbacks->cancelled == NULL || callbacks->detached == NULL) {
+        return ray__fail(RAY_INVALID_ARGUMENT, "a host's options need struct_size, socket_path, store and every callback");
+    }
+    if (options->reader_uid_count > 0 && (options->reader_socket_path == NULL || options->reader_uids == NULL)) {
+        return ray__fail(RAY_INVALID_ARGUMENT, "%u users are allowed as readers, but there is no socket for them", options->reader_uid_count);
     }
     return RAY_OK;
 }
 
-ray_status ray_host_start(const ray_host_options *options, ray_host **host) {
-    *host = NULL;
-    const ray_host_callbacks *callbacks = &options->callbacks;
-    if (options->struct_size < sizeof *options || options->socket_path == NULL || options->store == NULL || callbacks->attached == NULL ||
-        callbacks->requested == NULL || callbacks->cancelled == NULL || callbacks->detached == NULL) {
-        return ray__fail(RAY_INVALID_ARGUMENT, "a host's options need struct_size, socket_path, store and every callback");
+static ray_status copy_names(const ray_host_options *options, ray_host *host) {
+    host->socket_path = strdup(options->socket_path);
+    host->listeners[0].path = host->socket_path;
+    host->listeners[1].path = options->reader_socket_path != NULL ? strdup(options->reader_socket_path) : NULL;
+    host->listeners[1].for_readers = true;
+    host->reader_count_max = options->reader_count_max != 0 ? options->reader_count_max : READERS_DEFAULT;
+    host->reader_uid_count = options->reader_uid_count;
+    host->reader_uids = calloc((size_t)options->reader_uid_count + 1, sizeof *host->reader_uids);
+    if (host->socket_path == NULL || host->reader_uids == NULL ||
+        (options->reader_socket_path != NULL && host->listeners[1].path == NULL)) {
+        return ray__fail(RAY_OUT_OF_MEMORY, "no memory for a host");
     }
+    if (options->reader_uid_count > 0) {
+        memcpy(host->reader_uids, options->reader_uids, options->reader_uid_count * sizeof *host->reader_uids);
+    }
+    return RAY_OK;
+}
+
+ray_status ray_host_start(const ray_host_options *given, ray_host **host) {
+    *host = NULL;
+    ray_host_options options;
+    RAY_TRY(read_options(given, &options));
     ray_host *made = calloc(1, sizeof *made);
     if (made == NULL) {
         return ray__fail(RAY_OUT_OF_MEMORY, "no memory for a host");
     }
-    made->store = options->store;
-    made->callbacks = *callbacks;
-    made->context = options->context;
+    made->store = options.store;
+    made->callbacks = options.callbacks;
+    made->context = options.context;
     ray__fork_watch();
     made->fork_generation = ray__fork_generation();
-    made->directory_fd = made->listen_fd = made->epoll_fd = made->wake_fd = -1;
+    made->epoll_fd = made->wake_fd = -1;
+    for (uint32_t i = 0; i < RAY__LISTENER_COUNT; i++) {
+        made->listeners[i].directory_fd = made->listeners[i].fd = -1;
+    }
     pthread_mutex_init(&made->lock, NULL);
-    made->socket_path = strdup(options->socket_path);
-    ray_status status = made->socket_path == NULL ? ray__fail(RAY_OUT_OF_MEMORY, "no memory for a host") : open_all(made);
+    ray_status status = copy_names(&options, made);
+    if (status == RAY_OK) {
+        status = open_all(made);
+    }
     if (status == RAY_OK) {
         *host = made; // before the first callback, which may want it, and which may run before this function returns
         status = ray__thread_start(&made->thread, "ray-host", host_thread, made);
@@ -220,16 +266,21 @@ static void forget_parents(ray_host *host) {
                 close(connection->fd);
             }
             close(connection->pid_fd);
+            ray__reader_end(connection->reader);
             ray__outbox_free(&connection->outbox);
             ray__inbox_free(&connection->inbox);
             free(connection);
         }
     }
-    close(host->listen_fd);
-    close(host->directory_fd);
+    for (uint32_t i = 0; i < RAY__LISTENER_COUNT; i++) {
+        if (host->listeners[i].path != NULL) {
+            close(host->listeners[i].fd);
+            close(host->listeners[i].directory_fd);
+        }
+    }
     close(host->epoll_fd);
     close(host->wake_fd);
-    free(host->socket_path);
+    free_names(host);
     free(host);
 }
 

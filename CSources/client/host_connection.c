@@ -35,14 +35,16 @@ static void forget(ray_host *host, struct ray__connection *connection) {
     host->connections[connection->id & (RAY__CONNECTIONS_MAX - 1)] = NULL;
 }
 
-ray_status ray__connection_add(ray_host *host, int fd, int pid_fd, int64_t pid) {
+ray_status ray__connection_add(ray_host *host, int fd, int pid_fd, const struct ray__peer *peer) {
     struct ray__connection *made = calloc(1, sizeof *made);
     if (made == NULL) {
         return ray__fail(RAY_OUT_OF_MEMORY, "the node has no memory for one more client");
     }
     made->fd = fd;
     made->pid_fd = pid_fd;
-    made->pid = pid;
+    made->pid = peer->pid;
+    made->uid = peer->uid;
+    made->is_foreign = peer->is_foreign;
     made->slot = RAY_NODE_SLOT;
     made->attach_deadline_ns = ray__deadline_ns(ATTACH_TIMEOUT_NS);
     uint32_t place = 0;
@@ -75,6 +77,7 @@ static void bury(ray_host *host, struct ray__connection *connection) {
         close(connection->fd);
     }
     close(connection->pid_fd);
+    ray__reader_end(connection->reader);
     if (connection->slot != RAY_NODE_SLOT) {
         ray_reap_report report;
         // It fails when the store is poisoned: then the slot stays taken, and the node finds out from its own calls.
@@ -98,7 +101,7 @@ void ray__connection_gone(ray_host *host, struct ray__connection *connection) {
 void ray__connection_disconnect(ray_host *host, struct ray__connection *connection) {
     // One look at the state under the lock: another thread may be about to welcome the client, and then its memory must stay.
     pthread_mutex_lock(&host->lock);
-    bool has_store = connection->state == RAY__WELCOMED || connection->state == RAY__ENDED;
+    bool has_store = ray__connection_has_store(connection);
     int fd = connection->fd;
     if (has_store) {
         connection->state = RAY__ENDED;
@@ -151,6 +154,47 @@ static ray_status check_attach(const ray_host *host, const struct ray__attach *a
     if (attach->name_space_size > RAY_NAMESPACE_MAX || body_size != sizeof *attach + attach->name_space_size) {
         return ray__fail(RAY_PROTOCOL, "an attach request of %zu bytes does not fit its namespace of %u", body_size, attach->name_space_size);
     }
+    if (attach->access > RAY_ACCESS_GUARDED_READER || attach->zero != 0) {
+        return ray__fail(RAY_UNSUPPORTED, "the node at %s knows no access of kind %u; update the node", host->socket_path, attach->access);
+    }
+    if (attach->access == RAY_ACCESS_GUARDED_READER && attach->job != RAY_JOB_NONE) {
+        return ray__fail(RAY_INVALID_ARGUMENT, "a guarded reader cannot put, so it has no job");
+    }
+    return RAY_OK;
+}
+
+static ray_status check_access(ray_host *host, const struct ray__connection *connection, const struct ray__attach *attach) {
+    if (attach->access != RAY_ACCESS_GUARDED_READER) {
+        return connection->is_foreign ? ray__fail(RAY_UNREACHABLE, "this socket of the node is for guarded readers; connect as one") : RAY_OK;
+    }
+    uint32_t count = 0;
+    pthread_mutex_lock(&host->lock);
+    for (uint32_t place = 0; place < RAY__CONNECTIONS_MAX; place++) {
+        count += host->connections[place] != NULL && host->connections[place]->is_reader;
+    }
+    pthread_mutex_unlock(&host->lock);
+    if (count >= host->reader_count_max) {
+        return ray__fail(RAY_TOO_MANY_CLIENTS, "the node at %s has %u guarded readers, which is the most", host->socket_path, count);
+    }
+    return RAY_OK;
+}
+
+// Gives the client its place in the store; a guarded reader's is used by the host.
+static ray_status give_slot(ray_host *host, struct ray__connection *connection, const struct ray__attach *attach) {
+    RAY_TRY(check_access(host, connection, attach));
+    RAY_TRY(ray_store_slot_claim(host->store, connection->pid, &connection->slot));
+    if (attach->access == RAY_ACCESS_GUARDED_READER) {
+        pthread_mutex_lock(&host->lock);
+        connection->is_reader = true;
+        pthread_mutex_unlock(&host->lock);
+        ray_status status = ray__reader_begin(host, connection);
+        if (status != RAY_OK) {
+            ray_reap_report report;
+            (void)!ray_store_slot_reap(host->store, connection->slot, &report);
+            connection->slot = RAY_NODE_SLOT; // the node has not heard of it, so it must not hear of its end
+        }
+        return status;
+    }
     return RAY_OK;
 }
 
@@ -163,7 +207,7 @@ static bool take_attach(ray_host *host, struct ray__connection *connection, cons
         status = ray__fail(RAY_INVALID_ARGUMENT, "the namespace contains a NUL");
     }
     if (status == RAY_OK) {
-        status = ray_store_slot_claim(host->store, connection->pid, &connection->slot);
+        status = give_slot(host, connection, &attach);
     }
     if (status != RAY_OK) {
         refuse(host, connection, status);
@@ -181,26 +225,39 @@ static bool take_attach(ray_host *host, struct ray__connection *connection, cons
         .slot_serial = ray_store_slot_serial(host->store, connection->slot),
         .job = attach.job,
         .name_space = name_space,
+        .uid = connection->uid,
+        .is_guarded_reader = connection->is_reader,
     };
     host->callbacks.attached(host->context, connection->id, &request);
     return true;
 }
 
 static void take_request(ray_host *host, struct ray__connection *connection, const struct ray__message *header, const uint8_t *body) {
+    if (connection->is_reader && ray__reader_is_own(header->request)) {
+        ray__reader_serve(host, connection, header, body);
+        return;
+    }
+    ray_status status = RAY_OK;
     pthread_mutex_lock(&host->lock);
-    bool room = connection->request_count < RAY__REQUESTS_MAX;
-    connection->request_count += room;
-    if (!room) {
-        static const char text[] = "the node has 16384 requests of this session to answer, which is the most; wait for some of them";
+    uint32_t limit = connection->is_reader ? RAY__READER_REQUESTS_MAX : RAY__REQUESTS_MAX;
+    if (connection->is_reader && !ray__reader_may_ask(header->request)) {
+        status = ray__fail(RAY_UNSUPPORTED, "a guarded reader cannot write, and request %u is for who can; connect with full access",
+                           header->request);
+    } else if (connection->request_count >= limit) {
+        status = ray__fail(RAY_AGAIN, "the node has %u requests of this session to answer, which is the most; wait for some of them", limit);
+    }
+    if (status != RAY_OK) {
+        const char *text = ray_last_error_message();
         struct ray__parts parts = {
-            .header = {.type = RAY__ANSWER, .status = RAY_AGAIN, .request_id = header->request_id},
+            .header = {.type = RAY__ANSWER, .status = status, .request_id = header->request_id},
             .text = text,
-            .text_size = sizeof text - 1,
+            .text_size = strlen(text),
         };
         ray__connection_post(host, connection, &parts);
     }
+    connection->request_count += status == RAY_OK;
     pthread_mutex_unlock(&host->lock);
-    if (room) {
+    if (status == RAY_OK) {
         host->callbacks.requested(host->context, connection->id, header->request_id, header->request, body, header->body_size);
     }
 }
@@ -215,6 +272,10 @@ static bool take_message(ray_host *host, struct ray__connection *connection, enu
         }
         if (header->type == RAY__REQUEST && welcomed && header->body_size <= RAY_PAYLOAD_MAX && header->request_id != 0) {
             take_request(host, connection, header, body);
+            return true;
+        }
+        if (header->type == RAY__TELL && welcomed && connection->is_reader &&
+            ray__reader_told(connection, header->request, body, header->body_size)) {
             return true;
         }
         if (header->type == RAY__CANCEL && welcomed && header->body_size == 0) {
@@ -243,7 +304,8 @@ void ray__connection_readable(ray_host *host, struct ray__connection *connection
         pthread_mutex_lock(&host->lock);
         enum ray__connection_state state = connection->state;
         pthread_mutex_unlock(&host->lock);
-        status = ray__inbox_next(&connection->inbox, state == RAY__WELCOMED ? RAY__BODY_MAX : RAY__ATTACH_BODY_MAX, &header, &body);
+        size_t body_max = state != RAY__WELCOMED ? RAY__ATTACH_BODY_MAX : connection->is_reader ? RAY__READER_BODY_MAX : RAY__BODY_MAX;
+        status = ray__inbox_next(&connection->inbox, body_max, &header, &body);
         if (status == RAY_OK && !take_message(host, connection, state, &header, body)) {
             return;
         }

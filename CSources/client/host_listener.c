@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The host's socket: a directory that is ours alone, one living node a path, and only our own user's processes let in.
+// The host's sockets: a directory that we alone can write in, one living node a path, and only our own user's processes let in; to that of
+// guarded readers also those of users whom the owner allowed.
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -24,7 +25,7 @@
 #define SO_PEERPIDFD 77 // Linux 6.5
 #endif
 
-static ray_status open_directory(const char *socket_path, int *fd) {
+static ray_status open_directory(const char *socket_path, bool for_readers, int *fd) {
     char path[sizeof(((struct sockaddr_un *)0)->sun_path) + 1];
     snprintf(path, sizeof path, "%s", socket_path);
     char *slash = strrchr(path, '/');
@@ -33,7 +34,9 @@ static ray_status open_directory(const char *socket_path, int *fd) {
     } else {
         slash[slash == path ? 1 : 0] = '\0';
     }
-    if (mkdir(path, 0700) != 0 && errno != EEXIST) {
+    // Readers need to find the socket by its name, not to list the directory. The umask takes away what they need.
+    bool made = mkdir(path, 0700) == 0;
+    if ((!made && errno != EEXIST) || (made && for_readers && chmod(path, 0711) != 0)) {
         return ray__fail_errno(RAY_SYSTEM, "cannot make the directory %s for the node's socket", path);
     }
     int opened = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -87,54 +90,70 @@ static ray_status remove_stale(const char *path) {
     return RAY_OK;
 }
 
-static ray_status bind_and_listen(ray_host *host, const struct sockaddr_un *address) {
+static ray_status bind_and_listen(struct ray__listener *listener, const struct sockaddr_un *address) {
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0) {
         return ray__fail_errno(RAY_SYSTEM, "cannot make a socket");
     }
     struct stat info;
-    // The mode of the socket is the mode of its file, so it is never open to others, whatever the umask.
-    if (fchmod(fd, 0600) != 0 || bind(fd, (const struct sockaddr *)address, sizeof *address) != 0 || listen(fd, BACKLOG) != 0 ||
-        lstat(host->socket_path, &info) != 0) {
-        ray_status status = ray__fail_errno(RAY_SYSTEM, "cannot listen at %s", host->socket_path);
+    // The mode of the socket is the mode of its file, so it is never open to others, whatever the umask. That of readers is open to all:
+    // let_in looks at who comes. Nobody else writes in the directory, so the name is still that of our socket.
+    if (fchmod(fd, 0600) != 0 || bind(fd, (const struct sockaddr *)address, sizeof *address) != 0 ||
+        (listener->for_readers && chmod(listener->path, 0666) != 0) || listen(fd, BACKLOG) != 0 || lstat(listener->path, &info) != 0) {
+        ray_status status = ray__fail_errno(RAY_SYSTEM, "cannot listen at %s", listener->path);
         close(fd);
         return status;
     }
-    host->listen_fd = fd;
-    host->socket_device = info.st_dev;
-    host->socket_inode = info.st_ino;
+    listener->fd = fd;
+    listener->socket_device = info.st_dev;
+    listener->socket_inode = info.st_ino;
     return RAY_OK;
 }
 
-ray_status ray__host_listen(ray_host *host) {
+static ray_status begin_listening(struct ray__listener *listener) {
     struct sockaddr_un address;
-    RAY_TRY(ray__socket_address(host->socket_path, &address));
-    RAY_TRY(open_directory(host->socket_path, &host->directory_fd));
-    if (flock(host->directory_fd, LOCK_EX) != 0) {
-        return ray__fail_errno(RAY_SYSTEM, "cannot lock the directory of %s", host->socket_path);
+    RAY_TRY(ray__socket_address(listener->path, &address));
+    RAY_TRY(open_directory(listener->path, listener->for_readers, &listener->directory_fd));
+    if (flock(listener->directory_fd, LOCK_EX) != 0) {
+        return ray__fail_errno(RAY_SYSTEM, "cannot lock the directory of %s", listener->path);
     }
-    ray_status status = remove_stale(host->socket_path);
+    ray_status status = remove_stale(listener->path);
     if (status == RAY_OK) {
-        status = bind_and_listen(host, &address);
+        status = bind_and_listen(listener, &address);
     }
-    flock(host->directory_fd, LOCK_UN);
+    flock(listener->directory_fd, LOCK_UN);
     return status;
 }
 
-void ray__host_unlisten(ray_host *host) {
-    if (host->listen_fd >= 0) {
-        struct stat info;
-        flock(host->directory_fd, LOCK_EX);
-        if (lstat(host->socket_path, &info) == 0 && info.st_dev == host->socket_device && info.st_ino == host->socket_inode) {
-            unlink(host->socket_path);
+ray_status ray__host_listen(ray_host *host) {
+    for (uint32_t i = 0; i < RAY__LISTENER_COUNT; i++) {
+        if (host->listeners[i].path != NULL) {
+            RAY_TRY(begin_listening(&host->listeners[i]));
         }
-        flock(host->directory_fd, LOCK_UN);
-        close(host->listen_fd);
-        host->listen_fd = -1;
     }
-    if (host->directory_fd >= 0) {
-        close(host->directory_fd);
-        host->directory_fd = -1;
+    return RAY_OK;
+}
+
+static void end_listening(struct ray__listener *listener) {
+    if (listener->fd >= 0) {
+        struct stat info;
+        flock(listener->directory_fd, LOCK_EX);
+        if (lstat(listener->path, &info) == 0 && info.st_dev == listener->socket_device && info.st_ino == listener->socket_inode) {
+            unlink(listener->path);
+        }
+        flock(listener->directory_fd, LOCK_UN);
+        close(listener->fd);
+        listener->fd = -1;
+    }
+    if (listener->directory_fd >= 0) {
+        close(listener->directory_fd);
+        listener->directory_fd = -1;
+    }
+}
+
+void ray__host_unlisten(ray_host *host) {
+    for (uint32_t i = 0; i < RAY__LISTENER_COUNT; i++) {
+        end_listening(&host->listeners[i]);
     }
 }
 
@@ -169,41 +188,68 @@ static void turn_away(int fd, ray_status status) {
     close(fd);
 }
 
-static void let_in(ray_host *host, int fd) {
-    int64_t pid = 0;
-    int pid_fd = -1;
-    ray_status status = ray__socket_check_peer(fd, host->socket_path, &pid);
-    if (status == RAY_OK && pid <= 0) {
-        status = ray__fail(RAY_UNSUPPORTED, "the node at %s cannot see this process; both must share a PID namespace", host->socket_path);
+// At the readers' socket come this process's own user and those whom the owner has allowed.
+static ray_status check_reader(const ray_host *host, const struct ray__listener *listener, uint32_t uid) {
+    bool allowed = uid == geteuid();
+    for (uint32_t i = 0; i < host->reader_uid_count; i++) {
+        allowed = allowed || host->reader_uids[i] == uid;
     }
+    return allowed ? RAY_OK
+                   : ray__fail(RAY_UNREACHABLE, "the node at %s does not allow user %u as a reader; its owner can, with --allow-reader %u",
+                               listener->path, uid, uid);
+}
+
+static ray_status identify(const ray_host *host, const struct ray__listener *listener, int fd, struct ray__peer *peer) {
+    if (!listener->for_readers) {
+        RAY_TRY(ray__socket_check_peer(fd, listener->path, NULL));
+    }
+    RAY_TRY(ray__socket_peer(fd, listener->path, &peer->uid, &peer->pid));
+    if (listener->for_readers) {
+        RAY_TRY(check_reader(host, listener, peer->uid));
+    }
+    peer->is_foreign = listener->for_readers;
+    if (peer->pid <= 0) {
+        return ray__fail(RAY_UNSUPPORTED, "the node at %s cannot see this process; both must share a PID namespace", listener->path);
+    }
+    return RAY_OK;
+}
+
+static void let_in(ray_host *host, const struct ray__listener *listener, int fd) {
+    struct ray__peer peer;
+    int pid_fd = -1;
+    ray_status status = identify(host, listener, fd, &peer);
     if (status == RAY_OK) {
-        status = open_pid_fd(fd, pid, &pid_fd);
+        status = open_pid_fd(fd, peer.pid, &pid_fd);
     }
     if (status != RAY_OK) {
         turn_away(fd, status);
         return;
     }
-    status = ray__connection_add(host, fd, pid_fd, pid);
+    status = ray__connection_add(host, fd, pid_fd, &peer);
     if (status != RAY_OK) {
         turn_away(fd, status);
         close(pid_fd);
     }
 }
 
-static void listener_watch(ray_host *host, bool on) {
-    struct epoll_event event = {.events = on ? EPOLLIN : 0, .data.u64 = RAY__EVENT_LISTENER};
-    (void)epoll_ctl(host->epoll_fd, EPOLL_CTL_MOD, host->listen_fd, &event);
+static void listeners_watch(ray_host *host, bool on) {
+    for (uint32_t i = 0; i < RAY__LISTENER_COUNT; i++) {
+        struct epoll_event event = {.events = on ? EPOLLIN : 0, .data.u64 = (uint64_t)i << 2 | RAY__EVENT_LISTENER};
+        if (host->listeners[i].fd >= 0) {
+            (void)epoll_ctl(host->epoll_fd, EPOLL_CTL_MOD, host->listeners[i].fd, &event);
+        }
+    }
 }
 
-void ray__host_accept(ray_host *host) {
+void ray__host_accept(ray_host *host, struct ray__listener *listener) {
     for (int i = 0; i < ACCEPTS_AT_ONCE; i++) {
-        int fd = accept4(host->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        int fd = accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (fd >= 0) {
-            let_in(host, fd);
+            let_in(host, listener, fd);
         } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
             // They wait in the queue; looking again and again would burn a core.
             host->listen_again_ns = ray__deadline_ns(REST_NS);
-            listener_watch(host, false);
+            listeners_watch(host, false);
             return;
         } else if (errno != EINTR && errno != ECONNABORTED) {
             return;
@@ -214,6 +260,6 @@ void ray__host_accept(ray_host *host) {
 void ray__host_listener_resume(ray_host *host) {
     if (host->listen_again_ns != 0 && ray__now_ns() >= host->listen_again_ns) {
         host->listen_again_ns = 0;
-        listener_watch(host, true);
+        listeners_watch(host, true);
     }
 }

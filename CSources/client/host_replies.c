@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 
+#include "base/shm_internal.h"
 #include "client/host_internal.h"
 #include "client/socket_internal.h"
 
@@ -25,7 +26,8 @@ void ray__connection_post(ray_host *host, struct ray__connection *connection, co
     if (connection->fd < 0 || connection->doomed) {
         return;
     }
-    ray_status status = ray__outbox_send(&connection->outbox, connection->fd, parts, RAY__OUT_MAX);
+    size_t limit = connection->is_reader ? RAY__READER_OUT_MAX : RAY__OUT_MAX;
+    ray_status status = ray__outbox_send(&connection->outbox, connection->fd, parts, limit);
     if (status == RAY_PEER_CLOSED) {
         return; // what it said before may still be read; then comes its end
     }
@@ -40,33 +42,6 @@ void ray__connection_post(ray_host *host, struct ray__connection *connection, co
     }
 }
 
-void ray_host_welcome(ray_host *host, uint64_t client, const ray_session_info *info) {
-    struct ray__welcome welcome = {
-        .job = info->job,
-        .node_number = info->node_number,
-        .is_driver = info->is_driver,
-        .task = info->task,
-    };
-    memcpy(welcome.node_id, info->node_id, sizeof welcome.node_id);
-    int fds[2] = {ray_store_meta_fd(host->store), ray_store_data_fd(host->store)};
-    struct ray__parts parts = {
-        .header = {.type = RAY__WELCOME},
-        .payload = &welcome,
-        .payload_size = sizeof welcome,
-        .fds = fds,
-        .fd_count = 2,
-    };
-    pthread_mutex_lock(&host->lock);
-    struct ray__connection *connection = ray__connection_find(host, client);
-    if (connection != NULL && connection->state == RAY__ATTACHING && connection->fd >= 0) {
-        welcome.slot = connection->slot;
-        // From here on the client may map the store, so before it can.
-        connection->state = RAY__WELCOMED;
-        ray__connection_post(host, connection, &parts);
-    }
-    pthread_mutex_unlock(&host->lock);
-}
-
 // The longest prefix of a message that fits, not cut inside a UTF-8 character.
 static size_t text_size_of(const char *text) {
     size_t size = strnlen(text, RAY_MESSAGE_MAX);
@@ -79,18 +54,63 @@ static size_t text_size_of(const char *text) {
     return size;
 }
 
-void ray_host_refuse(ray_host *host, uint64_t client, ray_status status, const char *message) {
+// The lock is held.
+static void refuse(ray_host *host, struct ray__connection *connection, ray_status status, const char *message) {
     struct ray__parts parts = {
-        .header = {.type = RAY__REFUSED, .status = status != RAY_OK ? status : RAY_INVALID_ARGUMENT},
+        .header = {.type = RAY__REFUSED, .status = status},
         .text = message,
         .text_size = text_size_of(message),
     };
+    ray__connection_post(host, connection, &parts);
+    connection->state = RAY__REFUSED_BY_NODE;
+    doom(host, connection);
+}
+
+void ray_host_welcome(ray_host *host, uint64_t client, const ray_session_info *info) {
+    struct ray__welcome welcome = {
+        .job = info->job,
+        .node_number = info->node_number,
+        .is_driver = info->is_driver,
+        .task = info->task,
+    };
+    memcpy(welcome.node_id, info->node_id, sizeof welcome.node_id);
+    int fds[2] = {ray_store_meta_fd(host->store), ray_store_data_fd(host->store)};
+    int read_only_fd = -1;
+    struct ray__parts parts = {
+        .header = {.type = RAY__WELCOME},
+        .payload = &welcome,
+        .payload_size = sizeof welcome,
+        .fds = fds,
+        .fd_count = 2,
+    };
+    pthread_mutex_lock(&host->lock);
+    struct ray__connection *connection = ray__connection_find(host, client);
+    if (connection != NULL && connection->state == RAY__ATTACHING && connection->fd >= 0) {
+        welcome.slot = connection->slot;
+        ray_status status = RAY_OK;
+        if (connection->is_reader) {
+            // One for each: what is set on an open file is seen by all who share it.
+            status = ray__segment_reopen(fds[1], &read_only_fd);
+            parts.fds = &read_only_fd;
+            parts.fd_count = 1;
+        }
+        if (status == RAY_OK) {
+            // From here on the client may map the store, so before it can.
+            connection->state = RAY__WELCOMED;
+            ray__connection_post(host, connection, &parts);
+        } else {
+            refuse(host, connection, status, ray_last_error_message());
+        }
+    }
+    pthread_mutex_unlock(&host->lock);
+    ray__fd_close(read_only_fd);
+}
+
+void ray_host_refuse(ray_host *host, uint64_t client, ray_status status, const char *message) {
     pthread_mutex_lock(&host->lock);
     struct ray__connection *connection = ray__connection_find(host, client);
     if (connection != NULL && connection->state == RAY__ATTACHING) {
-        ray__connection_post(host, connection, &parts);
-        connection->state = RAY__REFUSED_BY_NODE;
-        doom(host, connection);
+        refuse(host, connection, status != RAY_OK ? status : RAY_INVALID_ARGUMENT, message);
     }
     pthread_mutex_unlock(&host->lock);
 }

@@ -62,18 +62,27 @@ ray_status ray__socket_connect(const char *path, uint64_t timeout_ns, int *fd) {
     return RAY_OK;
 }
 
-ray_status ray__socket_check_peer(int fd, const char *path, int64_t *pid) {
+ray_status ray__socket_peer(int fd, const char *path, uint32_t *uid, int64_t *pid) {
     struct ucred peer;
     socklen_t size = sizeof peer;
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) {
         return ray__fail_errno(RAY_SYSTEM, "cannot tell who is at the other end of %s", path);
     }
-    if (peer.uid != geteuid()) {
+    *uid = peer.uid;
+    *pid = peer.pid;
+    return RAY_OK;
+}
+
+ray_status ray__socket_check_peer(int fd, const char *path, int64_t *pid) {
+    uint32_t uid = 0;
+    int64_t found = 0;
+    RAY_TRY(ray__socket_peer(fd, path, &uid, &found));
+    if (uid != geteuid()) {
         return ray__fail(RAY_UNREACHABLE, "the process at the other end of %s runs as user %u, this one as user %u; a node serves its own user only",
-                         path, peer.uid, geteuid());
+                         path, uid, geteuid());
     }
     if (pid != NULL) {
-        *pid = peer.pid;
+        *pid = found;
     }
     return RAY_OK;
 }

@@ -16,6 +16,9 @@ ray_status ray__socket_address(const char *path, struct sockaddr_un *address);
 // RAY_UNREACHABLE: not ours to open.
 ray_status ray__socket_connect(const char *path, uint64_t timeout_ns, int *fd);
 
+// Who is at the other end of a connected socket, as the kernel knows it.
+ray_status ray__socket_peer(int fd, const char *path, uint32_t *uid, int64_t *pid);
+
 // The peer must belong to the user that this process runs as. pid may be NULL.
 ray_status ray__socket_check_peer(int fd, const char *path, int64_t *pid);
 

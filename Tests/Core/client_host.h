@@ -280,7 +280,7 @@ static ray_host_options node_host_options(struct node *node) {
     };
 }
 
-static void node_start(struct node *node) {
+static inline void node_start(struct node *node) {
     ray_store_options options = {.struct_size = sizeof options, .capacity_bytes = 16 << 20};
     CHECK_OK(ray_store_create(&options, &node->store));
     ray_host_options host = node_host_options(node);

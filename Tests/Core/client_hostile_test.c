@@ -151,7 +151,7 @@ static void another_version_and_another_build_are_told_so(void) {
     CHECK(raw_receive(fd, &header, body, sizeof body));
     CHECK_EQUAL(header.type, RAY__REFUSED);
     CHECK_EQUAL(header.status, RAY_VERSION_MISMATCH);
-    CHECK(strstr(body, "version 99") != NULL && strstr(body, "version 1;") != NULL);
+    CHECK(strstr(body, "version 99") != NULL && strstr(body, "version 2;") != NULL);
     expect_end(fd);
     attach = good_attach();
     attach.attach.layout ^= 1;

@@ -3,7 +3,7 @@
 // out: this program calls what the thread would call, in its order, so that a finding comes again with its input.
 //
 // First byte: bits 0-1 what the node says to who attaches (0 and 1 welcome, 2 refuse, 3 nothing), bit 2 whether requests are answered,
-// bit 3 whether the client closes at its end. Second byte: how large the pieces are (0: one piece).
+// bit 3 whether the client closes at its end, bit 4 whether it came to the readers' socket. Second byte: how large the pieces are (0: one piece).
 #include "fuzz.h"
 
 #include <sys/epoll.h>
@@ -14,7 +14,7 @@
 
 #include "client/host_internal.h"
 
-enum { SAY_REFUSED = 2, SAY_NOTHING = 3, ANSWER = 4, CLOSE = 8 };
+enum { SAY_REFUSED = 2, SAY_NOTHING = 3, ANSWER = 4, CLOSE = 8, FOREIGN = 16 };
 
 static struct ray_host host;
 static uint8_t behaviour;
@@ -63,6 +63,7 @@ static void detached(void *context, uint64_t client, uint32_t slot) {
 static void begin(void) {
     ray_store_options options = {.struct_size = sizeof options, .capacity_bytes = 1 << 16, .entry_count_max = 8};
     MUST(ray_store_create(&options, &host.store) == RAY_OK);
+    host.reader_count_max = 16;
     host.callbacks = (ray_host_callbacks){attached, requested, cancelled, detached};
     static char path[] = "/nowhere/socket";
     host.socket_path = path;
@@ -116,6 +117,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (size < 2) {
         return 0;
     }
+    ray_object_id sealed = {{9}}; // for readers to pin; one who drops the only ref that it ever had has ended it
+    ray_status put = ray_object_put(host.store, &sealed, "data", 4, "B", 1, 0);
+    MUST(put == RAY_OK || put == RAY_EXISTS);
     behaviour = data[0];
     attached_id = 0;
     attached_count = 0;
@@ -125,7 +129,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     int pid_fd = (int)syscall(SYS_pidfd_open, getpid(), 0);
     MUST(pid_fd >= 0);
     uint64_t id = (host.serial + 1) * RAY__CONNECTIONS_MAX; // of the next one, which finds place 0 free
-    MUST(ray__connection_add(&host, ends[0], pid_fd, getpid()) == RAY_OK);
+    struct ray__peer peer = {.pid = getpid(), .uid = geteuid(), .is_foreign = (behaviour & FOREIGN) != 0};
+    MUST(ray__connection_add(&host, ends[0], pid_fd, &peer) == RAY_OK);
     speak(id, ends[1], data + 2, size - 2, data[1]);
     if ((behaviour & CLOSE) != 0) {
         shutdown(ends[1], SHUT_WR);
@@ -144,7 +149,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     close(ends[1]);
     // Nothing of it is left: no slot, no message to a client that was never there.
     ray_store_stats stats = {.struct_size = sizeof stats};
-    MUST(ray_store_stats_read(host.store, &stats) == RAY_OK && stats.client_count == 1);
+    MUST(ray_store_stats_read(host.store, &stats) == RAY_OK && stats.client_count == 1 && stats.pinned_bytes == 0);
     MUST(detached_count == ((behaviour & 3) == SAY_REFUSED ? 0 : attached_count));
     return 0;
 }

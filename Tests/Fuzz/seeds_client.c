@@ -20,14 +20,42 @@ static void add(script *to, struct ray__message header, const void *body, uint32
     }
 }
 
-static script attached(uint8_t behaviour, uint8_t piece) {
+static script attached_as(uint32_t access, uint8_t behaviour, uint8_t piece) {
     script made = {{behaviour, piece}, 2};
     struct {
         struct ray__attach attach;
         char name_space[8];
-    } body = {{RAY__SESSION_VERSION, RAY__SESSION_LAYOUT, 42, 0, sizeof body.name_space}, "a space"};
+    } body = {{.version = RAY__SESSION_VERSION,
+               .layout = RAY__SESSION_LAYOUT,
+               .pid = 42,
+               .job = access == RAY_ACCESS_GUARDED_READER ? RAY_JOB_NONE : 0,
+               .name_space_size = sizeof body.name_space,
+               .access = access},
+              "a space"};
     body.name_space[7] = 's';
     add(&made, (struct ray__message){.type = RAY__ATTACH}, &body, sizeof body);
+    return made;
+}
+
+static script attached(uint8_t behaviour, uint8_t piece) {
+    return attached_as(RAY_ACCESS_FULL, behaviour, piece);
+}
+
+// A guarded reader that pins, looks, lists, and gives back.
+static script reader(void) {
+    static const uint8_t ids[4 + RAY_OBJECT_ID_SIZE] = {1, 0, 0, 0, 9}; // the object that the target has sealed
+    static const uint8_t list[12] = {[8] = 4};
+    static const struct ray__pin_name pin = {.serial = 1, .place = 0};
+    script made = attached_as(RAY_ACCESS_GUARDED_READER, 16 | 4, 0);
+    for (uint16_t request = RAY_REQUEST_PIN; request <= RAY_REQUEST_HOLD_REF; request++) {
+        bool one = request == RAY_REQUEST_STAT || request == RAY_REQUEST_HOLD_REF;
+        const uint8_t *body = request == RAY_REQUEST_LIST ? list : one ? ids + 4 : ids;
+        uint32_t size = request == RAY_REQUEST_LIST ? sizeof list : one ? RAY_OBJECT_ID_SIZE : sizeof ids;
+        add(&made, (struct ray__message){.type = RAY__REQUEST, .request = request, .request_id = request}, body, size);
+    }
+    add(&made, (struct ray__message){.type = RAY__TELL, .request = RAY__TELL_UNPIN}, &pin, sizeof pin);
+    add(&made, (struct ray__message){.type = RAY__TELL, .request = RAY__TELL_DROP_REF}, ids + 4, RAY_OBJECT_ID_SIZE);
+    add(&made, (struct ray__message){.type = RAY__REQUEST, .request = RAY_REQUEST_FREE, .request_id = 9}, ids, sizeof ids);
     return made;
 }
 
@@ -47,6 +75,8 @@ void client_seeds(write_seed_fn write_seed) {
     write_seed("client", "refused", refused.bytes, refused.size);
     script waiting = attached(3 | 8, 5);
     write_seed("client", "unanswered", waiting.bytes, waiting.size);
+    script read = reader();
+    write_seed("client", "reader", read.bytes, read.size);
     script hasty = {{12, 0}, 2};
     add(&hasty, (struct ray__message){.type = RAY__REQUEST, .request_id = 1}, payload, sizeof payload);
     write_seed("client", "hasty", hasty.bytes, hasty.size);

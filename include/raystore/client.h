@@ -11,6 +11,8 @@
 //  - A process that replaces itself by exec without closing its session keeps its slot until it ends.
 //  - A fork's child must make its own session: every call with the parent's handle answers RAY_FORKED. It may close the handle, which
 //    frees its copy and leaves the parent's session alone.
+//  - A guarded reader (RAY_ACCESS_GUARDED_READER) has no ray_store: the node pins for it, and each get is an exchange with the node, some
+//    ten microseconds instead of some hundred nanoseconds. It can read the whole data segment, not only what it pins.
 //  - A session has 4,194,967,295 put ids. ray_client_put and ray_client_put_file answer RAY_TOO_LARGE when they are used up.
 //
 // Thread safety: a ray_client may be used by any thread. Completions come from the client's own thread and must not block.
@@ -28,10 +30,18 @@ typedef struct ray_client ray_client;
 #define RAY_NODE_ID_SIZE 28
 #define RAY_NAMESPACE_MAX 128
 #define RAY_PAYLOAD_MAX (16u << 20) // of one message
+#define RAY_READER_PAYLOAD_MAX (64u << 10) // of one message of a guarded reader
 
 // A session of no job: it looks, opens refs, and can stop the node, but puts nothing. It needs no word of the head, so it works while the
 // head is away.
 #define RAY_JOB_NONE UINT32_MAX
+
+// How a session may touch the store. A guarded reader maps the data segment so that it cannot be written, and the metadata not at all: get,
+// wait, contains, stat, list and refs are requests to the node, which pins and refers on its behalf and drops all of it when the session
+// or the process ends. Whatever writes answers RAY_UNSUPPORTED: put, put_file, share_ref, next_id, and requests that change something.
+// It may be of another user whom the node's owner has allowed (ray_host_options.reader_uids), at the node's socket for readers; of the
+// owner at either socket.
+enum { RAY_ACCESS_FULL = 0, RAY_ACCESS_GUARDED_READER = 1 };
 
 typedef struct ray_client_options {
     uint32_t struct_size;
@@ -39,6 +49,7 @@ typedef struct ray_client_options {
     const char *socket_path;
     const char *RAY_NULLABLE name_space;    // of names; NULL: the job's own, which no other job sees
     uint64_t timeout_ns;                    // for attaching; 0: 10 s
+    uint32_t access;                        // RAY_ACCESS_*; a guarded reader has no job: job is 0 or RAY_JOB_NONE
 } ray_client_options;
 
 // What the node said at attach.
@@ -49,17 +60,20 @@ typedef struct ray_session_info {
     bool is_driver;                         // the job ends with this session
     ray_task_id task;                       // what this session's puts are named after
     uint8_t node_id[RAY_NODE_ID_SIZE];
+    bool is_guarded_reader;
 } ray_session_info;
 
 // Attaches. RAY_NOT_RUNNING: nobody answers at the socket (stale or missing); RAY_VERSION_MISMATCH, RAY_LAYOUT_MISMATCH, RAY_TOO_MANY_CLIENTS,
-// RAY_TIMED_OUT, RAY_UNREACHABLE (the socket, or the node, is another user's), RAY_NODE_DIED (it ended meanwhile), or why the node refused.
+// RAY_TIMED_OUT, RAY_UNREACHABLE (the socket, or the node, is another user's; or the node does not allow this user), RAY_NODE_DIED (it ended
+// meanwhile), or why the node refused. A guarded reader believes a node that is its own user's or that of the owner of the socket's directory.
 RAY_API ray_status ray_client_connect(const ray_client_options *options, ray_client *RAY_NULLABLE *RAY_NULLABLE client) RAY_NODISCARD;
 
 // Ends the session; every pending request completes with RAY_CLOSED before it returns, and the store is unmapped: views are void. Not
 // from a completion. Accepts NULL.
 RAY_API void ray_client_close(ray_client *RAY_NULLABLE client);
 
-RAY_API ray_store *ray_client_store(ray_client *client);
+// NULL in a session of a guarded reader.
+RAY_API ray_store *RAY_NULLABLE ray_client_store(ray_client *client);
 RAY_API const ray_session_info *ray_client_info(const ray_client *client);
 
 // The id of this session's next put. RAY_TOO_LARGE when all are used up, RAY_INVALID_ARGUMENT in a session of no job.
@@ -84,6 +98,13 @@ enum {
     RAY_REQUEST_UNBIND_NAME = 12, // text name                    -> id
     RAY_REQUEST_REPORT = 13,   // text what ("status", "list", "memory", "names", "nodes", ...), text arguments (JSON) -> JSON
     RAY_REQUEST_STOP = 14,     // u32 flags                       -> () ; then the node ends
+
+    // Of guarded readers, who may else ask GET, WAIT, OPEN_REF, FIND_NAME and REPORT.
+    RAY_REQUEST_PIN = 32,      // ids                             -> 48 bytes an id, for ray_client_pin_take
+    RAY_REQUEST_LOOK = 33,     // ids                             -> one byte an id, 1 = sealed here
+    RAY_REQUEST_STAT = 34,     // id                              -> 72 bytes
+    RAY_REQUEST_LIST = 35,     // u64 cursor, u32 count           -> u64 cursor, 72 bytes an object
+    RAY_REQUEST_HOLD_REF = 36, // id                              -> (one more ref of this session, of an id that OPEN_REF has opened)
 };
 
 enum { RAY_WAIT_FETCH = 1u << 0 };                       // ready means local, and pulls start
@@ -98,7 +119,7 @@ typedef void (*ray_progress_fn)(void *RAY_NULLABLE context, const ray_object_id 
 
 // Sends a request. On RAY_OK the completion runs exactly once, later, on the client's thread; on failure never. Does not block: RAY_AGAIN
 // when 16,384 requests are without answer or the node has not read 64 MiB of them. RAY_NODE_DIED or RAY_CLOSED when the session is over,
-// RAY_TOO_LARGE above RAY_PAYLOAD_MAX. *request_id is set before the completion can run.
+// RAY_TOO_LARGE above RAY_PAYLOAD_MAX. For a guarded reader the limits are 256 requests and RAY_READER_PAYLOAD_MAX. *request_id is set before the completion can run.
 RAY_API ray_status ray_client_send(ray_client *client, uint16_t request, const void *RAY_NULLABLE payload, size_t payload_size,
                                    ray_completion_fn completion, ray_progress_fn RAY_NULLABLE progress, void *RAY_NULLABLE context,
                                    uint64_t *RAY_NULLABLE request_id) RAY_NODISCARD;
@@ -132,6 +153,33 @@ RAY_API ray_status ray_client_put(ray_client *client, const void *RAY_NULLABLE d
 // Pins an object, fetching it to this node first if need be. The process must hold a ref. timeout_ns as in store.h. RAY_FETCH_TIMED_OUT when it
 // was fetched many times and evicted each time before it could be pinned.
 RAY_API ray_status ray_client_get(ray_client *client, const ray_object_id *id, uint64_t timeout_ns, ray_object_view *view) RAY_NODISCARD;
+
+// What follows works in every session; with full access it is what store.h has, and costs what that costs.
+
+// Drops the pin and makes the view void; a void view is ignored. Does not block.
+RAY_API void ray_client_release(ray_client *client, ray_object_view *view);
+
+// One more pin of the same object, released on its own. A copy of a void view is void.
+RAY_API void ray_client_view_copy(ray_client *client, const ray_object_view *from, ray_object_view *to);
+
+// As ray_object_contains, ray_object_stat and ray_store_list. A guarded reader lists at most 512 at a time.
+RAY_API ray_status ray_client_contains(ray_client *client, const ray_object_id *id, bool *is_here) RAY_NODISCARD;
+RAY_API ray_status ray_client_stat(ray_client *client, const ray_object_id *id, ray_object_info *info) RAY_NODISCARD;
+RAY_API ray_status ray_client_list(ray_client *client, uint64_t *cursor, ray_object_info *infos, uint32_t capacity,
+                                   uint32_t *count) RAY_NODISCARD;
+
+// Waits until at least ready_count_wanted of the ids are sealed or failed on this node, and has the node fetch what is elsewhere. Results as
+// of ray_object_wait. A guarded reader waits for at most 2,300 ids at a time: RAY_TOO_LARGE.
+RAY_API ray_status ray_client_wait_many(ray_client *client, const ray_object_id *ids, uint32_t count, uint32_t ready_count_wanted,
+                                        uint64_t timeout_ns, uint8_t *ready, uint32_t *ready_count) RAY_NODISCARD;
+
+// One ref of this process less, as ray_ref_release. Does not block; a guarded reader hears of no failure.
+RAY_API ray_status ray_client_release_ref(ray_client *client, const ray_object_id *id);
+
+// For who sends RAY_REQUEST_PIN by himself: takes the index-th pin out of its answer. Each must be taken, once, and released. RAY_NOT_FOUND,
+// RAY_NOT_SEALED, RAY_NOT_LOCAL or the failure, as ray_object_get with timeout 0; RAY_TOO_LARGE when the session has 65,536 pins.
+RAY_API ray_status ray_client_pin_take(ray_client *client, const void *RAY_NULLABLE answer, size_t answer_size, uint32_t index,
+                                       ray_object_view *view) RAY_NODISCARD;
 
 // Makes a ref of this process from an id that came from elsewhere, and registers it with the owner.
 RAY_API ray_status ray_client_open_ref(ray_client *client, const ray_object_id *id) RAY_NODISCARD;

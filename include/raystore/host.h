@@ -5,6 +5,10 @@
 // store's descriptors and a slot, and hands their requests to the node. When a client is gone, the host reaps its slot and then
 // says so.
 //
+// Guarded readers (client.h) may be let in too: at a second socket, in a directory that others may enter, come processes of the users whom
+// the owner allowed. They get a descriptor of the data segment that cannot be mapped or reopened for writing, and nothing else; the host pins
+// for each with a slot of its own. Only requests that change nothing reach the node. A reader is gone when its connection is.
+//
 // When a client is gone: a process that has mapped the store may touch it for as long as it runs, whatever became of its socket. So a
 // client is gone when it said goodbye (ray_client_close does, once the store is unmapped), or when its process has ended (a
 // pidfd tells; a fork's child that still has the socket open changes nothing). A client that was disconnected but runs on keeps
@@ -31,6 +35,8 @@ typedef struct ray_attach_request {
     uint32_t slot_serial;          // ray_store_slot_serial of the slot for this client
     uint32_t job;                  // to join; 0: a new one; or RAY_JOB_NONE
     const char *name_space;        // "" for the job's own
+    uint32_t uid;
+    bool is_guarded_reader;        // its slot is used by the host, on its behalf
 } ray_attach_request;
 
 typedef struct ray_host_callbacks {
@@ -52,6 +58,10 @@ typedef struct ray_host_options {
     ray_store *store;
     ray_host_callbacks callbacks;
     void *RAY_NULLABLE context;
+    const char *RAY_NULLABLE reader_socket_path; // of guarded readers; its directory is made with mode 0711 if missing. NULL: none
+    const uint32_t *RAY_NULLABLE reader_uids;    // who may come there beside this process's own user; copied
+    uint32_t reader_uid_count;
+    uint32_t reader_count_max;     // guarded readers at a time, at either socket; 0: 16
 } ray_host_options;
 
 // RAY_ADDRESS_IN_USE when a living node answers at that path; a stale socket is replaced. RAY_INVALID_ARGUMENT when the path is too long for a
