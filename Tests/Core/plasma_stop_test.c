@@ -50,15 +50,18 @@ static void close_house(house *h) {
     check_and_close(h->node);
 }
 
+#ifdef RAY_CRASH_POINTS
 static uint64_t stop_at; // the crash point at which the next client stops; 0: none
 
 static void arm(void) {
-#ifdef RAY_CRASH_POINTS
     ray__crash_signal = SIGSTOP;
     ray__crash_passed = 0;
     ray__crash_at = stop_at;
-#endif
 }
+#else
+static void arm(void) {
+}
+#endif
 
 // Forks a client that is attached; its slot knows its pid, as the node's socket gives it.
 static pid_t start_client(house *h, uint32_t *slot, void (*body)(ray_store *, uint64_t), uint64_t argument) {
