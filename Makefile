@@ -112,9 +112,11 @@ test-swift:
 
 # ---- fuzzing -------------------------------------------------------------------------------------------------------------
 # libFuzzer over what strangers may send or write, with AddressSanitizer and UndefinedBehaviorSanitizer: every Tests/Fuzz/fuzz_NAME.c for
-# FUZZ_SECONDS from its corpus, and it fails on the first finding, which it leaves in build/fuzz/findings. `make fuzz FUZZ_TARGETS=segment`
-# runs one. The clang that comes with Swift has all of it. What a run learns stays in build/fuzz/corpus and is used by the next.
+# FUZZ_SECONDS from its corpus, FUZZ_JOBS at a time, and it fails on the first finding, which it leaves in build/fuzz/findings.
+# `make fuzz FUZZ_TARGETS=segment` runs one. The clang that comes with Swift has all of it. What a run learns stays in build/fuzz/corpus
+# and is used by the next.
 FUZZ_SECONDS ?= 60
+FUZZ_JOBS ?= 1
 FUZZ_CLANG ?= clang
 FUZZ_TARGETS ?= $(patsubst Tests/Fuzz/fuzz_%.c,%,$(sort $(wildcard Tests/Fuzz/fuzz_*.c)))
 FUZZ := $(BUILD)/fuzz
@@ -149,7 +151,11 @@ comma := ,
 fuzz-run: $(FUZZ)/seeds $(FUZZ_TARGETS:%=$(FUZZ)/fuzz_%)
 	@mkdir -p $(FUZZ)/corpus $(FUZZ)/findings
 	@$(FUZZ)/seeds $(FUZZ)/corpus
-	@$(foreach target,$(FUZZ_TARGETS),Tests/Fuzz/run $(FUZZ) $(target) $(FUZZ_SECONDS) $(FUZZ_LENGTH_$(target)) &&) echo "fuzz: no findings"
+	@$(MAKE) -s -j$(FUZZ_JOBS) $(FUZZ_TARGETS:%=fuzz-run-%)
+	@echo "fuzz: no findings"
+
+fuzz-run-%:
+	@Tests/Fuzz/run $(FUZZ) $* $(FUZZ_SECONDS) $(FUZZ_LENGTH_$*)
 
 # ---- the library for other languages -------------------------------------------------------------------------------------
 # From the same sources, with no Swift in it. What it exports is checked against the headers.
