@@ -112,6 +112,7 @@ ray_status ray_object_create(ray_store *store, const ray_object_id *id, uint64_t
     uint64_t units;
     RAY_TRY(ray__object_check_new(data_size, metadata_size, flags, &units));
     uint64_t place;
+    ray__table_warm(store, ray_object_id_hash(id));
     RAY_TRY(ray__store_lock(store));
     ray_status status = ray__object_claim(store, id, units, flags, writer, &place);
     ray__store_unlock(store);

@@ -66,8 +66,10 @@ ray_status ray_object_delete(ray_store *store, const ray_object_id *id, ray_stat
     }
     uint32_t index;
     uint64_t word;
+    uint64_t hash = ray_object_id_hash(id);
+    ray__table_warm(store, hash);
     RAY_TRY(ray__store_lock(store));
-    bool known = ray__table_locate(store, id, ray_object_id_hash(id), &index, &word);
+    bool known = ray__table_locate(store, id, hash, &index, &word);
     if (known) {
         ray__entry_end(store, index, failure);
     }

@@ -107,6 +107,14 @@ bool ray__table_find(ray_store *store, const ray_object_id *id, uint64_t hash, u
 // Under the lock: the same, and where to insert the id if there is none (UINT32_MAX: nowhere).
 bool ray__table_locate(ray_store *store, const ray_object_id *id, uint64_t hash, uint32_t *index, uint64_t *word);
 
+// Before the lock: waits for the memory that an insert or an end of this id will need, so that it is not waited for with the lock held.
+static inline void ray__table_warm(ray_store *store, uint64_t hash) {
+    const ray__entry *entry = &store->table[(uint32_t)hash & store->table_mask];
+    __builtin_prefetch(entry->pins, 1);
+    __builtin_prefetch(entry, 1);
+    (void)ray__shm_load_acquire(&entry->state);
+}
+
 // Under the lock: writes the id into a free place, not yet visible. The caller commits with ray__table_commit.
 void ray__table_prepare(ray_store *store, uint32_t index, const ray_object_id *id);
 void ray__table_commit(ray_store *store, uint32_t index, uint32_t state, uint32_t flags);

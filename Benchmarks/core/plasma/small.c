@@ -172,6 +172,68 @@ static void create_seal_delete(ray_store *store) {
     print("create_seal_delete_ops", median(rates, RUNS), "ops/s");
 }
 
+// A client that creates, seals and deletes objects of its own for a while, each time it is told to.
+static void create_for_a_while(ray_store *store, void *argument) {
+    static const uint8_t bytes[SMALL];
+    worker *w = argument;
+    uint32_t number = (uint32_t)w->random;
+    for (uint32_t run = 0; run < w->runs; run++) {
+        sleep_on(&w->go);
+        uint64_t count = 0;
+        uint64_t begin = now_ns();
+        uint64_t core_begin = core_ns();
+        uint64_t passed;
+        do {
+            for (int i = 0; i < BATCH; i++) {
+                ray_object_id id = id_of(number + (uint32_t)((count + (uint64_t)i) % OBJECTS));
+                ray_object_writer writer;
+                must(ray_object_create(store, &id, SMALL, 0, 0, &writer));
+                memcpy(writer.data, bytes, SMALL);
+                must(ray_object_seal(store, &writer));
+                must(ray_object_delete(store, &id, RAY_OBJECT_FREED));
+            }
+            count += BATCH;
+            passed = now_ns() - begin;
+        } while (passed < RUN_NS);
+        w->rate = (double)count * 1e9 / (double)passed;
+        w->core_rate = (double)count * 1e9 / (double)(core_ns() - core_begin);
+        sem_post(&w->done);
+    }
+}
+
+// Two processes at once share the lock: each create and each delete takes it.
+static void create_seal_delete_by_processes(ray_store *node) {
+    worker *workers = share(PROCESSES * sizeof *workers);
+    helper helpers[PROCESSES];
+    for (int i = 0; i < PROCESSES; i++) {
+        workers[i].random = (uint64_t)(i + 1) * 2 * OBJECTS;
+        workers[i].runs = i == 0 ? 2 * (RUNS + 1) : RUNS + 1;
+        make_semaphore(&workers[i].go);
+        make_semaphore(&workers[i].done);
+        helpers[i] = start_helper(node, create_for_a_while, &workers[i]);
+    }
+    double together[RUNS];
+    double ratios[RUNS];
+    double core_ratios[RUNS];
+    for (int run = -1; run < RUNS; run++) {
+        double core_one;
+        double core_two;
+        double one = rate_of(workers, 1, &core_one);
+        double two = rate_of(workers, PROCESSES, &core_two);
+        if (run >= 0) {
+            together[run] = two;
+            ratios[run] = two / one;
+            core_ratios[run] = core_two / core_one;
+        }
+    }
+    for (int i = 0; i < PROCESSES; i++) {
+        end_helper(node, helpers[i]);
+    }
+    print("create_seal_delete_2proc_ops", median(together, RUNS), "ops/s");
+    print("create_seal_delete_2proc_ratio", median(ratios, RUNS), "ratio");
+    print("create_seal_delete_2proc_core_ratio", median(core_ratios, RUNS), "ratio");
+}
+
 // Batches in turns with one by one: what the shared lock and the fetching ahead are worth.
 static void batch_create_seal_delete(ray_store *store) {
     enum { SOME = 256, BATCHES = 400 };
@@ -223,5 +285,6 @@ static void batch_create_seal_delete(ray_store *store) {
 void bench_small(ray_store *node) {
     get_release_by_processes(node);
     create_seal_delete(node);
+    create_seal_delete_by_processes(node);
     batch_create_seal_delete(node);
 }
