@@ -161,9 +161,19 @@ static void send_until_told(int ready, int stop) {
     ray_transfer *transfer = NULL;
     must(ray_transfer_create(&options, &transfer));
     uint16_t port = ray_transfer_port(transfer);
-    char byte;
-    if (write(ready, &port, sizeof port) != (ssize_t)sizeof port || read(stop, &byte, 1) != 0) {
+    if (write(ready, &port, sizeof port) != (ssize_t)sizeof port) {
         exit(1);
+    }
+    // A byte asks how much was sent, the end of the pipe ends it.
+    char byte;
+    while (read(stop, &byte, 1) == 1) {
+        ray_transfer_stats stats = {.struct_size = sizeof stats};
+        do {
+            ray_transfer_stats_read(transfer, &stats);
+        } while (stats.connection_count > 0 && usleep(1000) == 0);
+        if (write(ready, &stats.sent_bytes, sizeof stats.sent_bytes) != (ssize_t)sizeof stats.sent_bytes) {
+            exit(1);
+        }
     }
     ray_transfer_destroy(transfer);
     ray_store_close(store);
@@ -175,6 +185,7 @@ typedef struct waiter {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     bool is_file;
+    bool keeps; // can be resumed
     bool done;
     ray_status status;
     char message[256];
@@ -200,29 +211,37 @@ static void done(void *context, ray_status status, const char *message, const ra
     pthread_mutex_unlock(&w->lock);
 }
 
-// Seconds of one pull. What it brought is removed again.
-static double pull_once(ray_transfer *transfer, ray_store *store, uint16_t port, uint32_t number, uint16_t codec, ray_transfer_progress *progress) {
-    waiter w = {.is_file = number < OBJECTS};
-    pthread_mutex_init(&w.lock, NULL);
-    pthread_cond_init(&w.changed, NULL);
+// Answers the seconds it took.
+static double pull_and_wait(ray_transfer *transfer, uint16_t port, uint32_t number, uint16_t codec, waiter *w) {
+    pthread_mutex_init(&w->lock, NULL);
+    pthread_cond_init(&w->changed, NULL);
     ray_endpoint from = {.host = "127.0.0.1", .port = port};
-    ray_pull_options options = {.struct_size = sizeof options, .codec = codec};
+    ray_pull_options options = {
+        .struct_size = sizeof options, .codec = codec, .resume = w->keeps ? RAY_RESUME_KEEP : RAY_RESUME_OFF};
     ray_pull_callbacks callbacks = {opened, NULL, done};
     ray_object_id id = id_of(number);
     ray_pull *pull = NULL;
     double start = now();
-    must(ray_pull_start(transfer, &id, &from, 1, &options, &callbacks, &w, &pull));
-    pthread_mutex_lock(&w.lock);
-    while (!w.done) {
-        pthread_cond_wait(&w.changed, &w.lock);
+    must(ray_pull_start(transfer, &id, &from, 1, &options, &callbacks, w, &pull));
+    pthread_mutex_lock(&w->lock);
+    while (!w->done) {
+        pthread_cond_wait(&w->changed, &w->lock);
     }
-    pthread_mutex_unlock(&w.lock);
+    pthread_mutex_unlock(&w->lock);
     double seconds = now() - start;
     ray_pull_release(pull);
-    if (w.status != RAY_OK) {
-        fprintf(stderr, "%s: %s\n", ray_status_name(w.status), w.message);
+    if (w->status != RAY_OK) {
+        fprintf(stderr, "%s: %s\n", ray_status_name(w->status), w->message);
         exit(1);
     }
+    return seconds;
+}
+
+// Seconds of one pull. What it brought is removed again.
+static double pull_once(ray_transfer *transfer, ray_store *store, uint16_t port, uint32_t number, uint16_t codec, ray_transfer_progress *progress) {
+    waiter w = {.is_file = number < OBJECTS};
+    ray_object_id id = id_of(number);
+    double seconds = pull_and_wait(transfer, port, number, codec, &w);
     *progress = w.progress;
     if (w.is_file) {
         char path[128];
@@ -250,6 +269,99 @@ static void measure(ray_transfer *transfer, ray_store *store, uint16_t port, con
         snprintf(text, sizeof text, "%s_wire_ratio", name);
         print(text, (double)progress.wire_bytes / (double)size_bytes, "stored/raw");
     }
+}
+
+// ---- resume ----------------------------------------------------------------------------------------------------------------
+
+// A process of its own, to be killed. Ends with 0 when the file is complete.
+static pid_t start_receiver(uint16_t port) {
+    pid_t child = fork();
+    if (child == 0) {
+        ray_transfer_options options = {.struct_size = sizeof options, .key = key};
+        ray_transfer *transfer = NULL;
+        must(ray_transfer_create(&options, &transfer));
+        waiter w = {.is_file = true, .keeps = true};
+        pull_and_wait(transfer, port, RANDOM, RAY_CODEC_AUTO, &w);
+        ray_transfer_destroy(transfer);
+        _exit(0);
+    }
+    return child;
+}
+
+// Chunks that the journal lists: eight bytes each behind a header of 80 (docs/PROTOCOL.md).
+static uint64_t recorded_chunks(uint64_t *records, uint64_t count) {
+    char path[160];
+    snprintf(path, sizeof path, "%s/target%s", directory, RAY_JOURNAL_SUFFIX);
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t got = file >= 0 ? pread(file, records, count * sizeof records[0], 80) : 0;
+    if (file >= 0) {
+        close(file);
+    }
+    uint64_t recorded = 0;
+    for (ssize_t i = 0; i < got / (ssize_t)sizeof records[0]; i++) {
+        recorded += records[i] != 0;
+    }
+    return recorded;
+}
+
+static uint64_t sent_by(int told, int ask) {
+    uint64_t sent = 0;
+    if (write(ask, "?", 1) != 1 || read(told, &sent, sizeof sent) != (ssize_t)sizeof sent) {
+        exit(1);
+    }
+    return sent;
+}
+
+// Kills a receiver with so many chunks recorded. False when it was complete before.
+static bool kill_at(uint16_t port, uint64_t chunks, uint64_t *records, uint64_t count) {
+    pid_t pid = start_receiver(port);
+    int status = 0;
+    bool ended = false;
+    while (!ended && recorded_chunks(records, count) < chunks) {
+        ended = waitpid(pid, &status, WNOHANG) == pid;
+    }
+    if (!ended) {
+        kill(pid, SIGKILL);
+        waitpid(pid, &status, 0);
+    }
+    char path[160];
+    snprintf(path, sizeof path, "%s/target%s", directory, RAY_JOURNAL_SUFFIX);
+    return WIFSIGNALED(status) && access(path, F_OK) == 0;
+}
+
+// Bytes sent over the file's size, when the receiver is killed with this part of the chunks recorded, and started again.
+static double sent_ratio(uint16_t port, int told, int ask, double part) {
+    uint64_t count = (size_bytes + RAY_CHUNK_SIZE - 1) / RAY_CHUNK_SIZE;
+    uint64_t chunks = (uint64_t)(part * (double)count);
+    uint64_t *records = calloc(count, sizeof *records);
+    char path[128];
+    path_of(path, "target");
+    uint64_t before = sent_by(told, ask);
+    while (records != NULL && !kill_at(port, chunks < count ? chunks : count - 1, records, count)) {
+        unlink(path);
+        before = sent_by(told, ask);
+    }
+    free(records);
+    int status = 0;
+    waitpid(start_receiver(port), &status, 0);
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+        exit(1);
+    }
+    unlink(path);
+    return (double)(sent_by(told, ask) - before) / (double)size_bytes;
+}
+
+// Before this process has threads, since it forks.
+static void measure_resume(uint16_t port, int told, int ask) {
+    static const double parts[] = {0.5, 0.99};
+    double worst = 0;
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        double ratio = sent_ratio(port, told, ask, parts[i]);
+        fprintf(stderr, "killed at %.0f %%: %.3f of the file sent\n", parts[i] * 100, ratio);
+        worst = ratio > worst ? ratio : worst;
+    }
+    printf("{\"name\":\"transfer.resume.sent_ratio\",\"value\":%.6g,\"unit\":\"sent/size\"}\n", worst);
+    fflush(stdout);
 }
 
 static void receive_all(uint16_t port) {
@@ -302,6 +414,7 @@ int main(int count, char **arguments) {
     uint16_t port;
     int code = 1;
     if (read(ready[0], &port, sizeof port) == (ssize_t)sizeof port) {
+        measure_resume(port, ready[0], stop[1]);
         receive_all(port);
         code = 0;
     }
