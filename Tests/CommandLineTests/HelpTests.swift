@@ -56,14 +56,22 @@ import Testing
         #expect(Shell.quoted(word) == quoted)
     }
 
+    @Test(arguments: [("off", 0), ("0", 0), ("64MiB", 64 << 20)])
+    func prefaultIsASizeOrOff(text: String, bytes: Int) throws {
+        let command = try #require(try RayStoreCommand.parseAsRoot(["start", "--head", "--prefault", text]) as? StartCommand)
+        #expect(command.prefault?.bytes == bytes)
+        #expect(throws: (any Error).self) { try RayStoreCommand.parseAsRoot(["start", "--head", "--prefault", "on"]) }
+    }
+
     @Test func aStartedNodeCanBeStartedAgainByItsArguments() throws {
         let setup = NodeSetup(
-            role: .head, stateDirectory: StateDirectory("/x y"), keyFile: "/k", memory: ByteSize(bytes: 5 << 20), port: 7,
-            bulkPort: 8, host: "10.0.0.1")
+            role: .head, stateDirectory: StateDirectory("/x y"), keyFile: "/k", memory: ByteSize(bytes: 5 << 20),
+            prefault: ByteSize(bytes: 3 << 20), port: 7, bulkPort: 8, host: "10.0.0.1")
         let command = try #require(try RayStoreCommand.parseAsRoot(setup.arguments) as? StartCommand)
         #expect(command.head && command.block)
         #expect(command.stateDir == "/x y")
         #expect(command.memory?.bytes == 5 << 20)
+        #expect(command.prefault?.bytes == 3 << 20)
         #expect(command.port == 7 && command.bulkPort == 8 && command.host == "10.0.0.1")
     }
 }

@@ -104,6 +104,7 @@ public final class Node: PeerService {
             stateLock: lock, socketPath: options.resolvedSocketPath)
         do throws(RayStoreError) {
             try node.begin(metricsEvery: options.metricsEvery)
+            try store.startPrefault(upTo: options.prefault)
             try node.desk.open(socketPath: node.socketPath)
         } catch {
             await node.stop()
@@ -127,7 +128,7 @@ public final class Node: PeerService {
         desk = ClientDesk(rooms: rooms)
     }
 
-    /// Starts what runs beside the requests: the store's calls for attention, the cluster's events, expiry, prefaulting.
+    /// Starts what runs beside the requests: the store's calls for attention, the cluster's events, expiry.
     private func begin(metricsEvery: Duration) throws(RayStoreError) {
         let rooms = rooms
         let (batches, attention) = AsyncStream.makeStream(of: [StoreEntry].self)
@@ -201,7 +202,10 @@ public final class Node: PeerService {
     /// Ends the node: its clients' sessions, its objects everywhere, its transfers; then leaves the cluster. May be called again.
     public func stop() async {
         guard !isStopped.exchange(true, ordering: .acquiringAndReleasing) else { return }
-        try? await runBlocking { [desk] in desk.close() }
+        try? await runBlocking { [desk, rooms] in
+            desk.close()
+            rooms.store.stopPrefault()
+        }
         await rooms.ownership.endAll()
         // Owners and holders hear of the end before this node leaves; a node that does not answer is not waited for long.
         await links.drain(for: .seconds(2))

@@ -6,6 +6,9 @@ public struct NodeOptions: Sendable {
     public var stateDirectory: String
     /// Bytes of shared memory for objects.
     public var capacity: UInt64
+    /// Bytes of `capacity` that the node takes in the background at its start, so that who puts first need not wait for the
+    /// machine to find and clear memory; 0 for none. Nil: all of it, or a quarter of the memory that is left if that is less.
+    public var prefault: UInt64?
     /// The Unix socket of its clients; nil for `node.sock` in the state directory.
     public var socketPath: String?
     /// The address that chunks are served at; nil for a node that serves no other.
@@ -22,6 +25,7 @@ public struct NodeOptions: Sendable {
     public init(stateDirectory: String, capacity: UInt64 = 1 << 30) {
         self.stateDirectory = stateDirectory
         self.capacity = capacity
+        prefault = nil
         socketPath = nil
         bindHost = nil
         bulkPort = 0

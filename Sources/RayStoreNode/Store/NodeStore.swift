@@ -108,8 +108,14 @@ final class NodeStore: @unchecked Sendable {
         }
     }
 
-    func prefault(upTo bytes: UInt64) throws(RayStoreError) {
-        try RayStoreError.check { ray_store_prefault(handle, bytes).rawValue }
+    /// Begins to take memory on a thread of the store's own; nil for the usual share.
+    func startPrefault(upTo bytes: UInt64?) throws(RayStoreError) {
+        try RayStoreError.check { ray_store_prefault_start(handle, bytes ?? UInt64.max).rawValue }
+    }
+
+    /// Ends that thread. Blocks for a step of it.
+    func stopPrefault() {
+        ray_store_prefault_stop(handle)
     }
 
     /// Waits for entries that want the node's attention. Blocks: for the node's own thread only. Nil when it is over.

@@ -43,6 +43,15 @@ struct StartCommand: AsyncParsableCommand {
 
     @Option(
         help: ArgumentHelp(
+            """
+            How much of that to take from the machine at once, in the background, so that the first puts are fast, or 'off'. \
+            (default: all, or a quarter of what the machine has left if that is less)
+            """, valueName: "size|off"),
+        transform: { text in text == "off" ? ByteSize(bytes: 0) : try ByteSize.parse(text) })
+    var prefault: ByteSize?
+
+    @Option(
+        help: ArgumentHelp(
             "Where the node keeps its files, its socket and its log. (default: $XDG_RUNTIME_DIR/raystore, else /tmp/raystore-<uid>)",
             valueName: "directory"),
         completion: .directory)
@@ -103,8 +112,8 @@ struct StartCommand: AsyncParsableCommand {
         let usual = ByteSize(bytes: min(2 << 30, physical / 4))
         return NodeSetup(
             role: address.map { .member(of: $0) } ?? .head, stateDirectory: directory,
-            keyFile: keyFile.map { Paths.absolute($0) } ?? directory.key, memory: memory ?? usual, port: port, bulkPort: bulkPort,
-            host: host)
+            keyFile: keyFile.map { Paths.absolute($0) } ?? directory.key, memory: memory ?? usual, prefault: prefault,
+            port: port, bulkPort: bulkPort, host: host)
     }
 
     static func say(_ launch: NodeLaunch, _ setup: NodeSetup, json: Bool) throws {

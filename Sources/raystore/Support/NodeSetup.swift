@@ -13,6 +13,8 @@ struct NodeSetup: Sendable {
     var stateDirectory: StateDirectory
     var keyFile: String
     var memory: ByteSize
+    /// How much of it is taken at once; nil for the usual share.
+    var prefault: ByteSize? = nil
     /// For control messages; nil for the standard one of a head, any of another node.
     var port: UInt16?
     var bulkPort: UInt16
@@ -26,6 +28,7 @@ struct NodeSetup: Sendable {
         case .member(let head): words += ["--address", head.description]
         }
         words += ["--state-dir", stateDirectory.path, "--key-file", keyFile, "--memory", String(memory.bytes)]
+        if let prefault { words += ["--prefault", String(prefault.bytes)] }
         if let port { words += ["--port", String(port)] }
         return words + ["--bulk-port", String(bulkPort), "--host", host]
     }
