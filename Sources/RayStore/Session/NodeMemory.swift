@@ -8,6 +8,9 @@ public struct NodeMemory: Hashable, Sendable {
     public let used: ByteCount
     public let free: ByteCount
     public let largestFree: ByteCount
+    public let freeBlocks: Int
+    /// Of the free bytes, in blocks too small for an object of 1 MiB.
+    public let unusableForMebibyte: ByteCount
     public let pinned: ByteCount
     public let objects: Int
     public let clients: Int
@@ -18,8 +21,8 @@ public struct NodeMemory: Hashable, Sendable {
 
 extension NodeMemory: Decodable {
     private enum Key: String, CodingKey {
-        case node, capacityBytes, usedBytes, freeBytes, largestFreeBytes, pinnedBytes, objectCount, clientCount, fileCount,
-            fileBytes
+        case node, capacityBytes, usedBytes, freeBytes, largestFreeBytes, freeBlockCount, unusableForMebibyteBytes, pinnedBytes,
+            objectCount, clientCount, fileCount, fileBytes
     }
 
     private struct Description: Decodable {
@@ -34,6 +37,8 @@ extension NodeMemory: Decodable {
         used = try row.decodeIfPresent(ByteCount.self, forKey: .usedBytes) ?? .zero
         free = try row.decodeIfPresent(ByteCount.self, forKey: .freeBytes) ?? .zero
         largestFree = try row.decodeIfPresent(ByteCount.self, forKey: .largestFreeBytes) ?? .zero
+        freeBlocks = try row.decodeIfPresent(Int.self, forKey: .freeBlockCount) ?? 0
+        unusableForMebibyte = try row.decodeIfPresent(ByteCount.self, forKey: .unusableForMebibyteBytes) ?? .zero
         pinned = try row.decodeIfPresent(ByteCount.self, forKey: .pinnedBytes) ?? .zero
         objects = try row.decodeIfPresent(Int.self, forKey: .objectCount) ?? 0
         clients = try row.decodeIfPresent(Int.self, forKey: .clientCount) ?? 0

@@ -11,9 +11,13 @@ public struct ObjectSummary: Hashable, Sendable {
     public let state: String
     /// Of the data, or of the file.
     public let size: ByteCount
-    /// What it takes of the node's shared memory.
+    /// What it takes of the node's shared memory, rounding included.
     public let memory: ByteCount
     public let job: JobID
+    /// The process that made it on that node, also when that has ended; nil when it is not known.
+    public let creatorProcess: Int32?
+    /// Since the creator began to make it, in steps of 0.1 s.
+    public let age: Duration
     /// Whether this node keeps the object's references.
     public let isOwner: Bool
     public let isDetached: Bool
@@ -29,8 +33,8 @@ public struct ObjectSummary: Hashable, Sendable {
 
 extension ObjectSummary: Decodable {
     private enum Key: String, CodingKey {
-        case object, node, kind, state, size, memoryBytes, job, isOwner, isDetached, referringClients, pinningClients, borrowers,
-            holders, path
+        case object, node, kind, state, size, memoryBytes, job, creatorProcess, ageSeconds, isOwner, isDetached,
+            referringClients, pinningClients, borrowers, holders, path
     }
 
     // A node of another version may say less: only the id is certain.
@@ -43,6 +47,8 @@ extension ObjectSummary: Decodable {
         size = try row.decodeIfPresent(ByteCount.self, forKey: .size) ?? .zero
         memory = try row.decodeIfPresent(ByteCount.self, forKey: .memoryBytes) ?? .zero
         job = try row.decodeIfPresent(JobID.self, forKey: .job) ?? object.job
+        creatorProcess = try row.decodeIfPresent(Int32.self, forKey: .creatorProcess)
+        age = .seconds(try row.decodeIfPresent(Double.self, forKey: .ageSeconds) ?? 0)
         isOwner = try row.decodeIfPresent(Bool.self, forKey: .isOwner) ?? false
         isDetached = try row.decodeIfPresent(Bool.self, forKey: .isDetached) ?? false
         referringClients = try row.decodeIfPresent(Int.self, forKey: .referringClients) ?? 0

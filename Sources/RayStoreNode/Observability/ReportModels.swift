@@ -8,6 +8,9 @@ public struct NodeReport: Codable, Sendable {
     public var usedBytes: UInt64
     public var freeBytes: UInt64
     public var largestFreeBytes: UInt64
+    public var freeBlockCount: UInt64
+    /// Of the free bytes, in blocks too small for an object of 1 MiB.
+    public var unusableForMebibyteBytes: UInt64
     public var pinnedBytes: UInt64
     public var reservedBytes: UInt64
     public var objectCount: Int
@@ -34,7 +37,11 @@ public struct ObjectReport: Codable, Sendable {
     /// `object` or `file`.
     public var kind: String
     public var state: String
-    /// Bytes in memory; of a file, its descriptor's.
+    /// The process that made it here, also when that has ended; nil when it is not known.
+    public var creatorProcess: Int32?
+    /// Since the creator began to make it, in steps of 0.1 s.
+    public var ageSeconds: Double
+    /// What it takes of the memory, rounding included; of a file, its descriptor.
     public var memoryBytes: UInt64
     /// Of the data, or of the file.
     public var size: UInt64
@@ -60,10 +67,12 @@ public struct ClusterReport: Codable, Sendable {
     public var silent: [NodeDescription]
 }
 
-/// Objects of every node; the answer to `report("list")` and `report("memory")`.
+/// Objects of every node; the answer to `report("list")` and, with the clients, `report("memory")`.
 public struct ObjectsReport: Codable, Sendable {
     public var objects: [ObjectReport]
     public var names: [NameRecord]
+    /// Nil in the answer to `list`.
+    public var clients: [ClientReport]?
     public var nodes: [NodeReport]
     public var silent: [NodeDescription]
 }

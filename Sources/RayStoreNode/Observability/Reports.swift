@@ -42,7 +42,11 @@ final class Reports: Sendable {
             let (nodes, silent) = try await nodeReports()
             let objects = try await everywhere("objects", as: [ObjectReport].self, own: localObjects()).answers.flatMap(\.self)
             let names = try await control.names(in: nil)
-            return try encode(ObjectsReport(objects: objects, names: names, nodes: nodes, silent: silent))
+            var clients: [ClientReport]?
+            if what == "memory" {
+                clients = try await everywhere("clients", as: [ClientReport].self, own: localClients()).answers.flatMap(\.self)
+            }
+            return try encode(ObjectsReport(objects: objects, names: names, clients: clients, nodes: nodes, silent: silent))
         case "names":
             return try encode(try await control.names(in: namespace))
         case "nodes":
@@ -57,6 +61,7 @@ final class Reports: Sendable {
         switch what {
         case "node": return try encode(await localNode())
         case "objects": return try encode(try await localObjects())
+        case "clients": return try encode(try await localClients())
         default: throw RayStoreError(.unsupported, "there is no report '\(what)' between nodes")
         }
     }
@@ -96,7 +101,9 @@ final class Reports: Sendable {
         let kept = files.all
         return NodeReport(
             node: description, capacityBytes: memory.capacity_bytes, usedBytes: memory.used_bytes,
-            freeBytes: memory.free_bytes, largestFreeBytes: memory.largest_free_bytes, pinnedBytes: memory.pinned_bytes,
+            freeBytes: memory.free_bytes, largestFreeBytes: memory.largest_free_bytes,
+            freeBlockCount: memory.free_block_count, unusableForMebibyteBytes: memory.unusable_for_1mib_bytes,
+            pinnedBytes: memory.pinned_bytes,
             reservedBytes: memory.reserved_bytes, objectCount: Int(memory.sealed_count),
             clientCount: Int(memory.client_count) - 1, fileCount: files.count,
             fileBytes: kept.values.reduce(0) { $0 + ($1.origin == .reference ? 0 : $1.size) },
@@ -114,13 +121,20 @@ final class Reports: Sendable {
             let file = kept[entry.id]
             return ObjectReport(
                 object: entry.id, node: description.id.short, kind: file == nil ? "object" : "file",
-                state: "\(entry.state)", memoryBytes: entry.dataSize, size: file?.size ?? entry.dataSize, job: entry.id.job,
+                state: "\(entry.state)", creatorProcess: entry.creatorProcess, ageSeconds: entry.age / .seconds(1),
+                memoryBytes: entry.memoryBytes, size: file?.size ?? entry.dataSize, job: entry.id.job,
                 // An object that never left its processes has no record and is this node's.
                 isOwner: record != nil || !entry.nodeHasRef, isDetached: record?.isDetached ?? false,
                 referringClients: entry.referringClients, pinningClients: entry.pinningClients,
                 borrowers: record?.borrowers.count ?? 0, holders: record?.holders.count ?? 0,
                 shares: record?.shares.values.reduce(0) { $0 + $1.count } ?? 0, path: file?.path)
         }
+    }
+
+    /// Takes the store's lock, which may be waited for.
+    private func localClients() async throws(RayStoreError) -> [ClientReport] {
+        let (store, name) = (store, description.id.short)
+        return try await runBlocking { () throws(RayStoreError) in try store.clients().map { ClientReport($0, node: name) } }
     }
 
     private func encode(_ value: some Encodable) throws(RayStoreError) -> String {

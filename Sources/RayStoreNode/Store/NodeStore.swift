@@ -108,6 +108,15 @@ final class NodeStore: @unchecked Sendable {
         }
     }
 
+    /// What each client has to do with what is in memory; the node first, those that have gone last. Looks at the whole table.
+    func clients() throws(RayStoreError) -> [ray_store_client] {
+        let capacity = UInt32(RAY_CLIENTS_MAX) + 1
+        var rows = [ray_store_client](repeating: ray_store_client(), count: Int(capacity))
+        var count: UInt32 = 0
+        try RayStoreError.check { ray_store_clients_list(handle, &rows, capacity, &count).rawValue }
+        return Array(rows.prefix(Int(count)))
+    }
+
     /// Begins to take memory on a thread of the store's own; nil for the usual share.
     func startPrefault(upTo bytes: UInt64?) throws(RayStoreError) {
         try RayStoreError.check { ray_store_prefault_start(handle, bytes ?? UInt64.max).rawValue }
@@ -161,6 +170,12 @@ struct StoreEntry: Sendable {
     let failure: RayStoreError.Code
     let dataSize: UInt64
     let creatorSlot: UInt32
+    /// Nil when it is not known.
+    let creatorProcess: Int32?
+    /// Since its creator began to make it.
+    let age: Duration
+    /// What its block takes, rounding included.
+    let memoryBytes: UInt64
     let pinningClients: Int
     let referringClients: Int
     let nodeHasRef: Bool
@@ -171,6 +186,9 @@ struct StoreEntry: Sendable {
         failure = RayStoreError.Code(rawValue: info.failure)
         dataSize = info.data_size
         creatorSlot = info.creator_slot
+        creatorProcess = info.creator_pid == 0 ? nil : Int32(exactly: info.creator_pid)
+        age = .nanoseconds(Int64(clamping: info.age_ns))
+        memoryBytes = info.memory_bytes
         pinningClients = Int(info.pin_slot_count)
         referringClients = Int(info.ref_slot_count)
         nodeHasRef = info.node_has_ref

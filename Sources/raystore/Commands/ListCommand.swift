@@ -40,7 +40,8 @@ struct ListCommand: AsyncParsableCommand {
         }
         let names = Dictionary(grouping: report.names, by: \.object)
         var table = Table(
-            .init("REF"), .init("KIND"), .init("SIZE", .right), .init("NODES"), .init("STATE"), .init("NAME"), .init("FILE"))
+            .init("REF"), .init("KIND"), .init("SIZE", .right), .init("AGE", .right), .init("NODES"), .init("STATE"),
+            .init("NAME"), .init("FILE"))
         for object in order.sorted(by: { $0.description < $1.description }) {
             let copies = rows[object, default: []].sorted { $0.isOwner && !$1.isOwner }
             let main = copies.first { $0.isOwner } ?? copies[0]
@@ -48,7 +49,7 @@ struct ListCommand: AsyncParsableCommand {
                 name.namespace == Connection.defaultNamespace ? name.name : "\(name.namespace)/\(name.name)"
             }
             table.add(
-                object.description, main.kind, Amounts.bytes(copies.map(\.size).max() ?? 0),
+                object.description, main.kind, Amounts.bytes(copies.map(\.size).max() ?? 0), Amounts.age(main.ageSeconds),
                 copies.map { $0.node + ($0.isOwner ? "*" : "") }.joined(separator: " "),
                 main.isDetached ? "\(main.state), detached" : main.state, names.sorted().joined(separator: ", "),
                 main.path.map { Paths.name(of: $0) } ?? "")

@@ -9,14 +9,26 @@ struct MemoryCommand: AsyncParsableCommand {
         abstract: "Show what takes memory and disk on each node, and who holds it.",
         discussion: """
               raystore memory
+              raystore memory --group-by client
 
-            Largest first. REFS counts the processes of that node that refer to the object, PINS those that are reading it, NODES the other \
-            nodes that refer to it (known at its owner): as long as one of them is not 0, or the object is detached, it is kept.
+            Largest first. CREATOR is the process that made the object on that node, which may have ended since, AGE the time since then. REFS \
+            counts the processes of that node that refer to the object, PINS those that are reading it, NODES the other nodes that refer to it \
+            (known at its owner): as long as one of them is not 0, or the object is detached, it is kept.
+
+            --group-by client: a line for each process that is connected, with what it has made, reads and refers to; what ended processes \
+            have made is in one line. --group-by creator: a line for each process that has made something that is still there.
             """)
+
+    enum Grouping: String, ExpressibleByArgument, CaseIterable {
+        case none, client, creator
+    }
 
     @OptionGroup var choice: NodeChoice
 
-    @Flag(help: "Print one JSON document.")
+    @Option(help: "What a line stands for: an object (none), a connected process (client), or who made it (creator).")
+    var groupBy = Grouping.none
+
+    @Flag(help: "Print one JSON document: everything, however it is grouped.")
     var json = false
 
     func run() async throws {
@@ -24,33 +36,23 @@ struct MemoryCommand: AsyncParsableCommand {
         let report = try await interruptible {
             try await Connection.with(choice) { try await Connection.report("memory", as: ObjectsReport.self, from: $0) }
         }
-        try json ? Console.say(json: report) : Console.say(Self.text(report))
+        try json ? Console.say(json: report) : Console.say(Self.text(report, groupedBy: groupBy))
     }
 
-    static func text(_ report: ObjectsReport) -> String {
-        let rows = Dictionary(grouping: report.objects, by: \.node)
+    static func text(_ report: ObjectsReport, groupedBy grouping: Grouping) -> String {
+        let objects = Dictionary(grouping: report.objects, by: \.node)
+        let clients = Dictionary(grouping: report.clients ?? [], by: \.node)
         var lines: [String] = []
         for node in report.nodes {
             let name = node.node.id.short
-            lines.append(
-                "\(name) at \(StatusCommand.address(node.node)): \(Amounts.bytes(node.usedBytes)) of \(Amounts.bytes(node.capacityBytes)) of "
-                    + "memory used, \(Amounts.bytes(node.pinnedBytes)) being read; "
-                    + "\(Amounts.count(node.fileCount, "file")) with \(Amounts.bytes(node.fileBytes)) on disk; "
-                    + StatusCommand.spilling(node))
-            let objects = rows[name, default: []].sorted { ($0.size, $1.object.description) > ($1.size, $0.object.description) }
-            if objects.isEmpty { continue }
-            var table = Table(
-                .init("REF"), .init("KIND"), .init("SIZE", .right), .init("IN MEMORY", .right), .init("JOB", .right),
-                .init("REFS", .right), .init("PINS", .right), .init("NODES", .right), .init("STATE"))
-            for object in objects {
-                let standing = [object.state, object.isOwner ? "owner" : "copy"] + (object.isDetached ? ["detached"] : [])
-                table.add(
-                    object.object.description, object.kind, Amounts.bytes(object.size), Amounts.bytes(object.memoryBytes),
-                    object.job.description, String(object.referringClients), String(object.pinningClients),
-                    String(object.borrowers),
-                    standing.joined(separator: ", "))
-            }
-            lines += table.lines(indent: 2)
+            lines += MemoryText.summary(of: node)
+            let table =
+                switch grouping {
+                case .none: MemoryText.table(of: objects[name, default: []])
+                case .client: MemoryText.table(of: clients[name, default: []])
+                case .creator: MemoryText.table(ofCreatorsOf: objects[name, default: []])
+                }
+            if !table.rows.isEmpty { lines += table.lines(indent: 2) }
         }
         return (lines + StatusCommand.silent(report.silent)).joined(separator: "\n")
     }

@@ -25,6 +25,22 @@ enum Amounts {
         return "\(whole / 3600) h \(whole % 3600 / 60) min"
     }
 
+    /// How long ago, in the two largest units: "0.3 s", "45 s", "3 min 5 s", "2 h 7 min", "4 d 3 h".
+    static func age(_ seconds: Double) -> String {
+        guard seconds.isFinite, seconds >= 86_400 else {
+            return seconds < 10 ? decimals(max(0, seconds), 1) + " s" : Self.seconds(seconds)
+        }
+        let hours = Int(min(seconds, 1e12) / 3600)
+        return "\(hours / 24) d \(hours % 24) h"
+    }
+
+    /// A part of a whole: "0%", "<1%", "12%"; "0%" of nothing.
+    static func share(_ part: UInt64, of whole: UInt64) -> String {
+        guard whole > 0, part > 0 else { return "0%" }
+        let percent = Double(part) / Double(whole) * 100
+        return percent < 1 ? "<1%" : "\(Int(percent))%"
+    }
+
     /// "0.25"
     static func decimals(_ number: Double, _ digits: Int) -> String {
         number.isFinite ? String(format: "%.\(digits)f", number) : "-"
