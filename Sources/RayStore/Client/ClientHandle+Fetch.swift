@@ -9,6 +9,7 @@ extension ClientHandle {
     nonisolated(nonsending) func pin(
         _ refs: [AnyObjectRef], timeout: Duration?, progress: (@Sendable (TransferProgress) -> Void)?
     ) async throws(RayStoreError) -> [SharedPin] {
+        if isGuarded { return try await pinGuarded(refs, timeout: timeout, progress: progress) }
         var gathering = try Gathering(refs, timeout: timeout, over: self)
         while let step = try gathering.next() {
             switch step {
@@ -27,6 +28,7 @@ extension ClientHandle {
     func pinBlocking(
         _ refs: [AnyObjectRef], timeout: Duration?, progress: (@Sendable (TransferProgress) -> Void)?
     ) throws(RayStoreError) -> [SharedPin] {
+        if isGuarded { return try pinGuardedBlocking(refs, timeout: timeout, progress: progress) }
         var gathering = try Gathering(refs, timeout: timeout, over: self)
         while let step = try gathering.next() {
             switch step {

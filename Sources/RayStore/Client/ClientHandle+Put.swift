@@ -75,8 +75,8 @@ extension ClientHandle {
         }
         try enter()
         defer { leave() }
-        let store = storeInside
         let id = try nextID()
+        let store = storeInside
         var writer = ray_object_writer()
         try RayStoreError.check(object: id) {
             id.withC {

@@ -15,7 +15,8 @@ package final class ClientHandle: @unchecked Sendable {
     static let pin: UInt64 = 1 << 32
 
     private let client: OpaquePointer
-    private let store: OpaquePointer
+    /// Nil for a guarded reader, for whom the node does what others do in shared memory.
+    private let store: OpaquePointer?
     private let users = Atomic<UInt64>(0)
     private let ending = Mutex(Ending())
 
@@ -68,13 +69,23 @@ package final class ClientHandle: @unchecked Sendable {
     func withStore<Result>(
         _ body: (OpaquePointer) throws(RayStoreError) -> Result
     ) throws(RayStoreError) -> Result {
+        guard let store else { throw Self.guardedError }
         try enter()
         defer { leave() }
         return try body(store)
     }
 
-    /// The store, for who has entered.
-    var storeInside: OpaquePointer { store }
+    /// The store, for who has entered, in a session with full access.
+    var storeInside: OpaquePointer { store! }
+
+    /// The client, for who has entered.
+    var clientInside: OpaquePointer { client }
+
+    var isGuarded: Bool { store == nil }
+
+    static var guardedError: RayStoreError {
+        RayStoreError(.unsupported, "a guarded reader cannot write: connect with full access, as the node's user")
+    }
 
     static var closedError: RayStoreError {
         RayStoreError(.closed, "the session is closed: connect again")

@@ -160,7 +160,9 @@ extension ClientHandle {
     /// Whether clients of this machine are making all of these, but for those that have just been sealed. What the node itself makes it is
     /// fetching, and only the node can say how that stands.
     func areBeingMade(_ ids: [ObjectID]) throws(RayStoreError) -> Bool {
-        try withStore { store in
+        // Of a guarded reader's objects only the node can say.
+        if isGuarded { return false }
+        return try withStore { store in
             ids.allSatisfy { id in
                 var info = ray_object_info()
                 guard id.withC({ ray_object_stat(store, &$0, &info) }) == .ok else { return false }

@@ -28,14 +28,16 @@ package final class PendingRequest: Sendable {
 
     private let handle: ClientHandle
     private let progress: (@Sendable (TransferProgress) -> Void)?
+    private let onAnswer: (@Sendable (Answer) -> Void)?
     private let state: Mutex<State>
 
     private init(
-        handle: ClientHandle, progress: (@Sendable (TransferProgress) -> Void)?, heldUntilAnswer: [any Sendable],
-        heldUntilSuccess: [any Sendable]
+        handle: ClientHandle, progress: (@Sendable (TransferProgress) -> Void)?, onAnswer: (@Sendable (Answer) -> Void)?,
+        heldUntilAnswer: [any Sendable], heldUntilSuccess: [any Sendable]
     ) {
         self.handle = handle
         self.progress = progress
+        self.onAnswer = onAnswer
         state = Mutex(State(heldUntilAnswer: heldUntilAnswer, heldUntilSuccess: heldUntilSuccess))
     }
 
@@ -44,13 +46,15 @@ package final class PendingRequest: Sendable {
     /// - Parameters:
     ///   - heldUntilAnswer: what must live until the node has answered, whatever it answers.
     ///   - heldUntilSuccess: what must live until then, and as long as this request after a failure.
+    ///   - onAnswer: called with the node's answer, however late, before those who wait for it go on.
     package static func send(
         _ request: NodeRequest, _ payload: PayloadWriter, over handle: ClientHandle,
         heldUntilAnswer: [any Sendable] = [], heldUntilSuccess: [any Sendable] = [],
-        progress: (@Sendable (TransferProgress) -> Void)? = nil
+        progress: (@Sendable (TransferProgress) -> Void)? = nil, onAnswer: (@Sendable (Answer) -> Void)? = nil
     ) throws(RayStoreError) -> PendingRequest {
         let pending = PendingRequest(
-            handle: handle, progress: progress, heldUntilAnswer: heldUntilAnswer, heldUntilSuccess: heldUntilSuccess)
+            handle: handle, progress: progress, onAnswer: onAnswer, heldUntilAnswer: heldUntilAnswer,
+            heldUntilSuccess: heldUntilSuccess)
         let requestID = try handle.withClient { client throws(RayStoreError) in
             var requestID: UInt64 = 0
             // The completion takes this reference back.
@@ -176,14 +180,19 @@ package final class PendingRequest: Sendable {
         finish(Answer(error: error, payload: []), isFinal: false)
     }
 
+    private func receive(_ answer: Answer) {
+        onAnswer?(answer)
+        finish(answer, isFinal: true)
+    }
+
     private static let completed: ray_completion_fn = { context, status, message, payload, size in
         guard let context else { return }
         let pending = Unmanaged<PendingRequest>.fromOpaque(context).takeRetainedValue()
         let bytes = Array(UnsafeRawBufferPointer(start: payload, count: payload == nil ? 0 : size))
-        guard status != .ok else { return pending.finish(Answer(error: nil, payload: bytes), isFinal: true) }
+        guard status != .ok else { return pending.receive(Answer(error: nil, payload: bytes)) }
         let error = RayStoreError(
             RayStoreError.Code(rawValue: status.rawValue), String(cString: message), object: ObjectID(bytes: bytes))
-        pending.finish(Answer(error: error, payload: bytes), isFinal: true)
+        pending.receive(Answer(error: error, payload: bytes))
     }
 
     private static let progressed: ray_progress_fn = { context, id, progress in

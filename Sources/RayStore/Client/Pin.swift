@@ -18,7 +18,7 @@ struct Pin: ~Copyable, @unchecked Sendable {
 
     deinit {
         var last = view
-        ray_object_release(handle.storeInside, &last)
+        handle.release(&last)
         handle.leave(as: ClientHandle.pin)
     }
 
@@ -26,7 +26,7 @@ struct Pin: ~Copyable, @unchecked Sendable {
     func another() throws(RayStoreError) -> Pin {
         try handle.enter(as: ClientHandle.pin)
         var copy = ray_object_view()
-        withUnsafePointer(to: view) { ray_object_view_copy(handle.storeInside, $0, &copy) }
+        withUnsafePointer(to: view) { ray_client_view_copy(handle.clientInside, $0, &copy) }
         return Pin(id: id, handle: handle, view: copy)
     }
 
@@ -59,6 +59,8 @@ extension ClientHandle {
     /// - Throws: what asking the node cannot help: `closed`, `forked`, or what the object failed with.
     @inline(__always)
     func pinNow(_ id: ObjectID, reason: inout RayStoreError?) throws(RayStoreError) -> Pin? {
+        // A guarded reader has to ask the node, which takes a suspension.
+        guard !isGuarded else { return nil }
         try enter(as: Self.pin)
         var view = ray_object_view()
         let status = id.withC { ray_object_get(storeInside, &$0, 0, &view) }
@@ -73,6 +75,16 @@ extension ClientHandle {
         default: throw error
         }
         return nil
+    }
+
+    /// For who has entered.
+    @inline(__always)
+    func release(_ view: inout ray_object_view) {
+        if isGuarded {
+            ray_client_release(clientInside, &view)
+        } else {
+            ray_object_release(storeInside, &view)
+        }
     }
 
     private func sharedPinNow(_ id: ObjectID, reason: inout RayStoreError?) throws(RayStoreError) -> SharedPin? {

@@ -42,8 +42,8 @@ public class AnyObjectRef: @unchecked Sendable {
     deinit {
         guard isOpen.load(ordering: .acquiring) else { return }
         // After the session's close there is nothing to drop: it dropped all.
-        try? handle.withStore { store throws(RayStoreError) in
-            _ = id.withC { ray_ref_release(store, &$0) }
+        try? handle.withClient { client throws(RayStoreError) in
+            _ = id.withC { ray_client_release_ref(client, &$0) }
         }
     }
 
@@ -87,10 +87,20 @@ public class AnyObjectRef: @unchecked Sendable {
         return try PendingRequest.send(.openRef, payload, over: handle)
     }
 
+    /// A guarded reader's own ref, which the node keeps for it.
+    private func holdRequest() throws(RayStoreError) -> PendingRequest {
+        var payload = PayloadWriter()
+        payload.append(id)
+        return try PendingRequest.send(.holdRef, payload, over: handle)
+    }
+
     // The node has set the slot's bit. Another thread that drops its last ref of the same object clears it again, so taking
     // ours may fail; then the node is asked again. True when done.
     private func take(_ answer: PendingRequest.Answer) throws(RayStoreError) -> Bool {
+        // Of a guarded reader the node takes it, and has said so.
+        if handle.isGuarded, answer.error?.code == .notFound { return false }
         _ = try answer.get()
+        if handle.isGuarded { return true }
         let status = try handle.withStore { store throws(RayStoreError) in
             let status = id.withC { ray_ref_acquire(store, &$0) }
             guard status == .ok || status == .notFound else { throw RayStoreError(status: status.rawValue, object: id) }
@@ -115,7 +125,13 @@ public class AnyObjectRef: @unchecked Sendable {
         do throws(RayStoreError) {
             for _ in 0..<Self.attempts {
                 let request = try await whenAccepted { () throws(RayStoreError) in try openRequest() }
-                if try take(await request.answer(onCancel: .ignore)) { return settle(nil) }
+                var answer = await request.answer(onCancel: .ignore)
+                if handle.isGuarded {
+                    _ = try answer.get()
+                    answer = await (try await whenAccepted { () throws(RayStoreError) in try holdRequest() }).answer(
+                        onCancel: .ignore)
+                }
+                if try take(answer) { return settle(nil) }
             }
             settle(goneError)
         } catch {
@@ -127,7 +143,12 @@ public class AnyObjectRef: @unchecked Sendable {
         do throws(RayStoreError) {
             for _ in 0..<Self.attempts {
                 let request = try whenAcceptedBlocking { () throws(RayStoreError) in try openRequest() }
-                if try take(request.answerBlocking()) { return settle(nil) }
+                var answer = request.answerBlocking()
+                if handle.isGuarded {
+                    _ = try answer.get()
+                    answer = try whenAcceptedBlocking { () throws(RayStoreError) in try holdRequest() }.answerBlocking()
+                }
+                if try take(answer) { return settle(nil) }
             }
             settle(goneError)
         } catch {

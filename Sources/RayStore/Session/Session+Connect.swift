@@ -16,27 +16,30 @@ extension Session {
     ///   - socket: the node's socket; nil: ``defaultSocketPath``.
     ///   - job: a running job to join; nil: begin a new one, which ends with this session; ``JobID/none`` for a session that only looks.
     ///   - namespace: where names of objects are looked up; nil: the job's own, which no other job sees.
+    ///   - access: as a ``SessionAccess/guardedReader`` the session reads only; `job` is then nil or ``JobID/none``.
     ///   - timeout: how long to try. The connect is not interrupted by cancellation.
     /// - Throws: `notRunning` when nobody answers there, `versionMismatch`, `layoutMismatch`, `tooManyClients`, `timedOut`,
-    ///   `invalidArgument` (such as a job that has ended).
+    ///   `invalidArgument` (such as a job that has ended), `unreachable` (the node is another user's, or does not allow this one).
     public static func connect(
-        socket: String? = nil, job: JobID? = nil, namespace: String? = nil, timeout: Duration = .seconds(10)
+        socket: String? = nil, job: JobID? = nil, namespace: String? = nil, access: SessionAccess = .full,
+        timeout: Duration = .seconds(10)
     ) async throws(RayStoreError) -> Session {
         try await runBlocking { () throws(RayStoreError) in
-            try connectNow(socket: socket, job: job, namespace: namespace, timeout: timeout)
+            try connectNow(socket: socket, job: job, namespace: namespace, access: access, timeout: timeout)
         }
     }
 
     /// The same for code without concurrency; blocks the thread.
     @available(*, noasync, message: "use connect")
     public static func connectBlocking(
-        socket: String? = nil, job: JobID? = nil, namespace: String? = nil, timeout: Duration = .seconds(10)
+        socket: String? = nil, job: JobID? = nil, namespace: String? = nil, access: SessionAccess = .full,
+        timeout: Duration = .seconds(10)
     ) throws(RayStoreError) -> Session {
-        try connectNow(socket: socket, job: job, namespace: namespace, timeout: timeout)
+        try connectNow(socket: socket, job: job, namespace: namespace, access: access, timeout: timeout)
     }
 
     private static func connectNow(
-        socket: String?, job: JobID?, namespace: String?, timeout: Duration
+        socket: String?, job: JobID?, namespace: String?, access: SessionAccess, timeout: Duration
     ) throws(RayStoreError) -> Session {
         guard timeout > .zero else { throw RayStoreError(.invalidArgument, "a timeout of \(timeout) is no time to connect in") }
         if let job, job.rawValue == 0 { throw RayStoreError(.invalidArgument, "0 is not a job: jobs start at 1") }
@@ -45,7 +48,8 @@ extension Session {
             withCString(namespace) { namespace in
                 var options = ray_client_options(
                     struct_size: UInt32(MemoryLayout<ray_client_options>.size), job: job?.rawValue ?? 0,
-                    socket_path: path, name_space: namespace, timeout_ns: timeout.nanosecondsClamped)
+                    socket_path: path, name_space: namespace, timeout_ns: timeout.nanosecondsClamped,
+                    access: UInt32(access == .guardedReader ? RAY_ACCESS_GUARDED_READER : RAY_ACCESS_FULL))
                 return ray_client_connect(&options, &client)
             }
         }

@@ -33,9 +33,19 @@ extension Session {
         return ref
     }
 
-    /// Whether the object is on this node, sealed.
+    /// Whether the object is on this node, sealed. A guarded reader asks the node, and the thread waits the some ten microseconds that its
+    /// answer takes; ``wait(_:count:timeout:fetchLocal:)`` with timeout zero suspends instead.
     public func contains(_ ref: AnyObjectRef) throws(RayStoreError) -> Bool {
         try ref.checkUsable(over: handle)
+        if handle.isGuarded {
+            return try handle.withClient { client throws(RayStoreError) in
+                var isHere = false
+                try RayStoreError.check(object: ref.id) {
+                    ref.id.withC { ray_client_contains(client, &$0, &isHere) }.rawValue
+                }
+                return isHere
+            }
+        }
         return try handle.withStore { store throws(RayStoreError) in ref.id.withC { ray_object_contains(store, &$0) } }
     }
 

@@ -18,7 +18,7 @@ extension Session {
     ) async throws(RayStoreError) -> (ready: [Ref], pending: [Ref]) {
         let ids = try check(refs, count: count)
         let deadline = timeout.map { ContinuousClock.now + $0 }
-        let ready = try readyNow(ids)
+        let ready = handle.isGuarded ? try await handle.look(ids, limit: answerLimit(timeout)) : try readyNow(ids)
         if ready.filter({ $0 }).count >= count || timeout == .zero && fetchLocal {
             return split(refs, ready, count)
         }
@@ -41,7 +41,7 @@ extension Session {
     ) throws(RayStoreError) -> (ready: [Ref], pending: [Ref]) {
         let ids = try check(refs, count: count)
         let deadline = timeout.map { ContinuousClock.now + $0 }
-        let ready = try readyNow(ids)
+        let ready = handle.isGuarded ? try handle.lookBlocking(ids, limit: answerLimit(timeout)) : try readyNow(ids)
         if ready.filter({ $0 }).count >= count || timeout == .zero && fetchLocal {
             return split(refs, ready, count)
         }
@@ -70,6 +70,11 @@ extension Session {
             }
         }
         return refs.map(\.id)
+    }
+
+    /// How long a node that answers late is waited for.
+    private func answerLimit(_ timeout: Duration?) -> Duration? {
+        timeout.map { max($0, .zero) + .seconds(1) }
     }
 
     // What the store on this node says, without asking anybody.

@@ -31,8 +31,8 @@ final class ClientDesk: ClientHostDelegate {
         self.rooms = rooms
     }
 
-    func open(socketPath: String) throws(RayStoreError) {
-        let host = try ClientHost(socketPath: socketPath, store: rooms.store, delegate: self)
+    func open(socketPath: String, readers: ReaderOptions?) throws(RayStoreError) {
+        let host = try ClientHost(socketPath: socketPath, readers: readers, store: rooms.store, delegate: self)
         state.withLock { $0.host = host }
     }
 

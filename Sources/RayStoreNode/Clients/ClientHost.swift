@@ -41,7 +41,9 @@ final class ClientHost: @unchecked Sendable {
         }
     }
 
-    init(socketPath: String, store: NodeStore, delegate: any ClientHostDelegate) throws(RayStoreError) {
+    init(
+        socketPath: String, readers: ReaderOptions?, store: NodeStore, delegate: any ClientHostDelegate
+    ) throws(RayStoreError) {
         let context = Unmanaged.passRetained(Context(delegate))
         let callbacks = ray_host_callbacks(
             attached: { context, client, request in
@@ -68,8 +70,18 @@ final class ClientHost: @unchecked Sendable {
         let status = socketPath.withCString { path in
             var options = ray_host_options(
                 struct_size: UInt32(MemoryLayout<ray_host_options>.size), socket_path: path, store: store.handle,
-                callbacks: callbacks, context: context.toOpaque())
-            return ray_host_start(&options, &made)
+                callbacks: callbacks, context: context.toOpaque(), reader_socket_path: nil, reader_uids: nil,
+                reader_uid_count: 0, reader_count_max: 0)
+            guard let readers else { return ray_host_start(&options, &made) }
+            return readers.socketPath.withCString { readerPath in
+                readers.users.withUnsafeBufferPointer { users in
+                    options.reader_socket_path = readerPath
+                    options.reader_uids = users.baseAddress
+                    options.reader_uid_count = UInt32(users.count)
+                    options.reader_count_max = UInt32(clamping: readers.limit)
+                    return ray_host_start(&options, &made)
+                }
+            }
         }
         guard status == .ok, let made else {
             context.release()

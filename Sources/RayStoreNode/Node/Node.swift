@@ -105,7 +105,7 @@ public final class Node: PeerService {
         do throws(RayStoreError) {
             try node.begin(metricsEvery: options.metricsEvery)
             try store.startPrefault(upTo: options.prefault)
-            try node.desk.open(socketPath: node.socketPath)
+            try node.desk.open(socketPath: node.socketPath, readers: options.readers)
         } catch {
             await node.stop()
             throw error

@@ -11,6 +11,8 @@ public struct NodeOptions: Sendable {
     public var prefault: UInt64?
     /// The Unix socket of its clients; nil for `node.sock` in the state directory.
     public var socketPath: String?
+    /// Other users who may read; nil for none.
+    public var readers: ReaderOptions?
     /// The address that chunks are served at; nil for a node that serves no other.
     public var bindHost: String?
     /// The port that chunks are served at; 0 for any free one.
@@ -27,6 +29,7 @@ public struct NodeOptions: Sendable {
         self.capacity = capacity
         prefault = nil
         socketPath = nil
+        readers = nil
         bindHost = nil
         bulkPort = 0
         shareLease = .seconds(600)
