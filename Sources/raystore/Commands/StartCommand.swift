@@ -3,6 +3,7 @@ internal import ArgumentParser
 internal import Foundation
 internal import RayStore
 internal import RayStoreCluster
+internal import RayStoreNode
 
 struct StartCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -66,6 +67,19 @@ struct StartCommand: AsyncParsableCommand {
     @Option(help: "The address to listen at, by which the other machines reach this one.")
     var host = "127.0.0.1"
 
+    @Option(
+        help: ArgumentHelp(
+            "Let a user, by name or number, read all objects of this node and write none. May be given again.", valueName: "user")
+    )
+    var allowReader: [String] = []
+
+    @Option(
+        help: ArgumentHelp(
+            "The socket for such readers, in a directory that they can enter. (default: node.sock in <state directory>-readers)",
+            valueName: "file"),
+        completion: .file())
+    var readerSocket: String?
+
     @Flag(help: "Stay in the foreground; end on Ctrl-C, SIGTERM or 'raystore stop'.")
     var block = false
 
@@ -113,7 +127,16 @@ struct StartCommand: AsyncParsableCommand {
         return NodeSetup(
             role: address.map { .member(of: $0) } ?? .head, stateDirectory: directory,
             keyFile: keyFile.map { Paths.absolute($0) } ?? directory.key, memory: memory ?? usual, prefault: prefault,
-            port: port, bulkPort: bulkPort, host: host)
+            port: port, bulkPort: bulkPort, host: host, readers: try readers(beside: directory))
+    }
+
+    private func readers(beside directory: StateDirectory) throws -> ReaderOptions? {
+        guard !allowReader.isEmpty else {
+            if readerSocket != nil { throw Failure("--reader-socket is for the users of --allow-reader: give one") }
+            return nil
+        }
+        let socket = readerSocket.map { Paths.absolute($0) } ?? directory.path + "-readers/node.sock"
+        return ReaderOptions(users: try allowReader.map { try SystemUser.number(of: $0) }, socketPath: socket)
     }
 
     static func say(_ launch: NodeLaunch, _ setup: NodeSetup, json: Bool) throws {
@@ -128,6 +151,7 @@ struct StartCommand: AsyncParsableCommand {
             "  key file         \(launch.keyFile)",
         ]
         if let log = launch.log { lines.append("  log              \(log)") }
+        if let readers = setup.readers { lines.append("  readers' socket  \(readers.socketPath)") }
         if launch.isHead {
             lines += ["", "Copy the key file to the other machines and start there:"]
             lines.append("  raystore start --address \(launch.address) --key-file \(Shell.quoted(launch.keyFile))")

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 internal import RayStore
 internal import RayStoreCluster
+internal import RayStoreNode
 
 /// How a node is to be started; the arguments of `raystore start`, checked.
 struct NodeSetup: Sendable {
@@ -19,6 +20,8 @@ struct NodeSetup: Sendable {
     var port: UInt16?
     var bulkPort: UInt16
     var host: String
+    /// Users who may read, and the socket that they come to; nil for none.
+    var readers: ReaderOptions? = nil
 
     /// What starts the same node in the foreground of another process.
     var arguments: [String] {
@@ -30,6 +33,9 @@ struct NodeSetup: Sendable {
         words += ["--state-dir", stateDirectory.path, "--key-file", keyFile, "--memory", String(memory.bytes)]
         if let prefault { words += ["--prefault", String(prefault.bytes)] }
         if let port { words += ["--port", String(port)] }
+        if let readers {
+            words += readers.users.flatMap { ["--allow-reader", String($0)] } + ["--reader-socket", readers.socketPath]
+        }
         return words + ["--bulk-port", String(bulkPort), "--host", host]
     }
 }
