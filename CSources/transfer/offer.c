@@ -79,10 +79,12 @@ static ray_status open_object(ray_transfer *transfer, ray__offer *offer) {
 }
 
 static ray_status find(ray_transfer *transfer, ray__offer *offer) {
+    if (offer->name != NULL && transfer->find_named == NULL) {
+        ray_answer_message(&offer->answer, "nothing is served by name here: this is a node's port, or it serves objects by their ids");
+        return RAY_NOT_FOUND;
+    }
     if (offer->name != NULL) {
-        return transfer->find_named != NULL
-                   ? transfer->find_named(transfer->context, offer->name, offer->peer, &offer->answer)
-                   : ray__fail(RAY_NOT_FOUND, "nothing is served by name here: this is the port of a node; ask it by 'raystore get'");
+        return transfer->find_named(transfer->context, offer->name, offer->peer, &offer->answer);
     }
     if (transfer->find != NULL) {
         return transfer->find(transfer->context, &offer->id, &offer->answer);

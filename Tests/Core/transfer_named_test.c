@@ -166,6 +166,7 @@ static void whoServesNothingByNameSaysSo(void) {
     fixture_pull_init(&p, target_path);
     CHECK_OK(ray_pull_start(receiver, NULL, &from, 1, &options, &fixture_callbacks, &p, &p.handle));
     CHECK_STATUS(fixture_finish(&p), RAY_NOT_FOUND);
+    CHECK(strstr(p.message, "nothing is served by name") != NULL);
     ray_transfer_destroy(other);
 }
 
