@@ -27,9 +27,12 @@ final class ProgressBar: Sendable {
 
     /// Takes what the transfer says; may be called from any thread.
     func update(_ progress: TransferProgress) {
+        update(TransferState(progress))
+    }
+
+    func update(_ state: TransferState) {
         drawing.withLock { drawing in
             guard !drawing.isOver else { return }
-            let state = TransferState(progress)
             drawing.marks.append((state.seconds, state.done, state.wire))
             // Over about two seconds: steady enough to read, quick enough to follow a link that changes.
             while drawing.marks.count > 2, let first = drawing.marks.first, state.seconds - first.time > 2 {
