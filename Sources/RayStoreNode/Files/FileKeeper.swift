@@ -40,6 +40,12 @@ final class FileKeeper: Sendable {
         files.partialPath(id)
     }
 
+    /// Removes what a pull has left, when nobody goes on with it.
+    func discardPartial(_ id: ObjectID) async {
+        let files = files
+        try? await runBlocking { () throws(RayStoreError) in files.discardPartial(id) }
+    }
+
     /// Makes a file an object: takes it, seals its descriptor, serves it.
     func take(_ path: String, as origin: FileStore.Origin, for id: ObjectID) async throws(RayStoreError) -> FileDescriptor {
         let files = files

@@ -66,6 +66,12 @@ final class FileStore: Sendable {
         }
     }
 
+    /// Removes what a pull that failed has left of this object's file.
+    func discardPartial(_ id: ObjectID) {
+        // What is left behind after a failure here goes when the node starts again.
+        _ = ray_pull_discard(partialPath(id))
+    }
+
     /// Gives a pulled, complete file its place.
     func placePulled(_ id: ObjectID, like descriptor: FileDescriptor) throws(RayStoreError) -> FileDescriptor {
         let partial = partialPath(id)

@@ -62,7 +62,20 @@ extension Ownership {
     }
 
     /// Pulls, and pulls again while that can help: until the object is here, its owner says that it will not be, or the owner's node is gone.
+    ///
+    /// A file that has come in part stays for the next try, and goes with the last one.
     private func pullUntilHere(
+        _ id: ObjectID, owner: NodeID, observe: @escaping Pulls.Observer
+    ) async throws(RayStoreError) {
+        do throws(RayStoreError) {
+            try await pullAgainAndAgain(id, owner: owner, observe: observe)
+        } catch {
+            await files.discardPartial(id)
+            throw error
+        }
+    }
+
+    private func pullAgainAndAgain(
         _ id: ObjectID, owner: NodeID, observe: @escaping Pulls.Observer
     ) async throws(RayStoreError) {
         var pause = Duration.milliseconds(10)
@@ -102,9 +115,10 @@ extension Ownership {
         return sources
     }
 
-    /// Failures that end by themselves: the object is sealed later, or the membership decides that the node is gone.
+    /// Failures that end by themselves: the object is sealed later, or the membership decides that the node is gone. In use is a file whose
+    /// last pull has told of its end and not yet given up the lock.
     private static func mayPass(_ code: RayStoreError.Code) -> Bool {
-        [.notSealed, .notLocal, .unreachable, .peerClosed, .fetchTimedOut].contains(code)
+        [.notSealed, .notLocal, .unreachable, .peerClosed, .fetchTimedOut, .inUse].contains(code)
     }
 
     /// Tells the owner of the new copy. One that has ended meanwhile is dropped again.

@@ -65,21 +65,16 @@ final class BulkTransfer: @unchecked Sendable {
 
     /// Pulls an object into the store, or a file to `partialPath`.
     ///
-    /// - Throws: what the sources answered; `unreachable` naming the peer; `cancelled` when the task is.
+    /// A file goes on with what an earlier pull left there; `discardPartial` removes that when nobody wants it any more.
+    ///
+    /// - Throws: what the sources answered; `unreachable` naming the peer; `cancelled` when the task is; `inUse` while an earlier pull of
+    ///   the same file is at its last step.
     func pull(
         _ id: ObjectID, from sources: [BulkEndpoint], partialPath: String,
         progress: @escaping @Sendable (ray_transfer_progress) -> Void
     ) async throws(RayStoreError) -> PulledObject {
-        let operation = PullOperation(partialPath: partialPath, progress: progress)
-        let result = await withTaskCancellationHandler {
-            await withCheckedContinuation { continuation in
-                operation.start(id, from: sources, on: handle, continuation)
-            }
-        } onCancel: {
-            operation.cancel()
-        }
-        operation.release()
-        return try result.get()
+        let operation = PullOperation(into: partialPath, progress: progress)
+        return try await operation.run(.object(id), from: sources, on: CHandle(handle))
     }
 }
 
@@ -137,108 +132,6 @@ private final class Finder: Sendable {
         let reason = absence ?? catalog.absence(of: id)
         ray_answer_message(answer, reason.message)
         return ray_status(rawValue: reason.code.rawValue)
-    }
-}
-
-/// One pull on its way between the engine's threads and the task that waits.
-///
-/// `@unchecked Sendable`: the mutable part is behind the mutex; the C handle may be used by any thread.
-private final class PullOperation: @unchecked Sendable {
-    private struct State {
-        var handle: CHandle?
-        var isCancelled = false
-        var continuation: CheckedContinuation<Result<PulledObject, RayStoreError>, Never>?
-        var place = PulledObject.Place.store
-        var size: UInt64 = 0
-    }
-
-    private let state = Mutex(State())
-    private let partialPath: String
-    private let progress: @Sendable (ray_transfer_progress) -> Void
-
-    init(partialPath: String, progress: @escaping @Sendable (ray_transfer_progress) -> Void) {
-        self.partialPath = partialPath
-        self.progress = progress
-    }
-
-    func start(
-        _ id: ObjectID, from sources: [BulkEndpoint], on transfer: OpaquePointer,
-        _ continuation: CheckedContinuation<Result<PulledObject, RayStoreError>, Never>
-    ) {
-        state.withLock { $0.continuation = continuation }
-        var callbacks = ray_pull_callbacks(
-            opened: { context, pull, card in
-                Unmanaged<PullOperation>.fromOpaque(context!).takeUnretainedValue().opened(pull, card.pointee)
-            },
-            progressed: { context, progress in
-                Unmanaged<PullOperation>.fromOpaque(context!).takeUnretainedValue().progress(progress.pointee)
-            },
-            done: { context, status, message, progress in
-                Unmanaged<PullOperation>.fromOpaque(context!).takeRetainedValue()
-                    .done(status, String(cString: message), progress.pointee)
-            })
-        let context = Unmanaged.passRetained(self)
-        var endpoints = sources.map(ray_endpoint.init)
-        var handle: OpaquePointer?
-        let status = id.withC {
-            ray_pull_start(
-                transfer, &$0, &endpoints, UInt32(endpoints.count), nil, &callbacks, context.toOpaque(), &handle)
-        }
-        if status != .ok {
-            let error = RayStoreError(status: status.rawValue, object: id)
-            context.release()
-            finish(.failure(error))
-            return
-        }
-        let pull = CHandle(handle!)
-        let isCancelled = state.withLock { state in
-            state.handle = pull
-            return state.isCancelled
-        }
-        if isCancelled { ray_pull_cancel(pull.pointer) }
-    }
-
-    func cancel() {
-        let handle = state.withLock { state in
-            state.isCancelled = true
-            return state.handle
-        }
-        if let handle { ray_pull_cancel(handle.pointer) }
-    }
-
-    /// The engine's handle is given up when nobody can cancel any more.
-    func release() {
-        let handle = state.withLock { state in
-            defer { state.handle = nil }
-            return state.handle
-        }
-        ray_pull_release(handle?.pointer)
-    }
-
-    private func opened(_ pull: OpaquePointer, _ card: ray_card) -> ray_status {
-        state.withLock { $0.size = card.size_bytes }
-        guard card.kind == UInt32(RAY_KIND_FILE) else { return ray_pull_into_store(pull) }
-        let metadata = Array(UnsafeBufferPointer(start: card.metadata, count: Int(card.metadata_size)))
-        let descriptor = Array(UnsafeBufferPointer(start: card.descriptor, count: Int(card.descriptor_size)))
-        state.withLock { $0.place = .file(metadata: metadata, descriptor: descriptor) }
-        return ray_pull_into_file(pull, partialPath)
-    }
-
-    private func done(_ status: ray_status, _ message: String, _ progress: ray_transfer_progress) {
-        guard status == .ok else {
-            finish(.failure(RayStoreError(RayStoreError.Code(rawValue: status.rawValue), message)))
-            return
-        }
-        let (place, size) = state.withLock { ($0.place, $0.size) }
-        finish(.success(PulledObject(place: place, size: size, progress: progress)))
-    }
-
-    private func finish(_ result: Result<PulledObject, RayStoreError>) {
-        let continuation = state.withLock { state in
-            defer { state.continuation = nil }
-            return state.continuation
-        }
-        continuation?.resume(returning: result)
     }
 }
 

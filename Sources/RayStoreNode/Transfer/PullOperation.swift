@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+internal import CRayStore
+internal import RayStore
+internal import Synchronization
+
+/// One pull on its way between the engine's threads and the task that waits.
+///
+/// `@unchecked Sendable`: the mutable part is behind the mutex; the C handle may be used by any thread.
+final class PullOperation: @unchecked Sendable {
+    enum Question: Sendable {
+        case object(ObjectID)
+        /// What the source serves by this name.
+        case name(String)
+    }
+
+    private struct State {
+        var handle: CHandle?
+        var isCancelled = false
+        var continuation: CheckedContinuation<Result<PulledObject, RayStoreError>, Never>?
+        var place = PulledObject.Place.store
+        var size: UInt64 = 0
+    }
+
+    private let state = Mutex(State())
+    private let partialPath: String
+    private let keepsEarlier: Bool
+    private let place: @Sendable () -> RayStoreError?
+    private let progress: @Sendable (ray_transfer_progress) -> Void
+
+    /// - Parameters:
+    ///   - partialPath: where a file is filled.
+    ///   - keepsEarlier: goes on with what an earlier pull left there; else begins anew.
+    ///   - place: gives a complete file its place while nobody else may touch it; answers why it could not. Must not block for long.
+    init(
+        into partialPath: String, keepsEarlier: Bool = true, place: @escaping @Sendable () -> RayStoreError? = { nil },
+        progress: @escaping @Sendable (ray_transfer_progress) -> Void
+    ) {
+        self.partialPath = partialPath
+        self.keepsEarlier = keepsEarlier
+        self.place = place
+        self.progress = progress
+    }
+
+    /// Pulls; a cancelled task cancels the pull and waits for its end.
+    func run(
+        _ question: Question, from sources: [BulkEndpoint], on transfer: CHandle
+    ) async throws(RayStoreError) -> PulledObject {
+        let result = await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                start(question, from: sources, on: transfer.pointer, continuation)
+            }
+        } onCancel: {
+            cancel()
+        }
+        release()
+        return try result.get()
+    }
+
+    private func start(
+        _ question: Question, from sources: [BulkEndpoint], on transfer: OpaquePointer,
+        _ continuation: CheckedContinuation<Result<PulledObject, RayStoreError>, Never>
+    ) {
+        state.withLock { $0.continuation = continuation }
+        var callbacks = ray_pull_callbacks(
+            opened: { context, pull, card in
+                Unmanaged<PullOperation>.fromOpaque(context!).takeUnretainedValue().opened(pull, card.pointee)
+            },
+            progressed: { context, progress in
+                Unmanaged<PullOperation>.fromOpaque(context!).takeUnretainedValue().progress(progress.pointee)
+            },
+            done: { context, status, message, progress in
+                Unmanaged<PullOperation>.fromOpaque(context!).takeRetainedValue()
+                    .done(status, String(cString: message), progress.pointee)
+            })
+        let context = Unmanaged.passRetained(self)
+        var endpoints = sources.map(ray_endpoint.init)
+        var options = ray_pull_options()
+        options.struct_size = UInt32(MemoryLayout<ray_pull_options>.size)
+        options.resume = UInt16(keepsEarlier ? RAY_RESUME_KEEP : RAY_RESUME_ANEW)
+        var handle: OpaquePointer?
+        let status: ray_status
+        var object: ObjectID?
+        switch question {
+        case .object(let id):
+            object = id
+            status = id.withC {
+                ray_pull_start(
+                    transfer, &$0, &endpoints, UInt32(endpoints.count), &options, &callbacks, context.toOpaque(), &handle)
+            }
+        case .name(let name):
+            status = name.withCString {
+                options.name = $0
+                return ray_pull_start(
+                    transfer, nil, &endpoints, UInt32(endpoints.count), &options, &callbacks, context.toOpaque(), &handle)
+            }
+        }
+        guard status == .ok, let handle else {
+            let error = RayStoreError(status: status.rawValue, object: object)
+            context.release()
+            finish(.failure(error))
+            return
+        }
+        let pull = CHandle(handle)
+        let isCancelled = state.withLock { state in
+            state.handle = pull
+            return state.isCancelled
+        }
+        if isCancelled { ray_pull_cancel(pull.pointer) }
+    }
+
+    private func cancel() {
+        let handle = state.withLock { state in
+            state.isCancelled = true
+            return state.handle
+        }
+        if let handle { ray_pull_cancel(handle.pointer) }
+    }
+
+    /// The engine's handle is given up when nobody can cancel any more.
+    private func release() {
+        let handle = state.withLock { state in
+            defer { state.handle = nil }
+            return state.handle
+        }
+        ray_pull_release(handle?.pointer)
+    }
+
+    private func opened(_ pull: OpaquePointer, _ card: ray_card) -> ray_status {
+        state.withLock { $0.size = card.size_bytes }
+        guard card.kind == UInt32(RAY_KIND_FILE) else { return ray_pull_into_store(pull) }
+        let metadata = Array(UnsafeBufferPointer(start: card.metadata, count: Int(card.metadata_size)))
+        let descriptor = Array(UnsafeBufferPointer(start: card.descriptor, count: Int(card.descriptor_size)))
+        state.withLock { $0.place = .file(metadata: metadata, descriptor: descriptor) }
+        return ray_pull_into_file(pull, partialPath)
+    }
+
+    private func done(_ status: ray_status, _ message: String, _ progress: ray_transfer_progress) {
+        guard status == .ok else {
+            finish(.failure(RayStoreError(RayStoreError.Code(rawValue: status.rawValue), message)))
+            return
+        }
+        if let failure = place() {
+            finish(.failure(failure))
+            return
+        }
+        let (place, size) = state.withLock { ($0.place, $0.size) }
+        finish(.success(PulledObject(place: place, size: size, progress: progress)))
+    }
+
+    private func finish(_ result: Result<PulledObject, RayStoreError>) {
+        let continuation = state.withLock { state in
+            defer { state.continuation = nil }
+            return state.continuation
+        }
+        continuation?.resume(returning: result)
+    }
+}
