@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: Apache-2.0
+import Foundation
+import TestSupport
+import Testing
+
+@testable import raystore
+
+/// `raystore serve` in a folder that goes with the test, as a process of its own.
+private final class ServingTool {
+    /// Where the commands of the test run; what is served lies in `served`, the key in `key`.
+    let directory: String
+    let process: SpawnedProcess
+    private(set) var address = ""
+
+    private init() throws {
+        directory = "/tmp/rsct-" + UUID().uuidString.prefix(8)
+        try FileManager.default.createDirectory(
+            atPath: directory + "/served/inner", withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+        for name in ["log", "out"] { _ = FileManager.default.createFile(atPath: "\(directory)/\(name)", contents: nil) }
+        process = try Tool.start(
+            ["serve", "served", "--make-key", "key"], in: directory,
+            output: FileHandle(forWritingAtPath: directory + "/out"), errors: FileHandle(forWritingAtPath: directory + "/log"))
+    }
+
+    static func with(_ body: (ServingTool) async throws -> Void) async throws {
+        let server = try ServingTool()
+        let outcome: Result<Void, any Error>
+        do {
+            try await Tool.eventually("it says where it serves") { try server.text("out").hasSuffix("\n") }
+            let line = try server.text("out")
+            let match = try #require(line.firstMatch(of: /^Serving (\S+) at (127\.0\.0\.1:[0-9]+), key file (\S+)\n$/), "\(line)")
+            #expect(match.1 == "\(server.directory)/served" && match.3 == "\(server.directory)/key")
+            server.address = String(match.2)
+            outcome = .success(try await body(server))
+        } catch {
+            outcome = .failure(error)
+        }
+        server.process.signal(SIGTERM)
+        await Tool.end(of: server.process)
+        #expect(server.process.terminationStatus == 0, "SIGTERM ends it in order")
+        try? FileManager.default.removeItem(atPath: server.directory)
+        try outcome.get()
+    }
+
+    func text(_ name: String) throws -> String {
+        try String(contentsOfFile: "\(directory)/\(name)", encoding: .utf8)
+    }
+
+    func fetch(_ path: String, _ more: String..., key: String = "key") async throws -> Tool.Outcome {
+        try await Tool.run(["fetch", "\(address)/\(path)", "--key-file", key] + more, in: directory)
+    }
+
+    func names() throws -> [String] {
+        try FileManager.default.contentsOfDirectory(atPath: directory).sorted()
+    }
+
+    /// Only what was there before the first fetch, and these.
+    func expectOnly(_ names: String..., sourceLocation: SourceLocation = #_sourceLocation) throws {
+        #expect(try self.names() == (["key", "log", "out", "served"] + names).sorted(), sourceLocation: sourceLocation)
+    }
+
+    func serve(_ name: String, _ bytes: Data) throws {
+        try bytes.write(to: URL(fileURLWithPath: "\(directory)/served/\(name)"))
+    }
+
+    func serveNoise(_ name: String, mebibytes: Int) throws {
+        let noise = try #require(FileHandle(forReadingAtPath: "/dev/urandom"))
+        let path = "\(directory)/served/\(name)"
+        try #require(FileManager.default.createFile(atPath: path, contents: nil))
+        let file = try #require(FileHandle(forWritingAtPath: path))
+        for _ in 0..<mebibytes { try file.write(contentsOf: try #require(try noise.read(upToCount: 1 << 20))) }
+        try file.close()
+    }
+
+    func isSame(_ name: String, as served: String) -> Bool {
+        FileManager.default.contentsEqual(atPath: "\(directory)/\(name)", andPath: "\(directory)/served/\(served)")
+    }
+
+    /// Kills a fetch in its middle. It is tried again when the fetch was quicker.
+    func killFetch(of name: String) async throws {
+        let journal = "\(directory)/.\(name).raystore-part.chunks"
+        for _ in 0..<20 {
+            let fetch = try Tool.start(["fetch", "\(address)/\(name)", "--key-file", "key"], in: directory)
+            // Some chunks are recorded: eight bytes each behind a header of 80, room for all of them from the start.
+            while fetch.isRunning,
+                !((try? Data(contentsOf: URL(fileURLWithPath: journal)))?.dropFirst(80).contains { $0 != 0 } ?? false)
+            {
+                try await Task.sleep(for: .milliseconds(1))
+            }
+            fetch.signal(SIGKILL)
+            await Tool.end(of: fetch)
+            if fetch.terminationStatus == SIGKILL, FileManager.default.fileExists(atPath: journal) { return }
+            try FileManager.default.removeItem(atPath: "\(directory)/\(name)")
+        }
+        Issue.record("no fetch could be killed in its middle")
+    }
+}
+
+@Suite(.serialized) struct ServeTests {
+    @Test(arguments: [0, 1, 100_000, 5_000_000])
+    func aServedFileIsFetched(size: Int) async throws {
+        try await ServingTool.with { server in
+            var generator = SystemRandomNumberGenerator()
+            let bytes = Data((0..<size).map { _ in UInt8.random(in: 0...255, using: &generator) })
+            try server.serve("inner/a file ☂.bin", bytes)
+            let fetched = try await server.fetch("inner/a file ☂.bin")
+            #expect(fetched.status == 0 && fetched.text == "", "\(fetched.errors)")
+            #expect(server.isSame("a file ☂.bin", as: "inner/a file ☂.bin"))
+            let mode = try FileManager.default.attributesOfItem(atPath: server.directory + "/a file ☂.bin")[.posixPermissions]
+            let mask = umask(0)
+            umask(mask)
+            #expect(mode as? Int == Int(0o666 & ~mask))
+            try await Tool.eventually("the fetch is in the log") { try server.text("log").contains("☂.bin: ") }
+            let log = try server.text("log")
+            #expect(
+                log.firstMatch(of: /^127\.0\.0\.1:[0-9]+ inner\/a file ☂\.bin: .* sent, wire .*, in .* s\n$/) != nil, "\(log)")
+            try server.expectOnly("a file ☂.bin")
+        }
+    }
+
+    @Test func theAnswerCanBeADocument() async throws {
+        try await ServingTool.with { server in
+            try server.serve("f", Data(repeating: 7, count: 300_000))
+            let answer = try await server.fetch("f", "-o", "served/inner", "--json")
+            #expect(answer.status == 0 && answer.errors == "")
+            let document = try answer.json()
+            #expect(document["path"] as? String == server.directory + "/served/inner/f")
+            #expect(document["bytes"] as? Int == 300_000 && document["resumedBytes"] as? Int == 0)
+            #expect(server.isSame("served/inner/f", as: "f"))
+        }
+    }
+
+    @Test func aKilledFetchGoesOn() async throws {
+        try await ServingTool.with { server in
+            try server.serveNoise("big", mebibytes: 256)
+            try await server.killFetch(of: "big")
+            #expect(try server.names().contains("big") == false)
+            let document = try await server.fetch("big", "--json").json()
+            let resumed = try #require(document["resumedBytes"] as? Int)
+            #expect(resumed > 0 && resumed % (4 << 20) == 0)
+            #expect((document["wireBytes"] as? Int ?? 0) + resumed == 256 << 20)
+            #expect(server.isSame("big", as: "big"))
+            try server.expectOnly("big")
+        }
+    }
+
+    @Test func aFetchMayBeginAnew() async throws {
+        try await ServingTool.with { server in
+            try server.serveNoise("big", mebibytes: 256)
+            try await server.killFetch(of: "big")
+            let document = try await server.fetch("big", "--json", "--no-resume").json()
+            #expect(document["resumedBytes"] as? Int == 0 && document["wireBytes"] as? Int == 256 << 20)
+            #expect(server.isSame("big", as: "big"))
+            try server.expectOnly("big")
+        }
+    }
+
+    @Test func aFetchThatLosesItsServerSaysThatItCanGoOn() async throws {
+        try await ServingTool.with { server in
+            try server.serveNoise("big", mebibytes: 256)
+            try await server.killFetch(of: "big")
+            // Nobody listens at port 1 of loopback; the path of what was fetched in part is the same.
+            try await Tool.run(["fetch", "127.0.0.1:1/big", "--key-file", "key"], in: server.directory)
+                .expectOneLine("127.0.0.1:1", "fetch again to go on")
+            #expect(try server.names().contains(".big.raystore-part.chunks"))
+        }
+    }
+
+    @Test func aFileThatChangedMeanwhileIsAnError() async throws {
+        try await ServingTool.with { server in
+            try server.serveNoise("big", mebibytes: 256)
+            try await server.killFetch(of: "big")
+            let file = try #require(FileHandle(forWritingAtPath: server.directory + "/served/big"))
+            try file.write(contentsOf: Data("other".utf8))
+            try file.close()
+            try await server.fetch("big", "--json").expectOneLine("changed", "again")
+            try server.expectOnly()
+            #expect(try await server.fetch("big").status == 0)
+            #expect(server.isSame("big", as: "big"))
+        }
+    }
+
+    @Test func aWrongKeyIsRefused() async throws {
+        try await ServingTool.with { server in
+            try server.serve("f", Data("secret".utf8))
+            try String(repeating: "ab", count: 32).write(toFile: server.directory + "/other", atomically: true, encoding: .utf8)
+            chmod(server.directory + "/other", 0o600)
+            try await server.fetch("f", "--json", key: "other").expectOneLine(server.address, "key")
+            try await server.fetch("f", "--json", key: "none").expectOneLine(server.directory + "/none")
+            try server.expectOnly("other")
+            #expect(try server.text("log") == "")
+        }
+    }
+
+    @Test(arguments: ["../key", "inner/../../key", "/etc/passwd", "out", "inner/up/key"])
+    func whatLeadsOutIsRefused(path: String) async throws {
+        try await ServingTool.with { server in
+            let manager = FileManager.default
+            try manager.createSymbolicLink(atPath: server.directory + "/served/out", withDestinationPath: "../key")
+            try manager.createSymbolicLink(atPath: server.directory + "/served/inner/up", withDestinationPath: "../..")
+            try await server.fetch(path, "-o", "got").expectOneLine(server.address, path, "leads out")
+            try server.expectOnly()
+            try await Tool.eventually("it is in the log") { try server.text("log").contains("not served") }
+        }
+    }
+
+    @Test func whatIsNoFileIsNamed() async throws {
+        try await ServingTool.with { server in
+            try await server.fetch("missing").expectOneLine(server.address, "missing")
+            try await server.fetch("inner").expectOneLine("inner is a directory")
+            try await server.fetch("inner/").expectOneLine("names a directory", status: 64)
+            try await server.fetch("").expectOneLine("names a directory", status: 64)
+            #expect(mkfifo(server.directory + "/served/pipe", 0o600) == 0)
+            try await server.fetch("pipe").expectOneLine("pipe", "regular file")
+            try server.expectOnly()
+        }
+    }
+
+    @Test func aFileThatIsThereIsReplacedOnlyByForce() async throws {
+        try await ServingTool.with { server in
+            try server.serve("f", Data("new".utf8))
+            try Data("old".utf8).write(to: URL(fileURLWithPath: server.directory + "/f"))
+            try await server.fetch("f").expectOneLine(server.directory + "/f", "--force")
+            #expect(try server.text("f") == "old")
+            #expect(try await server.fetch("f", "--force").status == 0)
+            #expect(try server.text("f") == "new")
+            try await server.fetch("f", "-o", "nowhere/f").expectOneLine(server.directory + "/nowhere")
+            try server.expectOnly("f")
+        }
+    }
+
+    @Test func badArgumentsAreOneLine() async throws {
+        let directory = NSTemporaryDirectory()
+        try await Tool.run(["fetch", "host/path"], in: directory).expectOneLine("'host'", "port", status: 64)
+        try await Tool.run(["fetch", "10.0.0.1:7000"], in: directory).expectOneLine("HOST:PORT/PATH", status: 64)
+        try await Tool.run(["fetch", "10.0.0.1:7000/f", "-o", "-"], in: directory).expectOneLine("-o -", status: 64)
+        try await Tool.run(["serve", ".", "--key-file", "a", "--make-key", "b"], in: directory)
+            .expectOneLine("--make-key", status: 64)
+        let folder = "/tmp/rsct-" + UUID().uuidString.prefix(8)
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: false)
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        try await Tool.run(["serve", "nowhere", "--make-key", "key"], in: folder).expectOneLine("\(folder)/nowhere")
+        try await Tool.run(["serve", ".", "--key-file", "key"], in: folder).expectOneLine("\(folder)/key")
+        #expect(try FileManager.default.contentsOfDirectory(atPath: folder) == [], "a key that served nothing is not kept")
+    }
+
+    @Test(arguments: ["serve", "fetch"])
+    func bothHelpWithAnExample(command: String) async throws {
+        let help = try await Tool.run([command, "--help"])
+        #expect(help.status == 0 && help.text.contains("\n  raystore \(command)"))
+    }
+}
