@@ -76,7 +76,8 @@ final class TestNode: @unchecked Sendable {
         try socketPath.withCString { path in
             var options = ray_host_options(
                 struct_size: UInt32(MemoryLayout<ray_host_options>.size), socket_path: path, store: store,
-                callbacks: callbacks, context: Unmanaged.passUnretained(self).toOpaque())
+                callbacks: callbacks, context: Unmanaged.passUnretained(self).toOpaque(),
+                reader_socket_path: nil, reader_uids: nil, reader_uid_count: 0, reader_count_max: 0)
             // Nobody connects before the path is known, so the callbacks find the host.
             try RayStoreError.check { ray_host_start(&options, &started).rawValue }
         }
