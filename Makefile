@@ -107,8 +107,8 @@ test-kill: setup
 PROCESS_TESTS := IntegrationTests|CommandLineTests
 test-swift:
 	swift build --build-tests $(SWIFT_FLAGS)
-	swift test --skip-build $(SWIFT_FLAGS) --skip '$(PROCESS_TESTS)'
-	swift test --skip-build $(SWIFT_FLAGS) --filter '$(PROCESS_TESTS)'
+	Tests/run_swift units --skip-build $(SWIFT_FLAGS) --skip '$(PROCESS_TESTS)'
+	Tests/run_swift processes --skip-build $(SWIFT_FLAGS) --filter '$(PROCESS_TESTS)'
 
 # ---- fuzzing -------------------------------------------------------------------------------------------------------------
 # libFuzzer over what strangers may send or write, with AddressSanitizer and UndefinedBehaviorSanitizer: every Tests/Fuzz/fuzz_NAME.c for

@@ -8,7 +8,7 @@ import Testing
 @Suite(.serialized) struct DemoTests {
     /// A folder of the test's own for the demo's directory, so that what is left in it can be seen.
     private func withFolder(_ body: (String) async throws -> Void) async throws {
-        let folder = "/tmp/rsdt-" + UUID().uuidString.prefix(8)
+        let folder = temporaryFolder() + "/rsdt-" + UUID().uuidString.prefix(8)
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: false)
         defer { try? FileManager.default.removeItem(atPath: folder) }
         try await body(folder)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import Foundation
+import TestSupport
 import Testing
 
 @testable import raystore
@@ -20,7 +21,7 @@ final class TestCluster {
 
     private init() throws {
         // Short: a Unix socket's path has at most 107 bytes.
-        directory = "/tmp/rsct-" + UUID().uuidString.prefix(8)
+        directory = temporaryFolder() + "/rsct-" + UUID().uuidString.prefix(8)
         try FileManager.default.createDirectory(
             atPath: directory, withIntermediateDirectories: false, attributes: [.posixPermissions: 0o700])
     }

@@ -8,7 +8,7 @@
 
 #include "check.h"
 
-static char directory[64];
+static char directory[80];
 static char path[128];
 
 static void write_file(const char *text, mode_t mode) {
@@ -155,7 +155,7 @@ static void a_file_of_another_user_is_refused(void) {
 }
 
 int main(void) {
-    snprintf(directory, sizeof directory, "/tmp/raystore-key-test-XXXXXX");
+    snprintf(directory, sizeof directory, "%s/raystore-key-test-XXXXXX", check_folder());
     CHECK(mkdtemp(directory) != NULL);
     snprintf(path, sizeof path, "%s/cluster.key", directory);
     RUN(a_made_key_is_read_back);

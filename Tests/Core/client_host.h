@@ -41,7 +41,7 @@ struct held {
 };
 
 struct node {
-    char directory[64];
+    char directory[80];
     char path[100];
     ray_store *store;
     ray_host *host;
@@ -265,7 +265,7 @@ static void node_prepare(struct node *node) {
     memset(node, 0, sizeof *node);
     pthread_mutex_init(&node->lock, NULL);
     node->held = calloc(NODE_HOLDS_MAX, sizeof *node->held);
-    snprintf(node->directory, sizeof node->directory, "/tmp/raystore-client-test-XXXXXX");
+    snprintf(node->directory, sizeof node->directory, "%s/raystore-client-test-XXXXXX", check_folder());
     CHECK(mkdtemp(node->directory) != NULL);
     snprintf(node->path, sizeof node->path, "%s/node/socket", node->directory);
 }

@@ -7,7 +7,7 @@
 
 #include "check.h"
 
-static char root[] = "/tmp/raystore-file-test-XXXXXX";
+static char root[128];
 static char path_a[128], path_b[128];
 
 static const char *in_root(char *path, const char *name) {
@@ -191,6 +191,7 @@ static void the_lock_is_one_process_wide_and_names_the_holder(void) {
 }
 
 int main(void) {
+    snprintf(root, sizeof root, "%s/raystore-file-test-XXXXXX", check_folder());
     CHECK(mkdtemp(root) != NULL);
     RUN(look_says_what_is_wrong);
     RUN(copy_keeps_bytes_permissions_and_time);

@@ -21,14 +21,15 @@ import Testing
         let node = try TestNode()
         defer { node.stop() }
         let session = try await node.connect()
-        let path = "/tmp/raystore-test-\(UInt64.random(in: 0...UInt64.max)) ☂.bin"
+        let folder = temporaryFolder()
+        let path = "\(folder)/raystore-test-\(UInt64.random(in: 0...UInt64.max)) ☂.bin"
         try Data([1, 2, 3]).write(to: URL(filePath: path))
         defer { try? FileManager.default.removeItem(atPath: path) }
         let ref = try await session.put(RayFile(path: path, enableCopy: false))
         do {
             let file = try await session.get(ref)
             #expect(file.path == path)
-            #expect("/tmp/" + file.name == path)
+            #expect("\(folder)/\(file.name)" == path)
             #expect(file.size == .bytes(3))
             #expect(file.modified! > .seconds(1_600_000_000))
             #expect(!file.isCopy)

@@ -3,12 +3,17 @@ internal import Foundation
 package import RayStore
 internal import RayStoreNode
 
+/// Where tests make files, without a slash at the end: the runner gives each run a folder of its own and looks what is left in it.
+package func temporaryFolder() -> String {
+    FileManager.default.temporaryDirectory.standardizedFileURL.path
+}
+
 /// A directory of a test's own, removed by `remove`.
 package struct Scratch {
     package let path: String
 
     package init() throws {
-        path = NSTemporaryDirectory() + "/raystore-test-\(getpid())-\(UInt32.random(in: 0...UInt32.max))"
+        path = temporaryFolder() + "/raystore-test-\(getpid())-\(UInt32.random(in: 0...UInt32.max))"
         try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
     }
 

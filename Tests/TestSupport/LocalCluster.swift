@@ -19,7 +19,7 @@ package final class LocalCluster: Sendable {
     }
 
     package init() async throws {
-        directory = NSTemporaryDirectory() + "/raystore-local-\(getpid())-\(UInt32.random(in: 0...UInt32.max))"
+        directory = temporaryFolder() + "/raystore-local-\(getpid())-\(UInt32.random(in: 0...UInt32.max))"
         var timing = EmbeddedControlStore.Timing()
         timing.deadAfter = .seconds(3600)
         control = try await EmbeddedControlStore.open(path: nil, ownNode: nil, timing: timing)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import CRayStore
+import Foundation
 import Synchronization
 
 @testable import RayStore
@@ -40,6 +41,7 @@ final class TestNode: @unchecked Sendable {
     }
 
     let socketPath: String
+    private let directory: String
     let store: OpaquePointer
     private let state = Mutex(State())
     private let hostBox = Mutex<UInt>(0)
@@ -47,7 +49,8 @@ final class TestNode: @unchecked Sendable {
     private var host: OpaquePointer { OpaquePointer(bitPattern: hostBox.withLock { $0 })! }
 
     init(capacity: Int = 64 << 20) throws {
-        socketPath = "/tmp/raystore-test-\(effectiveUser())/\(UInt64.random(in: 0...UInt64.max)).sock"
+        directory = "\(temporaryFolder())/raystore-test-\(UInt32.random(in: 0...UInt32.max))"
+        socketPath = directory + "/node.sock"
         var options = ray_store_options(
             struct_size: UInt32(MemoryLayout<ray_store_options>.size), entry_count_max: 0, capacity_bytes: UInt64(capacity))
         var made: OpaquePointer?
@@ -101,6 +104,7 @@ final class TestNode: @unchecked Sendable {
     deinit {
         stop()
         ray_store_close(store)
+        rmdir(directory)
     }
 
     func connect(job: JobID? = nil, namespace: String? = nil) async throws -> Session {
