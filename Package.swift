@@ -102,10 +102,11 @@ let package = Package(
             swiftSettings: swiftSettings),
         .target(name: "CTestSupport", path: "Tests/CTestSupport"),
         .executableTarget(
-            name: "raystore-test-client", dependencies: ["RayStore"], path: "Tests/TestClient", swiftSettings: swiftSettings),
+            name: "raystore-test-client", dependencies: ["CRayStore", "RayStore", "TestSupport"], path: "Tests/TestClient",
+            swiftSettings: swiftSettings),
         .testTarget(
             name: "IntegrationTests",
-            dependencies: ["RayStore", "RayStoreNode", "TestSupport", "raystore", "raystore-test-client"],
+            dependencies: ["CRayStore", "RayStore", "RayStoreNode", "TestSupport", "raystore", "raystore-test-client"],
             swiftSettings: swiftSettings),
         .testTarget(
             name: "CommandLineTests",

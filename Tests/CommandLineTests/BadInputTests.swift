@@ -158,6 +158,10 @@ import Testing
         }
         try await Tool.run(["start"]).expectOneLine("--head", "--address", status: 64)
         try await Tool.run(["start", "--head", "--address", "1.2.3.4:5"]).expectOneLine("--head", status: 64)
+        try await Tool.run(["start", "--head", "--bulk-port", "7", "--advertise-bulk-port", "0"])
+            .expectOneLine("--advertise-bulk-port 0", status: 64)
+        try await Tool.run(["start", "--head", "--advertise-bulk-port", "7"])
+            .expectOneLine("--advertise-bulk-port", "--bulk-port", status: 64)
         try await Tool.run(["start", "--head", "--host", "0.0.0.0"]).expectOneLine("0.0.0.0", status: 64)
     }
 

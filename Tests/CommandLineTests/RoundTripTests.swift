@@ -234,4 +234,24 @@ import Testing
             #expect((try await cluster.run("status", "--json").json()["nodes"] as? [Any])?.count == 1)
         }
     }
+
+    /// How a test run that is killed takes the nodes along that the tool put into the background.
+    @Test func aLeashedNodeInTheBackgroundEndsWithItsStandardInput() async throws {
+        try await TestCluster.with(0) { cluster in
+            let (reading, writing) = try SpawnedProcess.pipe()
+            let log = cluster.directory + "/said"
+            #expect(FileManager.default.createFile(atPath: log, contents: nil))
+            let tool = try Tool.start(
+                ["start", "--head", "--json", "--state-dir", "a", "--port", "0", "--memory", "16MiB"], in: cluster.directory,
+                input: reading, output: FileHandle(forWritingAtPath: log))
+            close(reading)
+            await Tool.end(of: tool)
+            #expect(tool.terminationStatus == 0)
+            let launch = try JSONDecoder().decode(NodeLaunch.self, from: cluster.read("said"))
+            let node = try #require(ProcessIdentity(of: launch.pid))
+            #expect(node.isRunning)
+            close(writing)
+            #expect(await node.waitUntilGone(for: .seconds(30)))
+        }
+    }
 }

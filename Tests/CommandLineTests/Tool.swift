@@ -54,16 +54,21 @@ enum Tool {
 
     static func start(
         _ arguments: [String], in directory: String = NSTemporaryDirectory(), environment: [String: String] = [:],
-        output: FileHandle? = nil, errors: FileHandle? = nil
+        input: Int32? = nil, output: FileHandle? = nil, errors: FileHandle? = nil
     ) throws -> SpawnedProcess {
         var variables = ProcessInfo.processInfo.environment
         // Nothing of the developer's own node may be touched by mistake.
         variables["RAYSTORE_SOCKET"] = nil
         variables["XDG_RUNTIME_DIR"] = directory
+        let isStart = arguments.first == "start"
         return try SpawnedProcess(
-            path, arguments, environment: variables.merging(environment) { $1 }, directory: directory,
-            output: output?.fileDescriptor, errors: errors?.fileDescriptor)
+            path, arguments + (isStart ? ["--leash"] : []), environment: variables.merging(environment) { $1 },
+            directory: directory, input: input ?? (isStart ? leash.get().reading : nil), output: output?.fileDescriptor,
+            errors: errors?.fileDescriptor)
     }
+
+    /// The writing end is held until this process ends, however that happens: every node that `start` leaves behind ends with it.
+    private static let leash = Result { try SpawnedProcess.pipe() }
 
     /// Waits without blocking a thread of the pool; what hangs is killed, and fails its test by its status.
     static func end(of process: SpawnedProcess) async {

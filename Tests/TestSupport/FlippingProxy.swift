@@ -2,22 +2,25 @@
 internal import Glibc
 internal import Synchronization
 
-/// A TCP proxy on loopback that passes bytes both ways and flips one bit of what the server sends, at a given place of the first so many
+/// A TCP proxy on loopback that passes bytes both ways and flips bits of what the server sends, at given places of the first so many
 /// connections. A thread for each direction; `stop` ends them all.
 package final class FlippingProxy: @unchecked Sendable {
     package let port: UInt16
     private let target: UInt16
     private let flipAt: Int
+    private let flipEvery: Int?
     private let listener: Int32
     /// Connections that are still to be harmed; sockets that are open.
     private let state: Mutex<(left: Int, sockets: Set<Int32>, flips: Int, isStopped: Bool)>
 
     /// - Parameters:
     ///   - flipAt: the byte of the server's stream whose lowest bit is flipped.
+    ///   - flipEvery: so many bytes later another one, and so on; nil for one flip a connection.
     ///   - connections: how many connections are harmed; later ones pass unharmed.
-    package init(to target: UInt16, flipAt: Int, connections: Int) throws {
+    package init(to target: UInt16, flipAt: Int, flipEvery: Int? = nil, connections: Int) throws {
         self.target = target
         self.flipAt = flipAt
+        self.flipEvery = flipEvery
         state = Mutex((connections, [], 0, false))
         let (listener, port) = try Self.listen()
         self.listener = listener
@@ -97,12 +100,14 @@ package final class FlippingProxy: @unchecked Sendable {
     private func pass(from: Int32, to: Int32, flipAt: Int?, _ pair: Pair) {
         var buffer = [UInt8](repeating: 0, count: 1 << 16)
         var passed = 0
+        var next = flipAt
         while true {
             let count = recv(from, &buffer, buffer.count, 0)
             guard count > 0 else { break }
-            if let flipAt, flipAt >= passed, flipAt < passed + count {
-                buffer[flipAt - passed] ^= 1
+            while let flip = next, flip < passed + count {
+                buffer[flip - passed] ^= 1
                 state.withLock { $0.flips += 1 }
+                next = flipEvery.map { flip + $0 }
             }
             passed += count
             var sent = 0

@@ -2,7 +2,8 @@
 internal import Foundation
 package import RayStore
 
-/// Real nodes: processes of the `raystore` program on loopback, each with its own state directory, ended with the test.
+/// Real nodes: processes of the `raystore` program on loopback, each with its own state directory, ended with the test. A test run that is
+/// killed takes them along: they end when the pipe to their standard input does.
 package final class TestCluster: @unchecked Sendable {
     package struct Member {
         package let process: TestProcess
@@ -17,7 +18,7 @@ package final class TestCluster: @unchecked Sendable {
     package var keyFile: String { members[0].state + "/cluster.key" }
 
     package init(nodes count: Int, memory: String = "256MiB") async throws {
-        directory = NSTemporaryDirectory() + "/raystore-it-\(getpid())-\(UInt32.random(in: 0...UInt32.max))"
+        directory = temporaryFolder() + "/raystore-it-\(getpid())-\(UInt32.random(in: 0...UInt32.max))"
         try FileManager.default.createDirectory(
             atPath: directory, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
         controlPort = try freePort()
@@ -33,7 +34,7 @@ package final class TestCluster: @unchecked Sendable {
     @discardableResult
     package func addNode(memory: String = "256MiB", port: UInt16? = nil, extra: [String] = []) async throws -> Member {
         let state = "\(directory)/node\(members.count)"
-        var arguments = ["start", "--block", "--state-dir", state, "--memory", memory] + extra
+        var arguments = ["start", "--block", "--leash", "--state-dir", state, "--memory", memory] + extra
         if members.isEmpty {
             arguments += ["--head", "--port", "\(port ?? controlPort)"]
         } else {

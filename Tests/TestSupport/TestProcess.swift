@@ -13,7 +13,8 @@ package final class TestProcess: @unchecked Sendable {
     /// Where the built programs are: beside the test bundle.
     package static let programs: String = {
         let own = (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? CommandLine.arguments[0]
-        return ([own] + CommandLine.arguments).map { ($0 as NSString).deletingLastPathComponent }
+        // By hand: Foundation's deletingLastPathComponent (Swift 6.3.1) ends the process when it meets a text of one character.
+        return ([own] + CommandLine.arguments).compactMap { path in path.lastIndex(of: "/").map { String(path[..<$0]) } }
             .first { FileManager.default.isExecutableFile(atPath: $0 + "/raystore") } ?? ".build/debug"
     }()
 
@@ -67,6 +68,11 @@ package final class TestProcess: @unchecked Sendable {
     package func nextLine() async -> String? {
         var iterator = lines.makeAsyncIterator()
         return await iterator.next()
+    }
+
+    /// Gives the process a line to read.
+    package func tell(_ line: String) throws {
+        try input.write(contentsOf: Data("\(line)\n".utf8))
     }
 
     package func signal(_ number: Int32) {

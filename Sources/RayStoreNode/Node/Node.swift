@@ -77,8 +77,8 @@ public final class Node: PeerService {
         do throws(RayStoreError) {
             description = try await control.join(
                 NodeDescription(
-                    id: id, host: advertisedHost, controlPort: controlPort, bulkPort: transfer.port,
-                    libraryVersion: libraryVersion))
+                    id: id, host: advertisedHost, controlPort: controlPort,
+                    bulkPort: options.advertisedBulkPort ?? transfer.port, libraryVersion: libraryVersion))
         } catch {
             try? await runBlocking { transfer.stop() }
             throw error

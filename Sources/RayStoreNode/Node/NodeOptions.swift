@@ -17,6 +17,8 @@ public struct NodeOptions: Sendable {
     public var bindHost: String?
     /// The port that chunks are served at; 0 for any free one.
     public var bulkPort: UInt16
+    /// The port that other nodes fetch chunks by, when something forwards it to `bulkPort`; nil for the port itself.
+    public var advertisedBulkPort: UInt16?
     /// How long a ref that was passed on is kept for whoever opens it. Its session's end ends it earlier.
     public var shareLease: Duration
     /// Free bytes that file copies must leave on their disk.
@@ -32,6 +34,7 @@ public struct NodeOptions: Sendable {
         readers = nil
         bindHost = nil
         bulkPort = 0
+        advertisedBulkPort = nil
         shareLease = .seconds(600)
         diskReserve = 64 << 20
         metricsEvery = .seconds(5)

@@ -64,6 +64,12 @@ struct StartCommand: AsyncParsableCommand {
     @Option(help: "The port that data comes from; 0 for any.")
     var bulkPort: UInt16 = 0
 
+    @Option(
+        help: ArgumentHelp(
+            "The port that the other machines reach the data by, when a forwarder (NAT, a container) stands before --bulk-port.",
+            valueName: "port"))
+    var advertiseBulkPort: UInt16?
+
     @Option(help: "The address to listen at, by which the other machines reach this one.")
     var host = "127.0.0.1"
 
@@ -90,7 +96,7 @@ struct StartCommand: AsyncParsableCommand {
     @Flag(help: .hidden)
     var readyPipe = false
 
-    /// The node ends when its standard input does.
+    /// The node ends when its standard input does; without --block that is the command's own, which the node takes over.
     @Flag(help: .hidden)
     var leash = false
 
@@ -100,8 +106,17 @@ struct StartCommand: AsyncParsableCommand {
                 head ? "a node is the head or joins one: give either --head or --address" : "give --head, or --address HOST:PORT")
         }
         if let memory, memory.bytes < 1 << 20 { throw ValidationError("--memory must be at least 1MiB") }
+        try checkForwarding()
         if ["0.0.0.0", "::", "", "*"].contains(host) {
             throw ValidationError("--host '\(host)' is no address that others could reach this machine by: give one of its own")
+        }
+    }
+
+    private func checkForwarding() throws {
+        guard let advertiseBulkPort else { return }
+        guard advertiseBulkPort > 0 else { throw ValidationError("--advertise-bulk-port 0 is no port that others could go to") }
+        guard bulkPort > 0 else {
+            throw ValidationError("--advertise-bulk-port needs --bulk-port: a forwarder must know where to forward to")
         }
     }
 
@@ -111,7 +126,7 @@ struct StartCommand: AsyncParsableCommand {
             try await Foreground.run(setup, json: json, tellsParent: readyPipe, isLeashed: leash)
             return
         }
-        let node = try await interruptible { try await NodeProcess.start(setup) }
+        let node = try await interruptible { try await NodeProcess.start(setup, leash: leash ? .standardInput : .none) }
         try Self.say(node.launch, setup, json: json)
     }
 
@@ -127,7 +142,8 @@ struct StartCommand: AsyncParsableCommand {
         return NodeSetup(
             role: address.map { .member(of: $0) } ?? .head, stateDirectory: directory,
             keyFile: keyFile.map { Paths.absolute($0) } ?? directory.key, memory: memory ?? usual, prefault: prefault,
-            port: port, bulkPort: bulkPort, host: host, readers: try readers(beside: directory))
+            port: port, bulkPort: bulkPort, advertisedBulkPort: advertiseBulkPort, host: host,
+            readers: try readers(beside: directory))
     }
 
     private func readers(beside directory: StateDirectory) throws -> ReaderOptions? {

@@ -59,7 +59,7 @@ struct Demo: Sendable {
         let setup = NodeSetup(
             role: head.map { .member(of: $0.hostPort) } ?? .head, stateDirectory: directory,
             keyFile: head?.keyFile ?? directory.key, memory: memory, port: 0, bulkPort: 0, host: end.host)
-        let node = try await NodeProcess.start(setup, wrapper: end.wrapper, isLeashed: true)
+        let node = try await NodeProcess.start(setup, wrapper: end.wrapper, leash: .thisProcess)
         say(
             "  node \(name) at \(node.launch.address), process \(node.launch.pid), \(Amounts.bytes(UInt64(memory.bytes))) of memory"
         )

@@ -60,6 +60,7 @@ enum Foreground {
         nodeOptions.bulkPort = setup.bulkPort
         nodeOptions.readers = setup.readers
         nodeOptions.prefault = setup.prefault.map { UInt64($0.bytes) }
+        nodeOptions.advertisedBulkPort = setup.advertisedBulkPort
         var options = ClusterOptions(node: nodeOptions)
         options.keyFile = setup.keyFile
         options.bindHost = setup.host

@@ -10,6 +10,15 @@ final class NodeProcess: Sendable {
     /// The writing end of the node's standard input, when it is to end with this process; else -1.
     private let leash: Int32
 
+    /// What a node's life hangs on besides signals and `raystore stop`: the end of a stream that is its standard input.
+    enum Leash {
+        case none
+        /// This process, however it ends.
+        case thisProcess
+        /// Whoever holds the other end of this process's standard input.
+        case standardInput
+    }
+
     private init(child: ChildProcess, launch: NodeLaunch, leash: Int32) {
         self.child = child
         self.launch = launch
@@ -24,26 +33,26 @@ final class NodeProcess: Sendable {
     ///
     /// - Parameters:
     ///   - wrapper: a command that runs the node's command, such as one that enters a network namespace.
-    ///   - isLeashed: the node ends when this process ends, however that happens.
+    ///   - leash: what ends the node when it ends.
     /// - Throws: `Failure` with the node's own words.
-    static func start(_ setup: NodeSetup, wrapper: [String] = [], isLeashed: Bool = false) async throws -> NodeProcess {
+    static func start(_ setup: NodeSetup, wrapper: [String] = [], leash kind: Leash = .none) async throws -> NodeProcess {
         let isNew = try setup.stateDirectory.makePrivate()
         let program = try ownPath()
         let (reading, writing) = try makePipe()
         defer { close(reading) }
-        let (input, leash) = isLeashed ? try makePipe() : (-1, -1)
+        let (input, leash) = kind == .thisProcess ? try makePipe() : (STDIN_FILENO, -1)
         let child: ChildProcess
         do {
             defer {
                 close(writing)
-                if isLeashed { close(input) }
+                if kind == .thisProcess { close(input) }
             }
-            let arguments = wrapper + [program] + setup.arguments + ["--ready-pipe"] + (isLeashed ? ["--leash"] : [])
+            let arguments = wrapper + [program] + setup.arguments + ["--ready-pipe"] + (kind == .none ? [] : ["--leash"])
             child = try ChildProcess(
                 arguments,
-                .init(log: setup.stateDirectory.log, input: isLeashed ? input : nil, readiness: writing))
+                .init(log: setup.stateDirectory.log, input: kind == .none ? nil : input, readiness: writing))
         } catch {
-            if isLeashed { close(leash) }
+            if leash >= 0 { close(leash) }
             throw error
         }
         let answer = try await firstAnswer(of: child, reading: reading)
@@ -52,12 +61,12 @@ final class NodeProcess: Sendable {
             launch.log = setup.stateDirectory.log
             return NodeProcess(child: child, launch: launch, leash: leash)
         case .failed(let reason):
-            if isLeashed { close(leash) }
+            if leash >= 0 { close(leash) }
             await child.end(grace: .seconds(5))
             if isNew { setup.stateDirectory.removeAfterFailure() }
             throw Failure(reason)
         case nil:
-            if isLeashed { close(leash) }
+            if leash >= 0 { close(leash) }
             let isOurs = Task.isCancelled
             await child.end(grace: .seconds(5))
             if isOurs {

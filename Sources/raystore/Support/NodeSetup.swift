@@ -19,6 +19,8 @@ struct NodeSetup: Sendable {
     /// For control messages; nil for the standard one of a head, any of another node.
     var port: UInt16?
     var bulkPort: UInt16
+    /// The port of a forwarder to `bulkPort`; nil when the others reach it directly.
+    var advertisedBulkPort: UInt16?
     var host: String
     /// Users who may read, and the socket that they come to; nil for none.
     var readers: ReaderOptions? = nil
@@ -36,6 +38,7 @@ struct NodeSetup: Sendable {
         if let readers {
             words += readers.users.flatMap { ["--allow-reader", String($0)] } + ["--reader-socket", readers.socketPath]
         }
+        if let advertisedBulkPort { words += ["--advertise-bulk-port", String(advertisedBulkPort)] }
         return words + ["--bulk-port", String(bulkPort), "--host", host]
     }
 }
