@@ -16,7 +16,8 @@ import Testing
             let node = try TestProcess(
                 "raystore",
                 [
-                    "start", "--block", "--address", "127.0.0.1:\(cluster.controlPort)", "--key-file", other, "--state-dir",
+                    "start", "--block", "--leash", "--address", "127.0.0.1:\(cluster.controlPort)", "--key-file", other,
+                    "--state-dir",
                     cluster.directory + "/refused",
                 ],
                 errors: FileHandle(forWritingTo: URL(fileURLWithPath: log)))

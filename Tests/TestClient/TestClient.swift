@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
 import RayStore
+import TestSupport
 
 /// A client process for tests to kill. It does what its first argument says, prints a line when it is ready, and lives until it is killed
 /// or its standard input ends.
@@ -9,17 +10,30 @@ import RayStore
 ///     raystore-test-client open SOCKET REF...            opens and gets refs
 ///     raystore-test-client file SOCKET REF               opens and gets a file, prints its path
 ///     raystore-test-client churn SOCKET JOB SEED         puts, pins, reads and drops at random; prints a line for every 1,000
+///     raystore-test-client late SOCKET COUNT SIZE        makes objects, prints their refs; seals the one whose number it reads
+///     raystore-test-client nodes COUNT                   starts nodes; prints their directory and their processes
 @main struct TestClient {
     static func main() async throws {
         let arguments = Array(CommandLine.arguments.dropFirst())
-        guard arguments.count >= 3 else { exit(64) }
+        guard arguments.count >= 2 else { exit(64) }
         switch arguments[0] {
         case "hold": try await hold(arguments[1], count: Int(arguments[2])!, size: Int(arguments[3])!)
         case "open": try await open(arguments[1], Array(arguments[2...]))
         case "file": try await file(arguments[1], arguments[2])
         case "churn": try await churn(arguments[1], job: UInt32(arguments[2])!, seed: UInt64(arguments[3])!)
+        case "late": try LateObjects(arguments[1]).run(count: Int(arguments[2])!, size: Int(arguments[3])!)
+        case "nodes": try await nodes(count: Int(arguments[1])!)
         default: exit(64)
         }
+    }
+
+    private static func nodes(count: Int) async throws {
+        let cluster = try await TestCluster(nodes: count, memory: "16MiB")
+        say(cluster.directory)
+        for member in cluster.members { say(member.process.pid) }
+        say("ready")
+        untilInputEnds()
+        cluster.end()
     }
 
     private static func hold(_ socket: String, count: Int, size: Int) async throws {
@@ -96,7 +110,7 @@ import RayStore
     }
 
     /// One line, at once: who reads it waits for it.
-    private static func say(_ item: some CustomStringConvertible) {
+    static func say(_ item: some CustomStringConvertible) {
         var line = "\(item)\n"
         line.withUTF8 { _ = write(STDOUT_FILENO, $0.baseAddress, $0.count) }
     }
