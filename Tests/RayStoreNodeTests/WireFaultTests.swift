@@ -34,6 +34,37 @@ import Testing
         }
     }
 
+    /// The pull gives up, the node tries again and again, and goes on where it was when the wire is back.
+    @Test func aFileThatIsCutForLongIsNotFetchedFromTheStart() async throws {
+        let scratch = try Scratch()
+        defer { scratch.remove() }
+        let size = 96 << 20
+        try await withNodes(1) { cluster, nodes, sessions in
+            let control = ProxiedControl(cluster.control) { try FlippingProxy(to: $0, cutAt: size * 3 / 4) }
+            let owner = try await cluster.addNode(control: control)
+            let writer = try await Session.connect(socket: owner.socketPath)
+            let proxy = try #require(control.proxies.first)
+            defer { proxy.stop() }
+            let path = try scratch.file("f", size: size, seed: 3)
+            let text = try await writer.put(RayFile(path: path)).shared()
+            let ref: ObjectRef<RayFile> = try await sessions[0].open(text)
+
+            async let fetched = sessions[0].get(ref)
+            // A pull ends after five failures in a row; so this is at least the third.
+            #expect(await eventually(within: .seconds(60)) { proxy.refusedCount >= 12 })
+            let partial = cluster.stateDirectory(of: nodes[0]) + "/partial"
+            #expect(try FileManager.default.contentsOfDirectory(atPath: partial).count == 2, "the file and its journal")
+            proxy.mend()
+            let file = try await fetched
+            #expect(FileManager.default.contentsEqual(atPath: file.path, andPath: path))
+            // From the start it would be 1.75 of the size. What the cut cost lay in buffers, or was not a whole chunk.
+            #expect(proxy.passedCount < size * 3 / 2, "\(proxy.passedCount) of \(size)")
+            // The journal goes when the engine has heard that the end of the pull is known.
+            #expect(try await eventually { try FileManager.default.contentsOfDirectory(atPath: partial) == [] })
+            await writer.close()
+        }
+    }
+
     private func corruptChunks(asking session: Session) async throws -> UInt64 {
         let text = try await session.report("status")
         let report = try JSONDecoder().decode(ClusterReport.self, from: Data(text.utf8))

@@ -3,7 +3,8 @@ internal import Glibc
 internal import Synchronization
 
 /// A TCP proxy on loopback that passes bytes both ways and flips bits of what the server sends, at given places of the first so many
-/// connections. A thread for each direction; `stop` ends them all.
+/// connections; or cuts every connection after so many bytes, and takes no other until it is mended. A thread for each direction; `stop`
+/// ends them all.
 package final class FlippingProxy: @unchecked Sendable {
     package let port: UInt16
     private let target: UInt16
@@ -11,17 +12,30 @@ package final class FlippingProxy: @unchecked Sendable {
     private let flipEvery: Int?
     private let listener: Int32
     /// Connections that are still to be harmed; sockets that are open.
-    private let state: Mutex<(left: Int, sockets: Set<Int32>, flips: Int, isStopped: Bool)>
+    private let state: Mutex<State>
+
+    private struct State {
+        var left: Int
+        var cutAt: Int?
+        var sockets: Set<Int32> = []
+        var flips = 0
+        var passed = 0
+        var refused = 0
+        var isStopped = false
+
+        var isCut: Bool { cutAt.map { passed >= $0 } ?? false }
+    }
 
     /// - Parameters:
     ///   - flipAt: the byte of the server's stream whose lowest bit is flipped.
     ///   - flipEvery: so many bytes later another one, and so on; nil for one flip a connection.
     ///   - connections: how many connections are harmed; later ones pass unharmed.
-    package init(to target: UInt16, flipAt: Int, flipEvery: Int? = nil, connections: Int) throws {
+    ///   - cutAt: the byte of the server's stream, of all connections together, at which all of them are cut.
+    package init(to target: UInt16, flipAt: Int = 0, flipEvery: Int? = nil, connections: Int = 0, cutAt: Int? = nil) throws {
         self.target = target
         self.flipAt = flipAt
         self.flipEvery = flipEvery
-        state = Mutex((connections, [], 0, false))
+        state = Mutex(State(left: connections, cutAt: cutAt))
         let (listener, port) = try Self.listen()
         self.listener = listener
         self.port = port
@@ -43,6 +57,17 @@ package final class FlippingProxy: @unchecked Sendable {
     /// How many bits were really flipped.
     package var flipCount: Int { state.withLock { $0.flips } }
 
+    /// What the server sent through it.
+    package var passedCount: Int { state.withLock { $0.passed } }
+
+    /// Connections that came while it was cut.
+    package var refusedCount: Int { state.withLock { $0.refused } }
+
+    /// Takes connections again after the cut.
+    package func mend() {
+        state.withLock { $0.cutAt = nil }
+    }
+
     package func stop() {
         let open = state.withLock { state in
             state.isStopped = true
@@ -56,6 +81,14 @@ package final class FlippingProxy: @unchecked Sendable {
         while true {
             let client = accept(listener, nil, nil)
             guard client >= 0 else { break }
+            let isRefused = state.withLock { state in
+                state.refused += state.isCut ? 1 : 0
+                return state.isCut
+            }
+            if isRefused {
+                close(client)
+                continue
+            }
             let server = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
             let isConnected = Self.withLoopback(port: target) {
                 connect(server, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) == 0
@@ -72,8 +105,8 @@ package final class FlippingProxy: @unchecked Sendable {
             }
             let ends = Atomic<Int>(0)
             let pair = Pair(client: client, server: server, ends: ends)
-            Self.thread { self.pass(from: client, to: server, flipAt: nil, pair) }
-            Self.thread { self.pass(from: server, to: client, flipAt: isHarmed ? self.flipAt : nil, pair) }
+            Self.thread { self.pass(from: client, to: server, flipAt: nil, counts: false, pair) }
+            Self.thread { self.pass(from: server, to: client, flipAt: isHarmed ? self.flipAt : nil, counts: true, pair) }
         }
         close(listener)
     }
@@ -97,7 +130,7 @@ package final class FlippingProxy: @unchecked Sendable {
         }
     }
 
-    private func pass(from: Int32, to: Int32, flipAt: Int?, _ pair: Pair) {
+    private func pass(from: Int32, to: Int32, flipAt: Int?, counts: Bool, _ pair: Pair) {
         var buffer = [UInt8](repeating: 0, count: 1 << 16)
         var passed = 0
         var next = flipAt
@@ -110,6 +143,11 @@ package final class FlippingProxy: @unchecked Sendable {
                 next = flipEvery.map { flip + $0 }
             }
             passed += count
+            let isCut = state.withLock { state in
+                if counts { state.passed += count }
+                return state.isCut
+            }
+            guard !isCut else { break }
             var sent = 0
             while sent < count {
                 let step = buffer.withUnsafeBytes { send(to, $0.baseAddress! + sent, count - sent, Int32(MSG_NOSIGNAL)) }
