@@ -300,7 +300,7 @@ static void node_stop(struct node *node) {
     ray_host_stop(node->host);
     ray_store_close(node->store);
     CHECK_EQUAL(access(node->path, F_OK), -1);
-    char inner[80];
+    char inner[96];
     snprintf(inner, sizeof inner, "%s/node", node->directory);
     CHECK_EQUAL(rmdir(inner), 0);
     CHECK_EQUAL(rmdir(node->directory), 0);

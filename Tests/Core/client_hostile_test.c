@@ -331,7 +331,7 @@ static void another_user_is_refused(void) {
         fprintf(stderr, "    not root: left out\n");
         return;
     }
-    char inner[80];
+    char inner[96];
     snprintf(inner, sizeof inner, "%s/node", node.directory);
     for (int open = 0; open < 2; open++) {
         // First as it is made; then with everything open, so that only the peer's credentials stand between.

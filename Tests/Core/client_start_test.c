@@ -24,7 +24,7 @@ static void make_stale_socket(const char *path) {
 
 static void the_socket_is_for_its_owner_alone(void) {
     struct stat info;
-    char inner[80];
+    char inner[96];
     snprintf(inner, sizeof inner, "%s/node", node.directory);
     CHECK_EQUAL(stat(inner, &info), 0);
     CHECK_EQUAL(info.st_mode & 07777, 0700);

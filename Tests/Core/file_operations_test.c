@@ -7,7 +7,7 @@
 
 #include "check.h"
 
-static char root[128];
+static char root[80];
 static char path_a[128], path_b[128];
 
 static const char *in_root(char *path, const char *name) {
