@@ -4,7 +4,6 @@
 //
 //   cc fetch_file.c -o fetch_file $(pkg-config --cflags --libs raystore)
 //   ./fetch_file KEY-FILE HOST:PORT/NAME [TARGET]
-#define _GNU_SOURCE // memrchr
 #include <pthread.h>
 #include <raystore.h>
 #include <stdio.h>
@@ -50,8 +49,11 @@ static void done(void *context, ray_status status, const char *message, const ra
 static int run(ray_transfer *transfer, fetch *f, const char *source) {
     ray_endpoint from = {.port = 0};
     const char *name = strchr(source, '/');
-    const char *port = name != NULL ? memrchr(source, ':', (size_t)(name - source)) : NULL;
-    if (port == NULL || port - source >= RAY_HOST_MAX) {
+    const char *port = name;
+    while (port != NULL && port > source && *port != ':') {
+        port--;
+    }
+    if (port == NULL || port == source || port - source >= RAY_HOST_MAX) {
         fprintf(stderr, "fetch_file: %s is not HOST:PORT/NAME\n", source);
         return 1;
     }
