@@ -8,6 +8,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/clock_internal.h"
+#include "base/futex_internal.h"
 #include "base/shm_internal.h"
 #include "base/thread_internal.h"
 #include "plasma/store_internal.h"
@@ -15,6 +17,7 @@
 #define STEP (8u << 20)      // of the background: short enough to stop between, long enough to cost little
 #define AHEAD (4u << 20)     // of create: so that the next ones find their memory taken
 #define GAP_MAX (64u << 20)  // a block farther behind the watermark takes its own range only
+#define LOOK_NS 1000000000u  // of the background, whether nobody creates and there is something to take
 #define PREFAULT_PART 4u     // of the memory that is left: what the background takes unasked
 // Behind whoever works, but not last: beside 19 busy threads a step took seconds at priority 19, and a stop waits for one.
 #define BACKGROUND_PRIORITY 10
@@ -145,12 +148,41 @@ ray_status ray_store_prefault(ray_store *store, uint64_t up_to_bytes) {
     return prefault(store, up_to_bytes, NULL);
 }
 
+// What the background aims at. The usual share comes on top of what objects take now, so that a store that fills finds memory ahead.
+static uint64_t goal(const ray_store *store) {
+    if (store->prefault.up_to != RAY_PREFAULT_USUAL) {
+        return store->prefault.up_to;
+    }
+    uint64_t used = ray__shm_load_relaxed(&store->arena->used);
+    used = used > store->layout.capacity / RAY__UNIT ? store->layout.capacity : used * RAY__UNIT; // it is read without the lock
+    uint64_t share = ray__memory_left() / PREFAULT_PART;
+    return share > UINT64_MAX - used ? UINT64_MAX : used + share;
+}
+
+// Whether there will never be more to take.
+static bool is_all_taken(const ray_store *store) {
+    uint64_t reserved = ray__shm_load(&store->header->reserved_bytes);
+    return reserved >= store->layout.capacity || reserved >= store->prefault.up_to;
+}
+
 static void *run_prefault(void *argument) {
     ray_store *store = argument;
     // Of this thread alone on Linux. Advice: where it is refused, others share the core with it.
     (void)setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), BACKGROUND_PRIORITY);
-    // A refusal is an end: how far it came is in reserved_bytes, and who creates more is told why there is none.
-    (void)prefault(store, store->prefault.up_to, &store->prefault.stopping);
+    const uint32_t *stopping = &store->prefault.stopping;
+    // A refusal is no end: memory may be given back. How far it came is in reserved_bytes, and who creates more is told why there is none.
+    (void)prefault(store, goal(store), stopping);
+    uint64_t tick = ray__shm_load_relaxed(&store->header->tick);
+    while (__atomic_load_n(stopping, __ATOMIC_ACQUIRE) == 0 && !is_all_taken(store)) {
+        if (ray__futex_wait(stopping, 0, ray__now_ns() + LOOK_NS)) {
+            continue;
+        }
+        uint64_t before = tick;
+        tick = ray__shm_load_relaxed(&store->header->tick);
+        if (tick == before) { // nobody has created anything since the last look
+            (void)prefault(store, goal(store), stopping);
+        }
+    }
     return NULL;
 }
 
@@ -162,7 +194,7 @@ ray_status ray_store_prefault_start(ray_store *store, uint64_t up_to_bytes) {
     if (work->is_started) {
         status = ray__fail(RAY_IN_USE, "memory of this store is being taken already: stop that first");
     } else {
-        work->up_to = up_to_bytes == RAY_PREFAULT_USUAL ? ray__memory_left() / PREFAULT_PART : up_to_bytes;
+        work->up_to = up_to_bytes;
         work->stopping = 0;
         status = ray__thread_start(&work->thread, "ray-prefault", run_prefault, store);
         work->is_started = status == RAY_OK;
@@ -179,6 +211,7 @@ void ray_store_prefault_stop(ray_store *store) {
     pthread_mutex_lock(&work->lock);
     if (work->is_started) {
         __atomic_store_n(&work->stopping, 1, __ATOMIC_RELEASE);
+        ray__futex_wake_all(&work->stopping);
         pthread_join(work->thread, NULL);
         work->is_started = false;
     }

@@ -350,8 +350,21 @@ static void limits_of_version_2(void) {
     write_number("/sys/fs/cgroup/pod/memory.max", 400 * MIB); // 20 for others, 80 used less 20 cached: 320 left
     CHECK_OK(ray_store_prefault_start(node, RAY_PREFAULT_USUAL));
     CHECK(comes_to(node, 80 * MIB));
-    ray_store_prefault_stop(node);
     CHECK_EQUAL(stats_of(node).reserved_bytes, 80 * MIB);
+    // When nobody creates, it goes on with what objects have come to take.
+    put_of_size(node, 7, 40 * MIB);
+    CHECK(comes_to(node, 120 * MIB));
+    ray_store_prefault_stop(node);
+    CHECK_EQUAL(stats_of(node).reserved_bytes, 120 * MIB);
+    // And when memory that was short has come back.
+    write_number("/sys/fs/cgroup/pod/memory.current", 394 * MIB); // 6 left: not a step
+    CHECK_OK(ray_store_prefault_start(node, 200 * MIB));
+    usleep(50000);
+    CHECK_EQUAL(stats_of(node).reserved_bytes, 120 * MIB);
+    write_number("/sys/fs/cgroup/pod/memory.current", 80 * MIB);
+    CHECK(comes_to(node, 200 * MIB));
+    ray_store_prefault_stop(node);
+    CHECK_EQUAL(stats_of(node).reserved_bytes, 200 * MIB);
     check_and_close(node);
 }
 

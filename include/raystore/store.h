@@ -76,11 +76,11 @@ RAY_API uint32_t ray_store_slot(const ray_store *store);
 // machine, or a control group of this process, has too little left: what was reserved before that stays.
 RAY_API ray_status ray_store_prefault(ray_store *store, uint64_t up_to_bytes) RAY_NODISCARD;
 
-// As much as is usual: all of data, or a quarter of the memory that is left if that is less.
+// As much as is usual: on top of what objects take, a quarter of the memory that is left.
 #define RAY_PREFAULT_USUAL UINT64_MAX
 
-// The same on a thread of the store's own, of low priority, which ends when so much is reserved, or when memory is short. The
-// node calls it at its start. RAY_IN_USE: one is started and was not stopped; RAY_SYSTEM: there can be no thread.
+// The same on a thread of the store's own, of low priority: at once, and again whenever nothing was created for a second, when there is more
+// to take by then: memory was short before, or the usual share has come to be used. The node calls it at its start. RAY_IN_USE: one is started and was not stopped; RAY_SYSTEM: there can be no thread.
 RAY_API ray_status ray_store_prefault_start(ray_store *store, uint64_t up_to_bytes) RAY_NODISCARD;
 
 // Ends that thread and returns when it has ended, at most a step of 8 MiB later. What is reserved stays. Nothing to end: nothing done.
