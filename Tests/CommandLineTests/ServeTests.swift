@@ -13,7 +13,7 @@ private final class ServingTool {
     private(set) var address = ""
 
     private init() throws {
-        directory = "/tmp/rsct-" + UUID().uuidString.prefix(8)
+        directory = temporaryFolder() + "/rsct-" + UUID().uuidString.prefix(8)
         try FileManager.default.createDirectory(
             atPath: directory + "/served/inner", withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
         for name in ["log", "out"] { _ = FileManager.default.createFile(atPath: "\(directory)/\(name)", contents: nil) }
@@ -236,7 +236,7 @@ private final class ServingTool {
         try await Tool.run(["fetch", "10.0.0.1:7000/f", "-o", "-"], in: directory).expectOneLine("-o -", status: 64)
         try await Tool.run(["serve", ".", "--key-file", "a", "--make-key", "b"], in: directory)
             .expectOneLine("--make-key", status: 64)
-        let folder = "/tmp/rsct-" + UUID().uuidString.prefix(8)
+        let folder = temporaryFolder() + "/rsct-" + UUID().uuidString.prefix(8)
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: false)
         defer { try? FileManager.default.removeItem(atPath: folder) }
         try await Tool.run(["serve", "nowhere", "--make-key", "key"], in: folder).expectOneLine("\(folder)/nowhere")
