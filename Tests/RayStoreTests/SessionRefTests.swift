@@ -49,6 +49,9 @@ import Testing
         try await session.free(ref)
         #expect(await code { _ = try await session.get(ref) } == "OBJECT_FREED")
         #expect(try !session.contains(ref))
+        // Nobody else had seen it: shared memory was enough. A second time says nothing new.
+        #expect(node.requests(.free).isEmpty)
+        #expect(node.usedBytes == 0)
         await session.close()
     }
 

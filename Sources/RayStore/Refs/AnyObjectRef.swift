@@ -68,6 +68,9 @@ public class AnyObjectRef: @unchecked Sendable {
         state.withLock { $0.registration = request }
     }
 
+    /// Whether the node has been told of what the object contains.
+    var hasRegistration: Bool { state.withLock { $0.registration != nil } }
+
     /// Returns once the node knows what the object contains: before that its id must not leave the process.
     func registered() async throws(RayStoreError) {
         guard let registration = state.withLock({ $0.registration }) else { return }

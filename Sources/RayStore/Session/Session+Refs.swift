@@ -55,8 +55,11 @@ extension Session {
         for ref in refs {
             try ref.checkUsable(over: handle)
         }
+        var known: [ObjectID] = []
+        for ref in refs where try !handle.freeIfUnknownToNode(ref) { known.append(ref.id) }
+        guard !known.isEmpty else { return }
         var payload = PayloadWriter()
-        payload.append(refs.map(\.id))
+        payload.append(known)
         try await ask(.free, payload)
     }
 

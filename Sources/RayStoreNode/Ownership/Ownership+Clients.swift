@@ -140,6 +140,8 @@ extension Ownership {
     }
 
     func freeOwned(_ id: ObjectID) async throws(RayStoreError) {
+        // A client frees what nobody else has seen by itself, and asks here when it cannot be sure of that.
+        if owned[id] == nil, let entry = store.entry(of: id), entry.state == .failed, entry.failure == .objectFreed { return }
         _ = try record(of: id)
         await end(id, RayStoreError(.objectFreed, "object \(id) was freed", object: id))
     }
