@@ -185,6 +185,24 @@ import Testing
         await session.close()
     }
 
+    @Test func aWaitEndsInTimeThoughTheNodeDoesNotAnswer() async throws {
+        let node = try TestNode()
+        defer { node.stop() }
+        let session = try await node.connect()
+        let refs = try await remoteRefs(2, node, session)
+        let (silence, end) = AsyncStream.makeStream(of: Void.self)
+        node.answer(.wait) { _ in
+            for await _ in silence {}
+            return nil
+        }
+        async let outcome = session.wait(refs, count: 2, timeout: .milliseconds(20))
+        await eventually("the node is asked") { node.requests(.wait).count == 1 }
+        try node.seal(refs[1].id, data: [])
+        #expect(try await outcome.ready == [refs[1]])
+        end.finish()
+        await session.close()
+    }
+
     @Test func waitTakesRefsOfDifferentTypes() async throws {
         let node = try TestNode()
         defer { node.stop() }

@@ -30,8 +30,8 @@ extension Session {
         let request = try await whenAccepted { () throws(RayStoreError) in
             try PendingRequest.send(.wait, payload, over: handle)
         }
-        let answer = await request.answer(onCancel: .abandon, limit: timeout.map { max($0, .zero) + .seconds(1) })
-        return split(refs, try readiness(answer, of: ids.count), count)
+        let answer = await request.answer(onCancel: .abandon, limit: answerLimit(timeout))
+        return split(refs, try readiness(answer, ids), count)
     }
 
     /// The same for code without concurrency; blocks the thread.
@@ -53,8 +53,8 @@ extension Session {
         let request = try whenAcceptedBlocking { () throws(RayStoreError) in
             try PendingRequest.send(.wait, payload, over: handle)
         }
-        let answer = request.answerBlocking(limit: timeout.map { max($0, .zero) + .seconds(1) })
-        return split(refs, try readiness(answer, of: ids.count), count)
+        let answer = request.answerBlocking(limit: answerLimit(timeout))
+        return split(refs, try readiness(answer, ids), count)
     }
 
     private func check(_ refs: [AnyObjectRef], count: Int) throws(RayStoreError) -> [ObjectID] {
@@ -120,13 +120,17 @@ extension Session {
         return payload
     }
 
-    private func readiness(_ answer: PendingRequest.Answer, of count: Int) throws(RayStoreError) -> [Bool] {
+    private func readiness(_ answer: PendingRequest.Answer, _ ids: [ObjectID]) throws(RayStoreError) -> [Bool] {
         // A node may call the end of the time a failure or not; the list is the same.
-        let hasList = answer.payload.count == count
-        if let error = answer.error, !(error.code == .timedOut && hasList) { throw error }
+        let hasList = answer.payload.count == ids.count
+        if let error = answer.error, !(error.code == .timedOut && hasList) {
+            guard error.code == .timedOut else { throw error }
+            // A node so busy that it does not even answer late: the time is over all the same, and what is here is known without it.
+            return handle.isGuarded ? ids.map { _ in false } : try readyNow(ids)
+        }
         guard hasList else {
             throw RayStoreError(
-                .protocolError, "the node answered a wait for \(count) objects with \(answer.payload.count) bytes")
+                .protocolError, "the node answered a wait for \(ids.count) objects with \(answer.payload.count) bytes")
         }
         return answer.payload.map { $0 != 0 }
     }
