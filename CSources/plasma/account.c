@@ -95,11 +95,16 @@ ray_status ray_store_stats_read(ray_store *store, ray_store_stats *stats) {
     found.capacity_bytes = store->layout.capacity;
     const ray__arena *arena = store->arena;
     RAY_TRY(ray__store_lock(store));
+    // The caller's own; what others cache is free, and in pieces.
+    if (!ray__arena_flush(store, store->slot)) {
+        ray__store_unlock(store);
+        return ray__store_poison(store, "the cache of slot %u leads nowhere", store->slot);
+    }
     found.entry_count = store->header->entry_count;
     found.used_bytes = arena->used * RAY__UNIT;
-    found.free_bytes = arena->free * RAY__UNIT;
-    found.free_block_count = arena->free_count;
-    found.unusable_for_1mib_bytes = arena->small_free * RAY__UNIT;
+    found.free_bytes = (arena->free + arena->cached) * RAY__UNIT;
+    found.free_block_count = arena->free_count + arena->cached_count;
+    found.unusable_for_1mib_bytes = (arena->small_free + arena->cached) * RAY__UNIT;
     found.largest_free_bytes = ray__arena_largest_free(store);
     ray__store_unlock(store);
     found.reserved_bytes = ray__shm_load(&store->header->reserved_bytes);

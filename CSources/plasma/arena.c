@@ -38,8 +38,9 @@ static ray__block *block_at(cursor *c, uint32_t index) {
     return &c->nowhere;
 }
 
+// Whether nothing free may be joined with it. Nobody's cached block is in a free list.
 static bool is_used(const ray__block *block) {
-    return block->previous_free == RAY__BLOCK_USED;
+    return block->previous_free == RAY__BLOCK_USED || block->previous_free == RAY__BLOCK_CACHED;
 }
 
 void ray__arena_class(uint64_t units, uint32_t *row, uint32_t *column) {
@@ -147,6 +148,7 @@ void ray__arena_begin(ray_store *store) {
     cursor c;
     cursor_begin(store, &c);
     list_add(&c, 0);
+    ray__arena_caches_begin(arena);
 }
 
 // The head of the first class all of whose blocks have this many units at least.
@@ -248,7 +250,7 @@ static uint32_t split(cursor *c, uint32_t index, uint64_t units) {
     return rest;
 }
 
-bool ray__arena_take(ray_store *store, uint64_t units, uint32_t entry, uint64_t *place, bool *damaged) {
+bool ray__arena_cut(ray_store *store, uint64_t units, uint32_t entry, uint64_t *place, bool *damaged) {
     cursor c;
     cursor_begin(store, &c);
     uint64_t alignment = units >= RAY__LARGE_BYTES / RAY__UNIT ? RAY__PAGE / RAY__UNIT : 1;
@@ -302,12 +304,12 @@ static void absorb(cursor *c, uint32_t index, uint32_t next) {
     descriptor_give(c, next);
 }
 
-bool ray__arena_give(ray_store *store, uint64_t place) {
+bool ray__arena_join(ray_store *store, uint64_t place) {
     cursor c;
     cursor_begin(store, &c);
     uint32_t index = ray__place_block(place);
     ray__block *block = block_at(&c, index);
-    if (c.damaged || !is_used(block) || block->offset != ray__place_offset(place) || block->size > c.arena->used) {
+    if (c.damaged || block->previous_free != RAY__BLOCK_USED || block->offset != ray__place_offset(place) || block->size > c.arena->used) {
         return false;
     }
     c.arena->used -= block->size;

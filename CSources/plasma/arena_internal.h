@@ -10,11 +10,28 @@
 
 void ray__arena_begin(ray_store *store);
 
+// ---- arena_cache.c -------------------------------------------------------------------------------------------------------
+
 // Takes units for an entry. False when there is no such run free; *damaged when the allocator's state is not sound.
 bool ray__arena_take(ray_store *store, uint64_t units, uint32_t entry, uint64_t *place, bool *damaged);
 
 // Gives a block back by its place. False when the place does not name a used block.
 bool ray__arena_give(ray_store *store, uint64_t place);
+
+// Joins what a slot has cached with what is free. False when the cache is damaged.
+bool ray__arena_flush(ray_store *store, uint32_t slot);
+
+static inline void ray__arena_caches_begin(ray__arena *arena) {
+    for (uint32_t slot = 0; slot < RAY_CLIENTS_MAX; slot++) {
+        arena->caches[slot] = (ray__cache){RAY__NO_BLOCK, 0};
+    }
+}
+
+// ---- arena.c, rebuild.c --------------------------------------------------------------------------------------------------
+
+// The same as take and give, past the caches.
+bool ray__arena_cut(ray_store *store, uint64_t units, uint32_t entry, uint64_t *place, bool *damaged);
+bool ray__arena_join(ray_store *store, uint64_t place);
 
 // In a few steps: exact, unless very many free blocks are of the largest class; then at most a 32nd too little.
 uint64_t ray__arena_largest_free(ray_store *store);

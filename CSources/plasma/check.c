@@ -30,9 +30,10 @@ static ray_status check_counters(ray_store *store) {
     }
     if (store->arena->capacity != store->layout.capacity / RAY__UNIT ||
         store->arena->block_count != store->layout.block_count || store->arena->used > store->arena->capacity ||
-        store->arena->used + store->arena->free != store->arena->capacity) {
-        return BROKEN("C2", "of %llu units %llu are used and %llu free", (unsigned long long)store->arena->capacity,
-                      (unsigned long long)store->arena->used, (unsigned long long)store->arena->free);
+        store->arena->used + store->arena->free + store->arena->cached != store->arena->capacity) {
+        return BROKEN("C2", "of %llu units %llu are used and %llu free or cached", (unsigned long long)store->arena->capacity,
+                      (unsigned long long)store->arena->used,
+                      (unsigned long long)(store->arena->free + store->arena->cached));
     }
     for (uint32_t i = 0; i < RAY_CLIENTS_MAX; i++) {
         if (ray__shm_load32(&store->slots[i].state) > RAY__SLOT_ATTACHED) {

@@ -60,7 +60,7 @@ uint64_t ray__layout_signature(void) {
         sizeof(ray__arena), offsetof(ray__arena, used), offsetof(ray__arena, row_bitmap), offsetof(ray__arena, free),
         offsetof(ray__arena, small_free), offsetof(ray__arena, free_count), sizeof(ray__origin),
         offsetof(ray__origin, pid), RAY__ORIGIN_TENTH_NS,
-        offsetof(ray__arena, class_bitmap), offsetof(ray__arena, heads), RAY__CLASS_BITS,
+        offsetof(ray__arena, class_bitmap), offsetof(ray__arena, heads), offsetof(ray__arena, caches), RAY__CLASS_BITS,
     };
     uint64_t hash = 0xcbf29ce484222325u; // FNV-1a, a fact at a time
     for (size_t i = 0; i < sizeof facts / sizeof *facts; i++) {

@@ -11,7 +11,7 @@
 #include "raystore/store.h"
 
 #define RAY__MAGIC 0x45524f5453594152u // "RAYSTORE" in memory
-#define RAY__LAYOUT_VERSION 2u         // raise it when a field changes its meaning but not its place
+#define RAY__LAYOUT_VERSION 3u         // raise it when a field changes its meaning but not its place
 #define RAY__PAGE 4096u
 #define RAY__UNIT 64u                 // data is handed out in units of this size: a cache line, and the alignment of views
 #define RAY__LARGE_BYTES (1u << 20)   // blocks from here on start and end at a page
@@ -148,6 +148,7 @@ typedef struct ray__origin {
 
 #define RAY__NO_BLOCK UINT32_MAX
 #define RAY__BLOCK_USED (UINT32_MAX - 1u)
+#define RAY__BLOCK_CACHED (UINT32_MAX - 2u)
 
 // One run of units, free or used. The blocks in use can be made again from the table, the free ones from what is between.
 typedef struct ray__block {
@@ -156,13 +157,19 @@ typedef struct ray__block {
     uint32_t before; // the neighbours in the segment
     uint32_t after;
     uint32_t next_free; // of a used block: the entry that owns it; of an unused descriptor: the next unused one
-    uint32_t previous_free; // of a used block: RAY__BLOCK_USED
+    uint32_t previous_free; // of a used block: RAY__BLOCK_USED; of a cached one: RAY__BLOCK_CACHED
 } ray__block;
 
 // Free lists by size: 32 linear classes within each power of two.
 #define RAY__CLASS_BITS 5u
 #define RAY__CLASSES (1u << RAY__CLASS_BITS)
 #define RAY__CLASS_ROWS 40u
+
+// Small blocks that a slot's client has freed and keeps for its next creates: a list by next_free, the last freed first.
+typedef struct ray__cache {
+    uint32_t head;
+    uint32_t count;
+} ray__cache;
 
 typedef struct ray__arena {
     uint64_t capacity;   // units
@@ -175,9 +182,11 @@ typedef struct ray__arena {
     uint64_t free;       // units in the free lists
     uint64_t small_free; // of these, in blocks that cannot take an object of 1 MiB
     uint32_t free_count; // blocks in the free lists
-    uint32_t reserved0;
+    uint32_t cached_count; // blocks in the caches
     uint32_t class_bitmap[RAY__CLASS_ROWS];
     uint32_t heads[RAY__CLASS_ROWS][RAY__CLASSES];
+    uint64_t cached; // units in the caches
+    ray__cache caches[RAY_CLIENTS_MAX]; // by slot
 } ray__arena;
 
 static_assert(sizeof(ray__header) == 384, "header");

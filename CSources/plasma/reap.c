@@ -68,6 +68,13 @@ static ray_status sweep_entry(ray_store *store, uint32_t index, uint32_t slot, b
     return RAY_OK;
 }
 
+static ray_status flush_cache(ray_store *store, uint32_t slot) {
+    RAY_TRY(ray__store_lock(store));
+    bool sound = ray__arena_flush(store, slot);
+    ray__store_unlock(store);
+    return sound ? RAY_OK : ray__store_poison(store, "the cache of slot %u leads nowhere", slot);
+}
+
 ray_status ray__slot_sweep(ray_store *store, uint32_t slot, ray_reap_report *report) {
     *report = (ray_reap_report){0, 0, 0, 0};
     bool reaping = slot != store->slot;
@@ -80,7 +87,8 @@ ray_status ray__slot_sweep(ray_store *store, uint32_t slot, ray_reap_report *rep
             ray__attention(store, i);
         }
     }
-    return RAY_OK;
+    // Last: what the sweep freed went through the cache of whoever sweeps.
+    return flush_cache(store, slot);
 }
 
 ray_status ray__node_succeed(ray_store *store) {

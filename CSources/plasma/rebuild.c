@@ -119,6 +119,7 @@ static void lay_out(ray_store *store, const owned *all, uint32_t count, const ui
     ray__arena *arena = store->arena;
     memset(arena, 0, sizeof *arena);
     memset(arena->heads, 0xff, sizeof arena->heads);
+    ray__arena_caches_begin(arena);
     arena->capacity = store->layout.capacity / RAY__UNIT;
     arena->block_count = store->layout.block_count;
     arena->fresh = fresh;
@@ -174,8 +175,10 @@ typedef struct tally {
     ray__arena free_sums; // what the arena's should be
     uint64_t units;
     uint64_t used_units;
+    uint64_t cached_units;
     uint32_t used;
     uint32_t free;
+    uint32_t cached;
 } tally;
 
 #define BROKEN(number, ...) ray__fail(RAY_POISONED, "invariant " number ": " __VA_ARGS__)
@@ -184,7 +187,7 @@ static ray_status check_chain(ray_store *store, tally *sum) {
     uint32_t before = RAY__NO_BLOCK;
     bool before_free = false;
     for (uint32_t index = store->arena->first; index != RAY__NO_BLOCK;) {
-        if (index >= store->layout.block_count || sum->used + sum->free > store->layout.block_count) {
+        if (index >= store->layout.block_count || sum->used + sum->free + sum->cached > store->layout.block_count) {
             return BROKEN("A1", "the chain of blocks leads to block %u", index);
         }
         const ray__block *block = &store->blocks[index];
@@ -192,12 +195,13 @@ static ray_status check_chain(ray_store *store, tally *sum) {
             return BROKEN("A1", "block %u at unit %llu does not follow block %u, which ends at %llu", index,
                           (unsigned long long)block->offset, before, (unsigned long long)sum->units);
         }
-        bool is_free = block->previous_free != RAY__BLOCK_USED;
+        bool is_cached = block->previous_free == RAY__BLOCK_CACHED;
+        bool is_free = !is_cached && block->previous_free != RAY__BLOCK_USED;
         if (is_free && before_free) {
             return BROKEN("A2", "blocks %u and %u are both free and not joined", before, index);
         }
         owned owner;
-        if (!is_free && (block->next_free >= store->layout.table_size ||
+        if (!is_free && !is_cached && (block->next_free >= store->layout.table_size ||
                          !entry_owned(store, block->next_free, &owner) || owner.block != index ||
                          owner.offset != block->offset || owner.units != block->size)) {
             return BROKEN("A3", "block %u is not what its entry %u says", index, block->next_free);
@@ -205,10 +209,12 @@ static ray_status check_chain(ray_store *store, tally *sum) {
         if (is_free) {
             ray__arena_count_free(&sum->free_sums, block, true);
         }
-        sum->used += !is_free;
+        sum->used += !is_free && !is_cached;
         sum->free += is_free;
+        sum->cached += is_cached;
         sum->units += block->size;
-        sum->used_units += is_free ? 0 : block->size;
+        sum->used_units += is_free || is_cached ? 0 : block->size;
+        sum->cached_units += is_cached ? block->size : 0;
         before_free = is_free;
         before = index;
         index = block->after;
@@ -238,6 +244,31 @@ static ray_status check_list(ray_store *store, uint32_t row, uint32_t column, ui
     return RAY_OK;
 }
 
+// What is cached is in one cache, and counted.
+static ray_status check_caches(const ray_store *store, const tally *sum) {
+    uint32_t found = 0;
+    for (uint32_t slot = 0; slot < RAY_CLIENTS_MAX; slot++) {
+        uint32_t index = store->arena->caches[slot].head;
+        uint32_t count = 0;
+        for (; index < store->layout.block_count && count <= store->layout.block_count; count++) {
+            if (store->blocks[index].previous_free != RAY__BLOCK_CACHED) {
+                return BROKEN("A8", "slot %u caches block %u, which is not a cached one", slot, index);
+            }
+            index = store->blocks[index].next_free;
+        }
+        if (count != store->arena->caches[slot].count || index != RAY__NO_BLOCK) {
+            return BROKEN("A8", "slot %u caches %u blocks, not %u", slot, count, store->arena->caches[slot].count);
+        }
+        found += count;
+    }
+    if (found != sum->cached || store->arena->cached_count != found || store->arena->cached != sum->cached_units) {
+        return BROKEN("A8", "%u blocks of %llu units are cached, %u are in caches; %u and %llu are counted", sum->cached,
+                      (unsigned long long)sum->cached_units, found, store->arena->cached_count,
+                      (unsigned long long)store->arena->cached);
+    }
+    return RAY_OK;
+}
+
 ray_status ray__arena_check(ray_store *store) {
     const ray__arena *arena = store->arena;
     tally sum = {0};
@@ -254,6 +285,7 @@ ray_status ray__arena_check(ray_store *store) {
                       (unsigned long long)sum.free_sums.small_free, arena->free_count, (unsigned long long)arena->free,
                       (unsigned long long)arena->small_free);
     }
+    RAY_TRY(check_caches(store, &sum));
     uint32_t listed = 0;
     for (uint32_t row = 0; row < RAY__CLASS_ROWS; row++) {
         if ((arena->class_bitmap[row] != 0) != ((arena->row_bitmap >> row & 1u) != 0)) {
@@ -268,9 +300,9 @@ ray_status ray__arena_check(ray_store *store) {
         i = store->blocks[i].next_free;
     }
     if (listed != sum.free || arena->fresh > store->layout.block_count ||
-        sum.used + sum.free + unused != arena->fresh) {
-        return BROKEN("A6", "%u blocks used, %u free, %u listed free, %u unused do not make %u", sum.used, sum.free,
-                      listed, unused, arena->fresh);
+        sum.used + sum.free + sum.cached + unused != arena->fresh) {
+        return BROKEN("A6", "%u blocks used, %u free, %u listed free, %u cached, %u unused do not make %u", sum.used, sum.free,
+                      listed, sum.cached, unused, arena->fresh);
     }
     uint32_t owners = 0;
     owned one;

@@ -45,6 +45,23 @@ static void many_at_once(ray_store *store) {
     }
 }
 
+// Small blocks go into the client's cache and come out of it, and a create that finds no room takes them back.
+static void cached_and_taken_back(ray_store *store) {
+    for (uint64_t i = 0; i < 6; i++) {
+        ray_object_id id = id_of(20 + i);
+        CHECK_OK(ray_object_put(store, &id, "12345", 5, NULL, 0, RAY_CREATE_WITH_REF));
+        if (i % 3 == 2) {
+            for (uint64_t k = i - 2; k <= i; k++) {
+                id = id_of(20 + k);
+                CHECK_OK(ray_ref_release(store, &id));
+            }
+        }
+    }
+    ray_object_id id = id_of(30);
+    ray_object_writer writer;
+    CHECK_STATUS(ray_object_create(store, &id, 8 << 20, 0, 0, &writer), RAY_STORE_FULL);
+}
+
 // Everything a client can do to the store, each with and without neighbours that make the allocator split and join.
 static void scenario(ray_store *store) {
     ray_object_writer writer;
@@ -89,6 +106,7 @@ static void scenario(ray_store *store) {
     CHECK_STATUS(ray_object_get(store, &id, 1000, &view), RAY_TIMED_OUT);
     wait_in_many_buckets(store);
     many_at_once(store);
+    cached_and_taken_back(store);
 }
 
 static void drain(ray_store *node) {
