@@ -54,6 +54,7 @@ struct ray__listener {
     dev_t socket_device; // of the socket's file, to remove no other's
     ino_t socket_inode;
     bool for_readers;
+    bool made_directory;
 };
 
 enum { RAY__LISTENER_COUNT = 2 }; // the owner's, the readers'

@@ -25,18 +25,25 @@
 #define SO_PEERPIDFD 77 // Linux 6.5
 #endif
 
-static ray_status open_directory(const char *socket_path, bool for_readers, int *fd) {
-    char path[sizeof(((struct sockaddr_un *)0)->sun_path) + 1];
-    snprintf(path, sizeof path, "%s", socket_path);
+#define DIRECTORY_SIZE (sizeof(((struct sockaddr_un *)0)->sun_path) + 1)
+
+static void directory_of(const char *socket_path, char path[static DIRECTORY_SIZE]) {
+    snprintf(path, DIRECTORY_SIZE, "%s", socket_path);
     char *slash = strrchr(path, '/');
     if (slash == NULL) {
-        snprintf(path, sizeof path, ".");
+        snprintf(path, DIRECTORY_SIZE, ".");
     } else {
         slash[slash == path ? 1 : 0] = '\0';
     }
+}
+
+static ray_status open_directory(struct ray__listener *listener) {
+    char path[DIRECTORY_SIZE];
+    directory_of(listener->path, path);
     // Readers need to find the socket by its name, not to list the directory. The umask takes away what they need.
     bool made = mkdir(path, 0700) == 0;
-    if ((!made && errno != EEXIST) || (made && for_readers && chmod(path, 0711) != 0)) {
+    listener->made_directory = made;
+    if ((!made && errno != EEXIST) || (made && listener->for_readers && chmod(path, 0711) != 0)) {
         return ray__fail_errno(RAY_SYSTEM, "cannot make the directory %s for the node's socket", path);
     }
     int opened = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -55,7 +62,7 @@ static ray_status open_directory(const char *socket_path, bool for_readers, int 
                          "no other, else they could put a false node there",
                          path, info.st_uid, info.st_mode & 07777, geteuid());
     }
-    *fd = opened;
+    listener->directory_fd = opened;
     return RAY_OK;
 }
 
@@ -113,7 +120,7 @@ static ray_status bind_and_listen(struct ray__listener *listener, const struct s
 static ray_status begin_listening(struct ray__listener *listener) {
     struct sockaddr_un address;
     RAY_TRY(ray__socket_address(listener->path, &address));
-    RAY_TRY(open_directory(listener->path, listener->for_readers, &listener->directory_fd));
+    RAY_TRY(open_directory(listener));
     if (flock(listener->directory_fd, LOCK_EX) != 0) {
         return ray__fail_errno(RAY_SYSTEM, "cannot lock the directory of %s", listener->path);
     }
@@ -140,6 +147,12 @@ static void end_listening(struct ray__listener *listener) {
         flock(listener->directory_fd, LOCK_EX);
         if (lstat(listener->path, &info) == 0 && info.st_dev == listener->socket_device && info.st_ino == listener->socket_inode) {
             unlink(listener->path);
+        }
+        // The owner's is its state directory, which stays. One that holds something else by now stays, too.
+        char path[DIRECTORY_SIZE];
+        directory_of(listener->path, path);
+        if (listener->for_readers && listener->made_directory) {
+            (void)rmdir(path);
         }
         flock(listener->directory_fd, LOCK_UN);
         close(listener->fd);
