@@ -172,7 +172,8 @@ public final class Node: PeerService {
         guard rooms.metrics.isActive else { return }
         let measure = Task { [desk] in
             while !Task.isCancelled {
-                rooms.metrics.record(await rooms.sample(reapedClientCount: desk.reapedCount))
+                // Without a thread to be had this sample is missed; totals make up for it with the next.
+                if let sample = try? await rooms.sample(reapedClientCount: desk.reapedCount) { rooms.metrics.record(sample) }
                 try? await rooms.clock.sleep(for: metricsEvery)
             }
         }
@@ -215,7 +216,9 @@ public final class Node: PeerService {
         try? await runBlocking { [transfer] in transfer.stop() }
         await rooms.files.awaitRemovals()
         // What moved since the last sample counts too.
-        if rooms.metrics.isActive { rooms.metrics.record(await rooms.sample(reapedClientCount: desk.reapedCount)) }
+        if rooms.metrics.isActive, let sample = try? await rooms.sample(reapedClientCount: desk.reapedCount) {
+            rooms.metrics.record(sample)
+        }
         for task in tasks.withLock({ $0 }) { task.cancel() }
         rooms.store.stopAttention()
         await attentionEnded.wait()

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+internal import RayStore
 
 /// What the metrics are made of, read at one moment.
 struct NodeSample: Sendable {
@@ -12,10 +13,11 @@ struct NodeSample: Sendable {
 }
 
 extension NodeRooms {
-    func sample(reapedClientCount: UInt64) async -> NodeSample {
+    /// - Throws: `system` when there can be no thread to look at the store with.
+    func sample(reapedClientCount: UInt64) async throws(RayStoreError) -> NodeSample {
         let (owned, borrowed) = await ownership.counts
         return NodeSample(
-            node: await reports.localNode(), pullCount: await pulls.count, ownedCount: owned, borrowedCount: borrowed,
+            node: try await reports.localNode(), pullCount: await pulls.count, ownedCount: owned, borrowedCount: borrowed,
             reapedClientCount: reapedClientCount)
     }
 }

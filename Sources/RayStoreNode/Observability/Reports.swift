@@ -59,7 +59,7 @@ final class Reports: Sendable {
     /// Answers another node about this one.
     func answerPeer(_ what: String) async throws(RayStoreError) -> String {
         switch what {
-        case "node": return try encode(await localNode())
+        case "node": return try encode(try await localNode())
         case "objects": return try encode(try await localObjects())
         case "clients": return try encode(try await localClients())
         default: throw RayStoreError(.unsupported, "there is no report '\(what)' between nodes")
@@ -67,7 +67,7 @@ final class Reports: Sendable {
     }
 
     private func nodeReports() async throws(RayStoreError) -> (nodes: [NodeReport], silent: [NodeDescription]) {
-        let (nodes, silent) = try await everywhere("node", as: NodeReport.self, own: await localNode())
+        let (nodes, silent) = try await everywhere("node", as: NodeReport.self, own: try await localNode())
         return (nodes.sorted { $0.node.number < $1.node.number }, silent)
     }
 
@@ -95,8 +95,10 @@ final class Reports: Sendable {
         }
     }
 
-    func localNode() async -> NodeReport {
-        let memory = store.stats
+    /// Takes the store's lock, which may be waited for, and looks at its whole table.
+    func localNode() async throws(RayStoreError) -> NodeReport {
+        let store = store
+        let memory = try await runBlocking { store.stats }
         let traffic = transfer.stats
         let kept = files.all
         return NodeReport(
@@ -116,7 +118,8 @@ final class Reports: Sendable {
     private func localObjects() async throws(RayStoreError) -> [ObjectReport] {
         let kept = files.all
         let records = await ownership.owned
-        return try store.entries().map { entry in
+        let store = store
+        return try await runBlocking { () throws(RayStoreError) in try store.entries() }.map { entry in
             let record = records[entry.id]
             let file = kept[entry.id]
             return ObjectReport(
