@@ -235,6 +235,31 @@ import Testing
         }
     }
 
+    /// A user by number or name comes to the readers' socket, reads there, and finds nothing of it when the node has ended.
+    @Test func anAllowedReaderReadsAtTheReadersSocket() async throws {
+        try await TestCluster.with(0) { cluster in
+            let start = ["start", "--head", "--state-dir", "a", "--port", "0", "--memory", "16MiB"]
+            try await Tool.run(start + ["--allow-reader", "nobody-of-this-name"], in: cluster.directory)
+                .expectOneLine("nobody-of-this-name", "getent")
+            try await Tool.run(start + ["--reader-socket", "r"], in: cluster.directory).expectOneLine(
+                "--reader-socket", "--allow-reader")
+            #expect(!FileManager.default.fileExists(atPath: cluster.directory + "/a-readers"))
+
+            let up = try await Tool.run(start + ["--allow-reader", "\(getuid())", "--prefault", "4MiB"], in: cluster.directory)
+            #expect(up.status == 0)
+            let socket = cluster.directory + "/a-readers/node.sock"
+            #expect(up.text.contains(socket))
+            let writer = try await Session.connect(socket: cluster.directory + "/a/node.sock")
+            let reader = try await Session.connect(socket: socket, access: .guardedReader)
+            let ref = try await reader.open(writer.put(bytes: [1, 2, 3]).shared())
+            #expect(try await Array(reader.get(ref, timeout: .seconds(20))) == [1, 2, 3])
+            await reader.close()
+            await writer.close()
+            #expect(try await Tool.run(["stop", "--state-dir", "a"], in: cluster.directory).status == 0)
+            #expect(!FileManager.default.fileExists(atPath: cluster.directory + "/a-readers"))
+        }
+    }
+
     /// How a test run that is killed takes the nodes along that the tool put into the background.
     @Test func aLeashedNodeInTheBackgroundEndsWithItsStandardInput() async throws {
         try await TestCluster.with(0) { cluster in
