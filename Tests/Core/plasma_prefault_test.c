@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Memory that is there before it is asked for: taken in the background while others work, refused with an error where a machine or a
 // container has too little, found again when it was freed.
+#include <dirent.h>
 #include <errno.h>
 #include <sched.h>
 #include <signal.h>
@@ -311,6 +312,34 @@ static ray_status try_to_put(ray_store *store, uint64_t size) {
     return status;
 }
 
+// Until the background thread sleeps: it does so when there is nothing that it could take now. False when it never does: a watchdog.
+static bool background_comes_to_rest(void) {
+    uint64_t deadline = now_ms() + 60000;
+    for (; now_ms() < deadline; usleep(200)) {
+        DIR *threads = opendir("/proc/self/task");
+        CHECK(threads != NULL);
+        bool at_rest = false;
+        for (struct dirent *one; (one = readdir(threads)) != NULL;) {
+            char path[300];
+            char name[32] = "";
+            char state = 0;
+            snprintf(path, sizeof path, "/proc/self/task/%s/stat", one->d_name);
+            FILE *file = fopen(path, "re");
+            if (file != NULL && fscanf(file, "%*d (%31[^)]) %c", name, &state) == 2) {
+                at_rest = at_rest || (strcmp(name, "ray-prefault") == 0 && state == 'S');
+            }
+            if (file != NULL) {
+                fclose(file);
+            }
+        }
+        closedir(threads);
+        if (at_rest) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void limits_of_version_2(void) {
     CHECK_EQUAL(mkdir("/sys/fs/cgroup/pod", 0755), 0);
     CHECK_EQUAL(mkdir("/sys/fs/cgroup/pod/box", 0755), 0);
@@ -359,7 +388,7 @@ static void limits_of_version_2(void) {
     // And when memory that was short has come back.
     write_number("/sys/fs/cgroup/pod/memory.current", 394 * MIB); // 6 left: not a step
     CHECK_OK(ray_store_prefault_start(node, 200 * MIB));
-    usleep(50000);
+    CHECK(background_comes_to_rest()); // it has tried, and found too little
     CHECK_EQUAL(stats_of(node).reserved_bytes, 120 * MIB);
     write_number("/sys/fs/cgroup/pod/memory.current", 80 * MIB);
     CHECK(comes_to(node, 200 * MIB));
