@@ -93,7 +93,7 @@ void ray__pull_chunk_arrived(ray_pull *pull, uint32_t source, const ray_chunk_he
         pull->chunks[header->index] = RAY__CHUNK_HERE;
         pull->checksums[header->index] = header->checksum;
         pull->here_count++;
-        pull->progress.done_bytes += header->raw_size;
+        pull->progress.done_bytes += ray__sink_wanted_size(pull, header->index);
         pull->progress.wire_bytes += header->stored_size;
         pull->progress.none_count += header->codec == RAY_CODEC_NONE;
         pull->progress.lz4_count += header->codec == RAY_CODEC_LZ4;

@@ -111,10 +111,13 @@ static bool ensure_opened(ray_pull *pull, const ray__card_message *card, bool *f
             ray__pull_end_locked(pull, status, ray_last_error_message());
         } else {
             pull->opened = true;
-            pull->chunk_count = ray__chunk_count(pull->size_bytes);
+            pull->chunk_count = ray__sink_chunk_count(pull);
+            // What lies before a range counts as here.
+            pull->here_count = ray__sink_skipped_count(pull);
+            memset(pull->chunks, RAY__CHUNK_HERE, pull->here_count);
             uint32_t recorded = ray__resume_mark_locked(pull);
-            pull->missing_count = pull->chunk_count - recorded;
-            pull->progress.total_bytes = pull->size_bytes;
+            pull->missing_count = pull->chunk_count - pull->here_count - recorded;
+            pull->progress.total_bytes = pull->sink.range_end - pull->sink.range_begin;
             if (pull->chunk_count == 0) {
                 ray__pull_end_locked(pull, RAY_OK, "");
             } else if (recorded > 0) {

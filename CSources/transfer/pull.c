@@ -259,7 +259,7 @@ uint64_t ray__pull_tend(ray_pull *pull, uint64_t now) {
     if (now >= pull->deadline_ns && !atomic_load(&pull->ended)) {
         char text[RAY__TEXT_MAX];
         snprintf(text, sizeof text, "the time for the pull ran out with %llu of %llu bytes here%s%.300s",
-                 (unsigned long long)pull->progress.done_bytes, (unsigned long long)pull->size_bytes,
+                 (unsigned long long)pull->progress.done_bytes, (unsigned long long)pull->progress.total_bytes,
                  pull->source_message[0] != '\0' ? "; " : "", pull->source_message);
         ray__pull_end_locked(pull, RAY_TIMED_OUT, text);
     }
@@ -312,6 +312,8 @@ static ray_status make_pull(ray_transfer *transfer, const ray_object_id *id, con
     pull->codec = options->codec;
     pull->level = (int16_t)(options->level < INT16_MIN ? INT16_MIN : options->level > INT16_MAX ? INT16_MAX : options->level);
     pull->rate_max_bytes = options->rate_max_bytes;
+    pull->range_offset = options->range_offset;
+    pull->range_size = options->range_size;
     pull->started_ns = ray__now_ns();
     pull->deadline_ns = options->timeout_ns == 0 ? UINT64_MAX : ray__deadline_ns(options->timeout_ns);
     pull->progress_due_ns = pull->started_ns + RAY__PROGRESS_NS;

@@ -29,9 +29,8 @@ _Static_assert(sizeof(parcel) <= RAY__BUFFER_TAIL, "a parcel fits behind its byt
 static void unpack_parcel(ray__job *job, ray__worker *worker) {
     parcel *p = (parcel *)(void *)job;
     ray_pull *pull = p->pull;
-    uint64_t offset = (uint64_t)p->header.index * RAY_CHUNK_SIZE;
-    bool in_store = pull->sink.kind == RAY_KIND_OBJECT;
-    uint8_t *raw = in_store ? pull->sink.writer.data + offset : worker->raw;
+    uint8_t *place = ray__sink_place(pull, p->header.index);
+    uint8_t *raw = place != NULL ? place : worker->raw;
     if (!atomic_load(&pull->ended)) {
         ray_status status = ray__chunk_unpack(worker->codec, p->header.codec, p->buffer, p->header.stored_size, raw, p->header.raw_size);
         if (status == RAY_OK && ray__checksum_of(raw, p->header.raw_size) != p->header.checksum) {
@@ -40,7 +39,8 @@ static void unpack_parcel(ray__job *job, ray__worker *worker) {
         if (status != RAY_OK) {
             ray__pull_chunk_corrupt(pull, p->source, p->header.index, ray_last_error_message());
         } else {
-            status = in_store ? RAY_OK : ray__sink_write(pull, raw, p->header.raw_size, offset);
+            uint64_t offset = (uint64_t)p->header.index * RAY_CHUNK_SIZE;
+            status = place != NULL ? RAY_OK : ray__sink_write(pull, raw, p->header.raw_size, offset);
             if (status != RAY_OK) {
                 ray__pull_end(pull, status, ray_last_error_message());
             } else {
@@ -100,8 +100,8 @@ static void wait_until(ray__link *link, uint64_t time_ns) {
 static ray_status receive_raw(ray__link *link, const ray_chunk_header *header, bool *matches) {
     ray_pull *pull = link->pull;
     uint64_t offset = (uint64_t)header->index * RAY_CHUNK_SIZE;
-    bool in_store = pull->sink.kind == RAY_KIND_OBJECT;
-    if (!in_store && link->piece == NULL) {
+    uint8_t *place = ray__sink_place(pull, header->index);
+    if (place == NULL && link->piece == NULL) {
         link->piece = aligned_alloc(4096, RAY_CHECKSUM_PIECE);
         if (link->piece == NULL) {
             return ray__fail(RAY_OUT_OF_MEMORY, "a buffer of %u bytes", RAY_CHECKSUM_PIECE);
@@ -111,10 +111,10 @@ static ray_status receive_raw(ray__link *link, const ray_chunk_header *header, b
     ray__checksum_begin(&sum);
     for (uint32_t at = 0; at < header->raw_size; at += RAY_CHECKSUM_PIECE) {
         uint32_t size = header->raw_size - at < RAY_CHECKSUM_PIECE ? header->raw_size - at : RAY_CHECKSUM_PIECE;
-        uint8_t *piece = in_store ? pull->sink.writer.data + offset + at : link->piece;
+        uint8_t *piece = place != NULL ? place + at : link->piece;
         RAY_TRY(ray__connection_read(&link->connection, piece, size));
         ray__checksum_add(&sum, piece, size);
-        if (!in_store) {
+        if (place == NULL) {
             ray_status written = ray__sink_write(pull, piece, size, offset + at);
             if (written != RAY_OK) {
                 ray__pull_end(pull, written, ray_last_error_message());

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where a pull's bytes go: an object being filled in the store, or a new file.
+// Where a pull's bytes go: an object being filled in the store, a new file, or memory of the caller (memory_sink.c).
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -11,11 +11,19 @@
 #include "base/error_internal.h"
 #include "transfer/transfer_internal.h"
 
+static ray_status refuse_range(const ray_pull *pull) {
+    if (pull->range_offset != 0 || pull->range_size != 0) {
+        return ray__fail(RAY_INVALID_ARGUMENT, "a part of an object is pulled into memory: call ray_pull_into_memory");
+    }
+    return RAY_OK;
+}
+
 ray_status ray_pull_into_store(ray_pull *pull) {
     const ray_card *card = pull->card;
     if (card == NULL || pull->sink.kind >= 0) {
         return ray__fail(RAY_INVALID_ARGUMENT, "a pull's sink is chosen once, in its opened callback");
     }
+    RAY_TRY(refuse_range(pull));
     if (pull->transfer->store == NULL) {
         return ray__fail(RAY_INVALID_ARGUMENT, "this transfer was made without a store; pull into a file");
     }
@@ -76,6 +84,7 @@ ray_status ray_pull_into_file(ray_pull *pull, const char *path) {
     if (card == NULL || pull->sink.kind >= 0) {
         return ray__fail(RAY_INVALID_ARGUMENT, "a pull's sink is chosen once, in its opened callback");
     }
+    RAY_TRY(refuse_range(pull));
     char *kept = strdup(path);
     if (kept == NULL) {
         return ray__fail(RAY_OUT_OF_MEMORY, "pulling into %s", path);
@@ -103,10 +112,13 @@ ray_status ray_pull_into_file(ray_pull *pull, const char *path) {
 
 ray_status ray__sink_begin(ray_pull *pull) {
     if (pull->sink.kind < 0) {
-        return ray__fail(RAY_INVALID_ARGUMENT, "the opened callback of a pull chose no sink; call ray_pull_into_store or _file in it");
+        return ray__fail(RAY_INVALID_ARGUMENT, "the opened callback of a pull chose no sink; call ray_pull_into_store, _file or _memory in it");
     }
-    // The sink has room for all of it, so a lie about the size costs no more than this.
-    uint32_t count = ray__chunk_count(pull->size_bytes);
+    if (pull->sink.kind != RAY__SINK_MEMORY) {
+        pull->sink.range_end = pull->size_bytes;
+    }
+    // The sink has room for all of it, or a limit of its own, so a lie about the size costs no more than this.
+    uint32_t count = ray__sink_chunk_count(pull);
     pull->chunks = calloc((size_t)count + 1, 1);
     pull->checksums = calloc((size_t)count + 1, sizeof pull->checksums[0]);
     if (pull->chunks == NULL || pull->checksums == NULL) {
@@ -115,7 +127,35 @@ ray_status ray__sink_begin(ray_pull *pull) {
     return pull->sink.goes_on ? ray__journal_load(&pull->sink.journal, count, pull->checksums) : RAY_OK;
 }
 
+uint32_t ray__sink_chunk_count(const ray_pull *pull) {
+    return ray__chunk_count(pull->sink.range_end);
+}
+
+uint32_t ray__sink_skipped_count(const ray_pull *pull) {
+    return (uint32_t)(pull->sink.range_begin / RAY_CHUNK_SIZE);
+}
+
+uint32_t ray__sink_wanted_size(const ray_pull *pull, uint32_t index) {
+    uint64_t begin = (uint64_t)index * RAY_CHUNK_SIZE;
+    uint64_t end = begin + ray__chunk_raw_size(pull->size_bytes, index);
+    begin = begin > pull->sink.range_begin ? begin : pull->sink.range_begin;
+    end = end < pull->sink.range_end ? end : pull->sink.range_end;
+    return end > begin ? (uint32_t)(end - begin) : 0;
+}
+
+uint8_t *ray__sink_place(const ray_pull *pull, uint32_t index) {
+    uint64_t offset = (uint64_t)index * RAY_CHUNK_SIZE;
+    if (pull->sink.kind == RAY_KIND_OBJECT) {
+        return pull->sink.writer.data + offset;
+    }
+    return pull->sink.kind == RAY__SINK_MEMORY ? ray__memory_place(pull, offset, ray__chunk_raw_size(pull->size_bytes, index)) : NULL;
+}
+
 ray_status ray__sink_write(ray_pull *pull, const void *bytes, size_t size, uint64_t offset) {
+    if (pull->sink.kind == RAY__SINK_MEMORY) {
+        ray__memory_write(pull, bytes, size, offset);
+        return RAY_OK;
+    }
     if (pull->sink.kind == RAY_KIND_OBJECT) {
         memcpy(pull->sink.writer.data + offset, bytes, size);
         return RAY_OK;
@@ -139,6 +179,9 @@ ray_status ray__sink_write(ray_pull *pull, const void *bytes, size_t size, uint6
 
 // Whoever serves this copy later need not hash it again, if it is still the same then.
 static void keep_checksums(ray_pull *pull) {
+    if (pull->sink.kind == RAY__SINK_MEMORY) {
+        return; // what lies in the caller's memory is not served
+    }
     int64_t mtime_ns = 0;
     struct stat info;
     if (pull->sink.kind == RAY_KIND_FILE) {
@@ -162,6 +205,9 @@ ray_status ray__sink_finish(ray_pull *pull) {
     keep_checksums(pull);
     if (pull->sink.kind == RAY_KIND_OBJECT) {
         return ray_object_seal(pull->transfer->store, &pull->sink.writer);
+    }
+    if (pull->sink.kind == RAY__SINK_MEMORY) {
+        return RAY_OK;
     }
     int closed = close(pull->sink.file);
     pull->sink.file = -1;

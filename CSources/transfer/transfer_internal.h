@@ -145,8 +145,14 @@ typedef struct ray__pull_source {
     uint64_t retry_at_ns;
 } ray__pull_source;
 
+#define RAY__SINK_MEMORY 2           // beside the RAY_KIND_*
+#define RAY__RANGE_CHUNKS_MAX (4u << 20) // before a range's end; the list of them takes 9 bytes each
+
 typedef struct ray__sink {
-    int kind; // RAY_KIND_*, -1: none yet
+    int kind; // RAY_KIND_*, RAY__SINK_MEMORY, -1: none yet
+    uint8_t *memory;     // of the caller, for the range
+    uint64_t range_begin; // of the data, clipped to its size; all of it but in memory
+    uint64_t range_end;
     ray_object_writer writer;
     int file;
     char *path;
@@ -167,6 +173,8 @@ struct ray_pull {
     int16_t level;
     uint16_t resume; // RAY_RESUME_*
     uint64_t rate_max_bytes;
+    uint64_t range_offset; // as asked for
+    uint64_t range_size;
     uint64_t started_ns;
     uint64_t deadline_ns;
     ray_pull_callbacks callbacks;
@@ -237,10 +245,21 @@ void ray__pull_source_failed_locked(ray_pull *pull, uint32_t source, ray_status 
 ray_status ray__sink_begin(ray_pull *pull) RAY_NODISCARD;
 ray_status ray__sink_write(ray_pull *pull, const void *bytes, size_t size, uint64_t offset) RAY_NODISCARD;
 ray_status ray__sink_finish(ray_pull *pull) RAY_NODISCARD;
+// Where a chunk may be received straight into, before it is verified; NULL: nowhere, it goes through ray__sink_write.
+uint8_t *ray__sink_place(const ray_pull *pull, uint32_t index);
+// How many chunks there are up to the end of what is wanted, and before its beginning; how many bytes of a chunk are wanted.
+uint32_t ray__sink_chunk_count(const ray_pull *pull);
+uint32_t ray__sink_skipped_count(const ray_pull *pull);
+uint32_t ray__sink_wanted_size(const ray_pull *pull, uint32_t index);
 // Undoes it after this failure; what can be resumed stays.
 void ray__sink_abandon(ray_pull *pull, ray_status status);
 // After the done callback: gives up the lock of a complete file.
 void ray__sink_settle(ray_pull *pull);
+
+// memory_sink.c
+void ray__memory_write(ray_pull *pull, const void *bytes, size_t size, uint64_t offset);
+// NULL for a chunk that the range covers in part.
+uint8_t *ray__memory_place(const ray_pull *pull, uint64_t offset, uint32_t raw_size);
 
 // resume.c
 // Opens the partial file and its journal, and sets the sink's part of it. In opened.

@@ -174,6 +174,8 @@ typedef struct fixture_pull {
     pthread_cond_t changed;
     char path[512];       // of the file, if it is one
     bool into_store;
+    uint8_t *memory;      // if the bytes go there
+    size_t memory_size;
     ray_status open_status; // what opened answers, if not RAY_OK
     uint32_t opened_count;
     uint32_t progressed_count;
@@ -205,6 +207,9 @@ static inline ray_status fixture_opened(void *context, ray_pull *pull, const ray
     pthread_mutex_unlock(&p->lock);
     if (p->open_status != RAY_OK) {
         return p->open_status;
+    }
+    if (p->memory != NULL) {
+        return ray_pull_into_memory(pull, p->memory, p->memory_size);
     }
     return p->into_store ? ray_pull_into_store(pull) : ray_pull_into_file(pull, p->path);
 }

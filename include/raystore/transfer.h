@@ -148,7 +148,7 @@ typedef struct ray_card {
 
 typedef struct ray_transfer_progress {
     uint64_t done_bytes;      // verified and in place
-    uint64_t total_bytes;
+    uint64_t total_bytes;     // of what is wanted: all, or the range
     uint64_t wire_bytes;      // received in frames, for the done bytes
     uint64_t elapsed_ns;
     uint32_t none_count;      // chunks by codec
@@ -161,12 +161,12 @@ typedef struct ray_transfer_progress {
 } ray_transfer_progress;
 
 typedef struct ray_pull_callbacks {
-    // Called once, when the first source has answered. Choose the sink with ray_pull_into_store or ray_pull_into_file and return
-    // RAY_OK, or return why the pull must fail.
+    // Called once, when the first source has answered. Choose the sink with ray_pull_into_store, ray_pull_into_file or ray_pull_into_memory
+    // and return RAY_OK, or return why the pull must fail.
     ray_status (*opened)(void *RAY_NULLABLE context, ray_pull *pull, const ray_card *card);
     // Now and then, at most ten times a second, and once at the end. May be NULL.
     void (*RAY_NULLABLE progressed)(void *RAY_NULLABLE context, const ray_transfer_progress *progress);
-    // Called exactly once, last. On RAY_OK the object is sealed, or the file complete and for the caller to sync and rename. Otherwise
+    // Called exactly once, last. On RAY_OK the object is sealed, the memory filled, or the file complete and for the caller to sync and rename. Otherwise
     // nothing of it is left in the store, and the partial file is removed, unless it can be resumed. The message names the peer or the
     // path.
     void (*done)(void *RAY_NULLABLE context, ray_status status, const char *message, const ray_transfer_progress *progress);
@@ -187,6 +187,8 @@ typedef struct ray_pull_options {
     uint16_t resume;           // RAY_RESUME_*, for pulls into a file
     int32_t level;
     const char *RAY_NULLABLE name; // asks for what the sources serve by this name; the id is NULL then
+    uint64_t range_offset;     // a part of the data, into memory: from here
+    uint64_t range_size;       // so many bytes; 0: to the end
 } ray_pull_options;
 
 // Starts a pull from these sources; more may be learned from their cards. Returns at once. The caller owns *pull and ends it
@@ -208,6 +210,13 @@ RAY_API ray_status ray_pull_into_store(ray_pull *pull) RAY_NODISCARD;
 // removes both when it cannot succeed any more: RAY_NOT_FOUND, RAY_FILE_NOT_FOUND, RAY_OBJECT_FREED, RAY_OWNER_DIED, RAY_CORRUPT,
 // RAY_SOURCE_CHANGED. After success the journal is gone when done has returned.
 RAY_API ray_status ray_pull_into_file(ray_pull *pull, const char *path) RAY_NODISCARD;
+
+// In opened: the range of the options (all, if there is none) goes into this memory, which is the caller's until done has returned. Only the
+// chunks that the range touches are asked for; each is verified whole, and what of it is not wanted goes through a buffer. As with
+// pread a range that goes beyond the end of the data is shorter, or empty: the progress's total says how many bytes it has, the card the
+// size of all of it. Whatever the end of the pull, the memory's bytes are those of the range only where done says RAY_OK.
+// RAY_TOO_LARGE when the range, so clipped, has more bytes than the capacity, or ends beyond 16 TiB.
+RAY_API ray_status ray_pull_into_memory(ray_pull *pull, void *RAY_NULLABLE bytes, size_t capacity) RAY_NODISCARD;
 
 // Removes what a pull with resume left at this path: the file and its journal. None is not a failure. RAY_IN_USE while a pull is at it.
 RAY_API ray_status ray_pull_discard(const char *path) RAY_NODISCARD;
