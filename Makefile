@@ -27,6 +27,7 @@ help:
 	@echo 'make test-core            the C core alone        make test-asan   the same with ASan and UBSan'
 	@echo 'make test-crash           a client killed, or stopped, at every crash point of the store, and the reaper after it'
 	@echo 'make test-kill KILLS=20000   processes killed at random while they work on one store'
+	@echo 'make test-faults SEEDS=1000  transfers over wires that delay, drop, repeat, flip, truncate, stall and cut'
 	@echo 'make check-model           every interleaving of the store'"'"'s protocol; MODEL=small for the short form'
 	@echo 'make fuzz FUZZ_SECONDS=60 each fuzz target of Tests/Fuzz for so long'
 	@echo 'make setup                installs the Debian packages that are missing; the others call it'
@@ -67,15 +68,26 @@ demo: setup
 test: setup
 	$(MAKE) test-core
 	$(MAKE) test-crash
+	$(MAKE) test-faults SEEDS=150
 	$(MAKE) test-lib
 	$(MAKE) test-swift
 
+# The wire that fails, for any of them.
+PROXY := $(BUILD)/libfault_proxy.a
+PROXY_SOURCES := Tests/Faults/fault_proxy.c Tests/Faults/fault_way.c
+$(BUILD)/fault_proxy/%.o: Tests/Faults/%.c $(wildcard Tests/Faults/*.h)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -std=gnu11 -pthread $(WARNINGS) -D_GNU_SOURCE -c $< -o $@
+
+$(PROXY): $(PROXY_SOURCES:Tests/Faults/%.c=$(BUILD)/fault_proxy/%.o)
+	rm -f $@ && ar rcs $@ $^
+
 CORE_TESTS := $(patsubst Tests/Core/%.c,$(BUILD)/tests/%,$(sort $(wildcard Tests/Core/*_test.c)))
 
-$(BUILD)/tests/%: Tests/Core/%.c Tests/Core/check.h $(BUILD)/libraystore.a
+$(BUILD)/tests/%: Tests/Core/%.c Tests/Core/check.h Tests/Core/transfer_fixture.h $(PROXY) $(BUILD)/libraystore.a
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -std=gnu11 -pthread -Wall -Wextra -Wshadow -Werror -D_GNU_SOURCE -Iinclude -ICSources -ITests/Core $< -o $@ \
-	    $(BUILD)/libraystore.a $(CORE_LIBS)
+	$(CC) $(CFLAGS) -std=gnu11 -pthread -Wall -Wextra -Wshadow -Werror -D_GNU_SOURCE -Iinclude -ICSources -ITests/Core -ITests/Faults $< -o $@ \
+	    $(PROXY) $(BUILD)/libraystore.a $(CORE_LIBS)
 
 test-core: $(CORE_TESTS)
 	Tests/Core/run $(CORE_TESTS)
@@ -102,6 +114,19 @@ $(BUILD)/kills: $(KILL_SOURCES) Tests/Kill/worker.h Tests/Core/check.h Tests/Cor
 test-kill: setup
 	@$(MAKE) -s $(BUILD)/kills >&2
 	@$(BUILD)/kills $(KILLS)
+
+# Transfers over wires that delay, drop, repeat, flip, truncate, stall and cut, SEEDS of them. FIRST=n begins at that seed.
+SEEDS ?= 1000
+FIRST ?=
+FAULT_SOURCES := Tests/Faults/faults.c Tests/Faults/scene.c
+.PHONY: test-faults
+$(BUILD)/faults: $(FAULT_SOURCES) $(wildcard Tests/Faults/*.h) Tests/Core/check.h Tests/Core/transfer_fixture.h $(PROXY) $(BUILD)/libraystore.a
+	$(CC) $(CFLAGS) -std=gnu11 -pthread -Wall -Wextra -Wshadow -Werror -D_GNU_SOURCE -Iinclude -ICSources -ITests/Core -ITests/Faults $(FAULT_SOURCES) -o $@ \
+	    $(PROXY) $(BUILD)/libraystore.a $(CORE_LIBS)
+
+test-faults: setup
+	@$(MAKE) -s $(BUILD)/faults >&2
+	@$(BUILD)/faults $(SEEDS) $(FIRST)
 
 # Those that start nodes as processes run by themselves: beside them the others would wait for a core.
 PROCESS_TESTS := IntegrationTests|CommandLineTests

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What goes wrong between two transfers: keys, dead and silent peers, damaged and cut streams, changed files, full disks. A proxy in this
-// process stands between receiver and sender and does the harm.
+// What goes wrong between two transfers: keys, dead and silent peers, damaged and cut streams, changed files, full disks. A proxy
+// (Tests/Faults) stands between receiver and sender and does the harm that a test orders; `make test-faults` does harm at random.
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -9,30 +9,13 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
+#include "fault_proxy.h"
 #include "transfer_fixture.h"
 
 static char source_path[128];
 static char target_path[128];
 
-// ---- the proxy -------------------------------------------------------------------------------------------------------------
-
-typedef struct proxy {
-    int listener;
-    uint16_t port;
-    uint16_t to;
-    _Atomic int64_t flip_at;     // byte of the sender's stream (all connections together) to flip, -1: none
-    _Atomic uint64_t flip_every; // and again after so many bytes, 0: once
-    _Atomic int64_t cut_at;      // byte at which the connection is cut, -1: never
-    _Atomic int64_t cut_every;   // cuts again after so many more
-    _Atomic bool silent;         // swallow everything from now on
-    _Atomic bool end;
-    _Atomic int64_t passed;      // bytes of the sender's stream so far
-    _Atomic uint32_t connections;
-    pthread_t acceptor;
-    pthread_t pumps[64];
-    uint32_t pump_count;
-    int pump_sockets[64];
-} proxy;
+// ---- sockets of strangers ---------------------------------------------------------------------------------------------------
 
 static int connect_to(uint16_t port) {
     int made = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -54,11 +37,6 @@ static int listen_on_any(uint16_t *port) {
     return made;
 }
 
-typedef struct pump {
-    proxy *p;
-    int client;
-} pump;
-
 static bool send_all(int to, const uint8_t *bytes, size_t size) {
     while (size > 0) {
         ssize_t sent = send(to, bytes, size, MSG_NOSIGNAL);
@@ -71,103 +49,13 @@ static bool send_all(int to, const uint8_t *bytes, size_t size) {
     return true;
 }
 
-// Passes what the sender says, with the harm done. False: the connection ends.
-static bool pass_back(proxy *p, uint8_t *bytes, size_t size, int client) {
-    int64_t before = atomic_fetch_add(&p->passed, (int64_t)size);
-    int64_t flip = atomic_load(&p->flip_at);
-    if (flip >= before && flip < before + (int64_t)size) {
-        bytes[flip - before] ^= 0x10;
-        uint64_t every = atomic_load(&p->flip_every);
-        atomic_store(&p->flip_at, every == 0 ? -1 : flip + (int64_t)every);
-    }
-    int64_t cut = atomic_load(&p->cut_at);
-    if (cut >= 0 && cut < before + (int64_t)size) {
-        int64_t every = atomic_load(&p->cut_every);
-        atomic_store(&p->cut_at, every == 0 ? -1 : before + (int64_t)size + every);
-        send_all(client, bytes, cut > before ? (size_t)(cut - before) : 0);
-        return false;
-    }
-    return atomic_load(&p->silent) || send_all(client, bytes, size);
-}
-
-static void *run_pump(void *context) {
-    pump *u = context;
-    proxy *p = u->p;
-    int client = u->client;
-    free(u);
-    int server = connect_to(p->to);
-    static _Thread_local uint8_t bytes[65536];
-    while (server >= 0 && !atomic_load(&p->end)) {
-        struct pollfd fds[2] = {{.fd = client, .events = POLLIN}, {.fd = server, .events = POLLIN}};
-        poll(fds, 2, 20);
-        if (fds[0].revents != 0) {
-            ssize_t got = recv(client, bytes, sizeof bytes, 0);
-            if (got <= 0 || (!atomic_load(&p->silent) && !send_all(server, bytes, (size_t)got))) {
-                break;
-            }
-        }
-        if (fds[1].revents != 0) {
-            ssize_t got = recv(server, bytes, sizeof bytes, 0);
-            if (got <= 0 || !pass_back(p, bytes, (size_t)got, client)) {
-                break;
-            }
-        }
-    }
-    if (server >= 0) {
-        close(server);
-    }
-    shutdown(client, SHUT_RDWR);
-    return NULL;
-}
-
-static void *run_proxy(void *context) {
-    proxy *p = context;
-    while (!atomic_load(&p->end)) {
-        struct pollfd fd = {.fd = p->listener, .events = POLLIN};
-        if (poll(&fd, 1, 20) <= 0) {
-            continue;
-        }
-        int client = accept4(p->listener, NULL, NULL, SOCK_CLOEXEC);
-        if (client < 0 || p->pump_count == 64) {
-            continue;
-        }
-        atomic_fetch_add(&p->connections, 1);
-        pump *u = malloc(sizeof *u);
-        CHECK(u != NULL);
-        u->p = p;
-        u->client = client;
-        p->pump_sockets[p->pump_count] = client;
-        CHECK_EQUAL(pthread_create(&p->pumps[p->pump_count++], NULL, run_pump, u), 0);
-    }
-    return NULL;
-}
-
-static void proxy_start(proxy *p, uint16_t to) {
-    memset(p, 0, sizeof *p);
-    p->to = to;
-    atomic_store(&p->flip_at, -1);
-    atomic_store(&p->cut_at, -1);
-    p->listener = listen_on_any(&p->port);
-    CHECK_EQUAL(pthread_create(&p->acceptor, NULL, run_proxy, p), 0);
-}
-
-static void proxy_stop(proxy *p) {
-    atomic_store(&p->end, true);
-    pthread_join(p->acceptor, NULL);
-    for (uint32_t i = 0; i < p->pump_count; i++) {
-        pthread_join(p->pumps[i], NULL);
-        close(p->pump_sockets[i]);
-    }
-    close(p->listener);
-}
-
 // ---- a sender with one file, and a receiver --------------------------------------------------------------------------------
 
 typedef struct scene {
     fixture_table table;
     ray_transfer *sender;
     ray_transfer *receiver;
-    proxy between;
+    fault_proxy *between;
     uint8_t *bytes;
     uint64_t size;
     fixture_pull pull;
@@ -182,12 +70,14 @@ static scene *scene_make(uint64_t size, bool packable) {
     fixture_add_file(&s->table, 1, source_path);
     s->sender = fixture_transfer(&s->table, NULL, true);
     s->receiver = fixture_transfer(NULL, NULL, false);
-    proxy_start(&s->between, ray_transfer_port(s->sender));
+    fault_proxy_options options = {.to = ray_transfer_port(s->sender)};
+    s->between = fault_proxy_start(&options);
+    CHECK(s->between != NULL);
     return s;
 }
 
 static ray_status scene_pull(scene *s, ray_pull_options *options) {
-    return fixture_pull_now(&s->pull, s->receiver, 1, s->between.port, target_path, options);
+    return fixture_pull_now(&s->pull, s->receiver, 1, fault_proxy_port(s->between), target_path, options);
 }
 
 static void scene_check_arrived(scene *s) {
@@ -202,7 +92,7 @@ static void scene_check_nothing_left(void) {
 static void scene_end(scene *s) {
     ray_transfer_destroy(s->receiver);
     ray_transfer_destroy(s->sender);
-    proxy_stop(&s->between);
+    fault_proxy_stop(s->between);
     unlink(source_path);
     free(s->bytes);
     free(s);
@@ -214,7 +104,7 @@ static void aFlippedByteCostsThatChunkAgain(void) {
     static const uint16_t codecs[] = {RAY_CODEC_NONE, RAY_CODEC_LZ4};
     for (int i = 0; i < 2; i++) {
         scene *s = scene_make(20 * MIB, true);
-        atomic_store(&s->between.flip_at, (int64_t)(5 * MIB));
+        CHECK(fault_proxy_order(s->between, FAULT_FLIP, 5 * MIB, 0));
         ray_pull_options options = {.codec = codecs[i]};
         CHECK_OK(scene_pull(s, &options));
         CHECK_EQUAL(fixture_stats(s->receiver).corrupt_count, 1);
@@ -229,14 +119,14 @@ static void aFlippedByteAnywhereIsNeverBelieved(void) {
     uint64_t seed = check_seed();
     for (int i = 0; i < 24; i++) {
         scene *s = scene_make(9 * MIB, false);
-        int64_t at = i < 16 ? (int64_t)(check_random(&seed) % 1000) : (int64_t)(check_random(&seed) % (9 * MIB));
-        atomic_store(&s->between.flip_at, at);
+        uint64_t at = check_random(&seed) % (i < 16 ? 1000 : 9 * MIB);
+        CHECK(fault_proxy_order(s->between, FAULT_FLIP, at, 0));
         ray_status status = scene_pull(s, NULL);
         if (status == RAY_OK) {
             CHECK(memcmp(s->pull.metadata, FIXTURE_METADATA, sizeof FIXTURE_METADATA) == 0);
             scene_check_arrived(s);
         } else {
-            fprintf(stderr, "    byte %lld: %s\n", (long long)at, ray_status_name(status));
+            fprintf(stderr, "    byte %llu: %s\n", (unsigned long long)at, ray_status_name(status));
             CHECK(at < 300);
             scene_check_nothing_left();
         }
@@ -246,8 +136,7 @@ static void aFlippedByteAnywhereIsNeverBelieved(void) {
 
 static void aSourceThatOnlySendsDamageIsGivenUp(void) {
     scene *s = scene_make(40 * MIB, false);
-    atomic_store(&s->between.flip_at, (int64_t)MIB);
-    atomic_store(&s->between.flip_every, MIB);
+    CHECK(fault_proxy_order(s->between, FAULT_FLIP, MIB, MIB));
     CHECK_STATUS(scene_pull(s, NULL), RAY_CORRUPT);
     CHECK(fixture_stats(s->receiver).corrupt_count >= 5);
     scene_check_nothing_left();
@@ -256,10 +145,9 @@ static void aSourceThatOnlySendsDamageIsGivenUp(void) {
 
 static void aDamagedSourceDoesNotKeepAGoodOneFromHelping(void) {
     scene *s = scene_make(40 * MIB, false);
-    atomic_store(&s->between.flip_at, (int64_t)MIB);
-    atomic_store(&s->between.flip_every, MIB);
+    CHECK(fault_proxy_order(s->between, FAULT_FLIP, MIB, MIB));
     fixture_pull_init(&s->pull, target_path);
-    uint16_t ports[2] = {s->between.port, ray_transfer_port(s->sender)};
+    uint16_t ports[2] = {fault_proxy_port(s->between), ray_transfer_port(s->sender)};
     fixture_start(&s->pull, s->receiver, 1, ports, 2, NULL);
     CHECK_OK(fixture_finish(&s->pull));
     scene_check_arrived(s);
@@ -268,11 +156,12 @@ static void aDamagedSourceDoesNotKeepAGoodOneFromHelping(void) {
 
 static void aCutConnectionIsMadeAnew(void) {
     scene *s = scene_make(40 * MIB, false);
-    atomic_store(&s->between.cut_at, (int64_t)(6 * MIB + 12345));
-    atomic_store(&s->between.cut_every, (int64_t)(9 * MIB));
+    CHECK(fault_proxy_order(s->between, FAULT_CUT, 6 * MIB + 12345, 9 * MIB));
     CHECK_OK(scene_pull(s, NULL));
     CHECK(s->pull.progress.retried_count >= 1);
-    CHECK(atomic_load(&s->between.connections) >= 3);
+    fault_counts counts;
+    fault_proxy_counts(s->between, &counts);
+    CHECK(counts.connections >= 3);
     scene_check_arrived(s);
     scene_end(s);
 }
@@ -280,11 +169,11 @@ static void aCutConnectionIsMadeAnew(void) {
 static void aSilentPeerCountsAsBroken(void) {
     scene *s = scene_make(40 * MIB, false);
     fixture_pull_init(&s->pull, target_path);
-    uint16_t ports[1] = {s->between.port};
+    uint16_t ports[1] = {fault_proxy_port(s->between)};
     ray_pull_options options = {.rate_max_bytes = 20 * MIB};
     fixture_start(&s->pull, s->receiver, 1, ports, 1, &options);
     fixture_wait_bytes(&s->pull, 1);
-    atomic_store(&s->between.silent, true);
+    fault_proxy_stall_all(s->between);
     ray_endpoint other = {.host = "127.0.0.1", .port = ray_transfer_port(s->sender)};
     CHECK_OK(ray_pull_add_source(s->pull.handle, &other));
     CHECK_OK(fixture_finish(&s->pull));
@@ -471,7 +360,7 @@ static void destroyingWithPullsUnderWayEndsThem(void) {
     scene *s = scene_make(40 * MIB, false);
     fixture_pull pulls[3];
     char paths[3][128];
-    uint16_t port = s->between.port;
+    uint16_t port = fault_proxy_port(s->between);
     ray_pull_options options = {.rate_max_bytes = 5 * MIB};
     for (int i = 0; i < 3; i++) {
         char name[32];
@@ -524,7 +413,7 @@ static void aFileChangedWhileItIsSentIsRefused(void) {
     for (int shrink = 0; shrink < 2; shrink++) {
         scene *s = scene_make(40 * MIB, false);
         fixture_pull_init(&s->pull, target_path);
-        uint16_t port = s->between.port;
+        uint16_t port = fault_proxy_port(s->between);
         ray_pull_options options = {.rate_max_bytes = 20 * MIB};
         fixture_start(&s->pull, s->receiver, 1, &port, 1, &options);
         fixture_wait_bytes(&s->pull, 1);
