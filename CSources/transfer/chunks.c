@@ -30,7 +30,9 @@ static bool rate_allows(ray_pull *pull, uint32_t raw_size, uint64_t *wait_until_
 
 uint32_t ray__pull_take_chunks(ray_pull *pull, uint32_t capacity, uint32_t *indices, uint64_t *wait_until_ns) {
     uint32_t taken = 0;
-    *wait_until_ns = 0;
+    if (wait_until_ns != NULL) {
+        *wait_until_ns = 0;
+    }
     pthread_mutex_lock(&pull->lock);
     // Near the end every link gets its share, so that the last chunks are not all due from the slowest.
     uint32_t links = running_links(pull);
@@ -44,7 +46,7 @@ uint32_t ray__pull_take_chunks(ray_pull *pull, uint32_t capacity, uint32_t *indi
         if (at == pull->chunk_count) {
             break;
         }
-        if (!rate_allows(pull, ray__chunk_raw_size(pull->size_bytes, at), wait_until_ns)) {
+        if (wait_until_ns != NULL && !rate_allows(pull, ray__chunk_raw_size(pull->size_bytes, pull->chunk_size, at), wait_until_ns)) {
             break;
         }
         pull->chunks[at] = RAY__CHUNK_ASKED;
@@ -111,7 +113,7 @@ void ray__pull_chunk_arrived(ray_pull *pull, uint32_t source, const ray_chunk_he
 }
 
 void ray__pull_chunk_was_here(ray_pull *pull, uint32_t index, bool is_right) {
-    uint32_t raw_size = ray__chunk_raw_size(pull->size_bytes, index);
+    uint32_t raw_size = ray__chunk_raw_size(pull->size_bytes, pull->chunk_size, index);
     pthread_mutex_lock(&pull->lock);
     if (is_right) {
         pull->chunks[index] = RAY__CHUNK_HERE;

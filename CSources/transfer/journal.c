@@ -32,7 +32,7 @@ static void write_header(const ray__subject *subject, uint8_t *header) {
     memset(header, 0, RAY__JOURNAL_HEADER_SIZE);
     memcpy(header + AT_MAGIC, magic, sizeof magic);
     ray__put_u32(header + AT_VERSION, RAY__JOURNAL_VERSION);
-    ray__put_u32(header + AT_CHUNK_SIZE, RAY_CHUNK_SIZE);
+    ray__put_u32(header + AT_CHUNK_SIZE, subject->chunk_size);
     ray__put_u64(header + AT_SIZE, subject->size_bytes);
     memcpy(header + AT_ID, subject->id.bytes, RAY_OBJECT_ID_SIZE);
     ray__put_u64(header + AT_EDITION, subject->edition);
@@ -208,7 +208,7 @@ ray_status ray__journal_begin(const ray__journal *journal, const ray__subject *s
     }
     RAY_TRY(write_at(journal, header, sizeof header, 0));
     // Room for every record now, so that a full disk ends the pull before it begins.
-    off_t size = (off_t)RAY__JOURNAL_HEADER_SIZE + 8 * (off_t)ray__chunk_count(subject->size_bytes);
+    off_t size = (off_t)RAY__JOURNAL_HEADER_SIZE + 8 * (off_t)ray__chunk_count(subject->size_bytes, subject->chunk_size);
     int result;
     do {
         result = fallocate(journal->file, 0, 0, size);

@@ -26,11 +26,12 @@ typedef struct ray__subject {
     ray_object_id id;
     uint64_t size_bytes;
     uint64_t edition;
+    uint32_t chunk_size;
 } ray__subject;
 
 enum ray__journal_found {
     RAY__JOURNAL_MADE,     // there was none
-    RAY__JOURNAL_OTHER,    // of another object or version, or damaged
+    RAY__JOURNAL_OTHER,    // of another object, chunk size or version, or damaged
     RAY__JOURNAL_SAME,
     RAY__JOURNAL_CHANGED,  // of the same object in another size or edition
 };

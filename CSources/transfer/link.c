@@ -24,7 +24,8 @@ static ray_status connect_link(ray__link *link, const ray_endpoint *endpoint, bo
 
 static ray_status send_open(ray__link *link) {
     uint8_t message[RAY__MESSAGE_HEADER_SIZE + RAY__OPEN_BODY_MAX];
-    ray__open open = {.id = link->pull->id, .token = link->pull->token, .threads = (uint16_t)link->pull->transfer->workers.count};
+    ray__open open = {.id = link->pull->id, .token = link->pull->token, .threads = (uint16_t)link->pull->transfer->workers.count,
+                       .chunk_size = link->pull->chunk_size};
     if (link->pull->name != NULL) {
         snprintf(open.name, sizeof open.name, "%s", link->pull->name);
     }
@@ -133,19 +134,21 @@ static bool ensure_opened(ray_pull *pull, const ray__card_message *card, bool *f
 }
 
 static ray_status place_inline(ray__link *link, const ray__card_message *card) {
+    ray_pull *pull = link->pull;
     uint32_t index;
-    uint64_t wait_until = 0;
-    if (ray__pull_take_chunks(link->pull, 1, &index, &wait_until) == 0) {
-        return RAY_OK; // another source was faster
+    // None is left for us if another source was faster.
+    while (ray__pull_take_chunks(pull, 1, &index, NULL) == 1) {
+        uint64_t offset = (uint64_t)index * pull->chunk_size;
+        uint32_t size = ray__chunk_raw_size(pull->size_bytes, pull->chunk_size, index);
+        ray_status status = ray__sink_write(pull, card->inline_data + offset, size, offset);
+        if (status != RAY_OK) {
+            ray__pull_end(pull, status, ray_last_error_message());
+            return status;
+        }
+        ray_chunk_header header = {.index = index, .raw_size = size, .stored_size = size, .codec = RAY_CODEC_NONE};
+        atomic_fetch_add(&pull->transfer->received_wire_bytes, size);
+        ray__pull_chunk_arrived(pull, link->source, &header);
     }
-    ray_status status = ray__sink_write(link->pull, card->inline_data, card->inline_size, 0);
-    if (status != RAY_OK) {
-        ray__pull_end(link->pull, status, ray_last_error_message());
-        return status;
-    }
-    ray_chunk_header header = {.index = index, .raw_size = card->inline_size, .stored_size = card->inline_size, .codec = RAY_CODEC_NONE};
-    atomic_fetch_add(&link->pull->transfer->received_wire_bytes, card->inline_size);
-    ray__pull_chunk_arrived(link->pull, link->source, &header);
     return RAY_OK;
 }
 
@@ -164,6 +167,13 @@ static void answer_to_card(ray__link *link, const ray__card_message *card, enum 
         pthread_mutex_lock(&pull->lock);
         pull->sources[link->source].ended = true;
         pthread_mutex_unlock(&pull->lock);
+        return;
+    }
+    if (card->chunk_size != pull->chunk_size) {
+        char text[RAY__TEXT_MAX];
+        snprintf(text, sizeof text, "%s answers with chunks of %u bytes, asked for were %u", link->connection.peer, card->chunk_size,
+                 pull->chunk_size);
+        ray__pull_source_failed(pull, link->source, RAY_PROTOCOL, text, true);
         return;
     }
     bool fits = false;
@@ -265,7 +275,7 @@ void ray__link_run(ray_pull *pull, uint32_t source) {
     link->pull = pull;
     link->source = source;
     link->connection.socket = -1;
-    uint64_t depth = pull->transfer->window_bytes / pull->connection_count / RAY_CHUNK_SIZE;
+    uint64_t depth = pull->window_bytes / pull->connection_count / pull->chunk_size;
     uint64_t depth_max = sizeof link->due / sizeof link->due[0];
     link->depth = (uint32_t)(depth < 2 ? 2 : depth > depth_max ? depth_max : depth);
     atomic_fetch_add(&pull->transfer->open_links, 1);

@@ -19,9 +19,9 @@ ray_status ray_pull_into_memory(ray_pull *pull, void *bytes, size_t capacity) {
     }
     // Without a byte to place there is nothing to list, wherever it is.
     begin = size == 0 ? 0 : begin;
-    if ((begin + size) / RAY_CHUNK_SIZE >= RAY__RANGE_CHUNKS_MAX) {
+    if ((begin + size) / pull->chunk_size >= RAY__RANGE_CHUNKS_MAX) {
         return ray__fail(RAY_TOO_LARGE, "a range that ends at byte %llu: pull the whole of what has more than %llu bytes",
-                         (unsigned long long)(begin + size), (unsigned long long)RAY__RANGE_CHUNKS_MAX * RAY_CHUNK_SIZE);
+                         (unsigned long long)(begin + size), (unsigned long long)RAY__RANGE_CHUNKS_MAX * pull->chunk_size);
     }
     pull->sink.memory = bytes;
     pull->sink.range_begin = begin;

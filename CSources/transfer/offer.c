@@ -111,7 +111,7 @@ static ray_status find_and_open(ray_transfer *transfer, ray__offer *offer) {
 static ray__offer *find_open(ray_transfer *transfer, const ray__open *open) {
     pthread_mutex_lock(&transfer->offers_lock);
     ray__offer *offer = transfer->offers;
-    while (offer != NULL && (offer->token != open->token || !ray_object_id_equal(&offer->id, &open->id))) {
+    while (offer != NULL && (offer->token != open->token || offer->chunk_size != open->chunk_size || !ray_object_id_equal(&offer->id, &open->id))) {
         offer = offer->next;
     }
     if (offer != NULL) {
@@ -139,6 +139,7 @@ ray_status ray__offer_open(ray_transfer *transfer, const ray__open *open, const 
     made->since_ns = ray__now_ns();
     made->refs = 1;
     made->token = open->token;
+    made->chunk_size = open->chunk_size;
     made->id = open->id;
     made->file = -1;
     ray__answer_init(&made->answer);
@@ -148,7 +149,7 @@ ray_status ray__offer_open(ray_transfer *transfer, const ray__open *open, const 
     if (made->status != RAY_OK) {
         snprintf(made->answer.text, sizeof made->answer.text, "%s", ray_last_error_message());
     } else if (made->answer.kind != RAY__ANSWER_NOTHING && made->size_bytes > RAY_INLINE_MAX) {
-        made->sums = ray__sums_acquire(transfer->sums, &made->id, made->size_bytes,
+        made->sums = ray__sums_acquire(transfer->sums, &made->id, made->size_bytes, made->chunk_size,
                                         made->name != NULL ? (int64_t)made->answer.edition : made->answer.mtime_ns);
     }
     pthread_mutex_lock(&transfer->offers_lock);
@@ -230,6 +231,7 @@ void ray__offer_card(const ray__offer *offer, bool with_data, ray__card_message 
     card->flags = RAY__CARD_HERE;
     card->kind = (uint16_t)offer->answer.kind;
     card->size_bytes = offer->size_bytes;
+    card->chunk_size = offer->chunk_size;
     card->edition = offer->answer.edition;
     bool is_object = offer->answer.kind == RAY_KIND_OBJECT;
     card->metadata = is_object ? offer->view.metadata : offer->answer.metadata;

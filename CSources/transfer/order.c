@@ -13,7 +13,7 @@
 #include "transfer/transfer_internal.h"
 
 static uint64_t offset_of(const ray__order *order) {
-    return (uint64_t)order->index * RAY_CHUNK_SIZE;
+    return (uint64_t)order->index * order->offer->chunk_size;
 }
 
 // Packs a block out of the middle of the chunk with lz4. worker->raw is free at this time.
@@ -89,7 +89,7 @@ static ray_status hash_file(ray__order *order, ray__worker *worker, uint32_t raw
 
 static ray_status prepare(ray__order *order, ray__worker *worker) {
     ray__offer *offer = order->offer;
-    uint32_t raw_size = ray__chunk_raw_size(offer->size_bytes, order->index);
+    uint32_t raw_size = ray__chunk_raw_size(offer->size_bytes, offer->chunk_size, order->index);
     const uint8_t *raw = offer->file >= 0 ? NULL : offer->view.data + offset_of(order);
     order->header = (ray_chunk_header){
         .id = offer->id,

@@ -314,6 +314,8 @@ static ray_status make_pull(ray_transfer *transfer, const ray_object_id *id, con
     pull->rate_max_bytes = options->rate_max_bytes;
     pull->range_offset = options->range_offset;
     pull->range_size = options->range_size;
+    pull->chunk_size = options->chunk_size == 0 ? RAY_CHUNK_SIZE : options->chunk_size;
+    pull->window_bytes = options->window_bytes == 0 ? transfer->window_bytes : options->window_bytes;
     pull->started_ns = ray__now_ns();
     pull->deadline_ns = options->timeout_ns == 0 ? UINT64_MAX : ray__deadline_ns(options->timeout_ns);
     pull->progress_due_ns = pull->started_ns + RAY__PROGRESS_NS;
@@ -344,6 +346,10 @@ ray_status ray_pull_start(ray_transfer *transfer, const ray_object_id *id, const
     }
     if (given.resume > RAY_RESUME_ANEW) {
         return ray__fail(RAY_INVALID_ARGUMENT, "%u is not a way to resume", given.resume);
+    }
+    if (given.chunk_size != 0 && !ray__chunk_size_is_possible(given.chunk_size)) {
+        return ray__fail(RAY_INVALID_ARGUMENT, "chunk_size is %u bytes; it must be a power of two from %u to %u, or 0 for %u", given.chunk_size,
+                         RAY_CHUNK_SIZE_MIN, RAY_CHUNK_SIZE, RAY_CHUNK_SIZE);
     }
     if ((id == NULL) == (given.name == NULL)) {
         return ray__fail(RAY_INVALID_ARGUMENT, "a pull asks for an id or for a name: give one of them");

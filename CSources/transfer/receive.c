@@ -39,7 +39,7 @@ static void unpack_parcel(ray__job *job, ray__worker *worker) {
         if (status != RAY_OK) {
             ray__pull_chunk_corrupt(pull, p->source, p->header.index, ray_last_error_message());
         } else {
-            uint64_t offset = (uint64_t)p->header.index * RAY_CHUNK_SIZE;
+            uint64_t offset = (uint64_t)p->header.index * pull->chunk_size;
             status = place != NULL ? RAY_OK : ray__sink_write(pull, raw, p->header.raw_size, offset);
             if (status != RAY_OK) {
                 ray__pull_end(pull, status, ray_last_error_message());
@@ -99,7 +99,7 @@ static void wait_until(ray__link *link, uint64_t time_ns) {
 
 static ray_status receive_raw(ray__link *link, const ray_chunk_header *header, bool *matches) {
     ray_pull *pull = link->pull;
-    uint64_t offset = (uint64_t)header->index * RAY_CHUNK_SIZE;
+    uint64_t offset = (uint64_t)header->index * pull->chunk_size;
     uint8_t *place = ray__sink_place(pull, header->index);
     if (place == NULL && link->piece == NULL) {
         link->piece = aligned_alloc(4096, RAY_CHECKSUM_PIECE);
@@ -161,7 +161,7 @@ static ray_status receive_chunk(ray__link *link, const uint8_t *message_header, 
     RAY_TRY(ray__message_verify(message_header, message, frame));
     RAY_TRY(ray_chunk_header_read(frame, sizeof frame, &header));
     if (!ray_object_id_equal(&header.id, &pull->id) || !is_due(link, header.index) ||
-        header.raw_size != ray__chunk_raw_size(pull->size_bytes, header.index) ||
+        header.raw_size != ray__chunk_raw_size(pull->size_bytes, pull->chunk_size, header.index) ||
         message->body_size != RAY_CHUNK_HEADER_SIZE + header.stored_size) {
         return ray__fail(RAY_PROTOCOL, "%s sent chunk %u with %u bytes, which was not asked for", link->connection.peer, header.index,
                          header.raw_size);

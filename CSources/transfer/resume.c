@@ -47,7 +47,7 @@ static ray_status changed(const char *path, ray__journal *journal) {
 }
 
 ray_status ray__resume_open(ray_pull *pull, const char *path, uint64_t size_bytes, int *file) {
-    ray__subject subject = {.id = pull->id, .size_bytes = size_bytes, .edition = pull->edition};
+    ray__subject subject = {.id = pull->id, .size_bytes = size_bytes, .edition = pull->edition, .chunk_size = pull->chunk_size};
     ray__journal journal;
     enum ray__journal_found found;
     RAY_TRY(ray__journal_open(path, &subject, &journal, &found));
@@ -111,12 +111,12 @@ static bool next_recorded(ray_pull *pull, uint32_t *at, uint64_t *checksum) {
 }
 
 static bool is_right(const ray_pull *pull, uint32_t index, uint64_t checksum, uint8_t *piece) {
-    uint32_t raw_size = ray__chunk_raw_size(pull->size_bytes, index);
+    uint32_t raw_size = ray__chunk_raw_size(pull->size_bytes, pull->chunk_size, index);
     ray__checksum sum;
     ray__checksum_begin(&sum);
     for (uint32_t at = 0; at < raw_size;) {
         uint32_t size = raw_size - at < RAY_CHECKSUM_PIECE ? raw_size - at : RAY_CHECKSUM_PIECE;
-        ssize_t got = pread(pull->sink.file, piece, size, (off_t)((uint64_t)index * RAY_CHUNK_SIZE + at));
+        ssize_t got = pread(pull->sink.file, piece, size, (off_t)((uint64_t)index * pull->chunk_size + at));
         if (got < 0 && errno == EINTR) {
             continue;
         }

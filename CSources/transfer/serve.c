@@ -149,10 +149,10 @@ static ray_status take_request(session *s, uint32_t name, const uint8_t *body, u
     if (of == NULL) {
         return ray__fail(RAY_PROTOCOL, "%s asked for chunks of stream %u, which is not open", s->connection->peer, name);
     }
+    uint32_t count = ray__chunk_count(of->offer->size_bytes, of->offer->chunk_size);
     for (uint32_t i = 0; i < request.count; i++) {
-        if (request.indices[i] >= ray__chunk_count(of->offer->size_bytes)) {
-            return ray__fail(RAY_PROTOCOL, "%s asked for chunk %u of %u", s->connection->peer, request.indices[i],
-                             ray__chunk_count(of->offer->size_bytes));
+        if (request.indices[i] >= count) {
+            return ray__fail(RAY_PROTOCOL, "%s asked for chunk %u of %u", s->connection->peer, request.indices[i], count);
         }
         // take_requests has seen that there is room.
         s->waiting[(s->waiting_first + s->waiting_count++) % WAITING_MAX] =
@@ -249,7 +249,7 @@ static ray_status send_failed(session *s, const ray__order *order) {
 static ray_status send_chunk(session *s, ray__order *order) {
     uint8_t prefix[RAY__CHUNK_PREFIX_SIZE];
     ray__offer *offer = order->offer;
-    uint64_t offset = (uint64_t)order->index * RAY_CHUNK_SIZE;
+    uint64_t offset = (uint64_t)order->index * offer->chunk_size;
     ray__chunk_header_write(&order->header, prefix + RAY__MESSAGE_HEADER_SIZE);
     ray__message_seal(prefix, RAY__MESSAGE_CHUNK, order->stream, RAY_CHUNK_HEADER_SIZE + order->header.stored_size);
     ray_status status;

@@ -128,27 +128,27 @@ ray_status ray__sink_begin(ray_pull *pull) {
 }
 
 uint32_t ray__sink_chunk_count(const ray_pull *pull) {
-    return ray__chunk_count(pull->sink.range_end);
+    return ray__chunk_count(pull->sink.range_end, pull->chunk_size);
 }
 
 uint32_t ray__sink_skipped_count(const ray_pull *pull) {
-    return (uint32_t)(pull->sink.range_begin / RAY_CHUNK_SIZE);
+    return (uint32_t)(pull->sink.range_begin / pull->chunk_size);
 }
 
 uint32_t ray__sink_wanted_size(const ray_pull *pull, uint32_t index) {
-    uint64_t begin = (uint64_t)index * RAY_CHUNK_SIZE;
-    uint64_t end = begin + ray__chunk_raw_size(pull->size_bytes, index);
+    uint64_t begin = (uint64_t)index * pull->chunk_size;
+    uint64_t end = begin + ray__chunk_raw_size(pull->size_bytes, pull->chunk_size, index);
     begin = begin > pull->sink.range_begin ? begin : pull->sink.range_begin;
     end = end < pull->sink.range_end ? end : pull->sink.range_end;
     return end > begin ? (uint32_t)(end - begin) : 0;
 }
 
 uint8_t *ray__sink_place(const ray_pull *pull, uint32_t index) {
-    uint64_t offset = (uint64_t)index * RAY_CHUNK_SIZE;
+    uint64_t offset = (uint64_t)index * pull->chunk_size;
     if (pull->sink.kind == RAY_KIND_OBJECT) {
         return pull->sink.writer.data + offset;
     }
-    return pull->sink.kind == RAY__SINK_MEMORY ? ray__memory_place(pull, offset, ray__chunk_raw_size(pull->size_bytes, index)) : NULL;
+    return pull->sink.kind == RAY__SINK_MEMORY ? ray__memory_place(pull, offset, ray__chunk_raw_size(pull->size_bytes, pull->chunk_size, index)) : NULL;
 }
 
 ray_status ray__sink_write(ray_pull *pull, const void *bytes, size_t size, uint64_t offset) {
@@ -194,7 +194,7 @@ static void keep_checksums(ray_pull *pull) {
     if (pull->size_bytes <= RAY_INLINE_MAX || pull->name != NULL) {
         return;
     }
-    ray__sums *sums = ray__sums_acquire(pull->transfer->sums, &pull->id, pull->size_bytes, mtime_ns);
+    ray__sums *sums = ray__sums_acquire(pull->transfer->sums, &pull->id, pull->size_bytes, pull->chunk_size, mtime_ns);
     for (uint32_t i = 0; i < pull->chunk_count; i++) {
         ray__sums_set(sums, i, pull->checksums[i]);
     }

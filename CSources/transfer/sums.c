@@ -18,6 +18,7 @@ struct ray__sums {
     ray_object_id id;
     uint64_t size_bytes;
     int64_t mtime_ns;
+    uint32_t chunk_size;
     uint32_t count;
     ray__sums *next;   // in the bucket
     uint64_t used_at;  // the cache's tick of the latest acquire
@@ -48,9 +49,10 @@ void ray__sums_release(ray__sums *sums) {
     }
 }
 
-static ray__sums **place_of(ray__sums_cache *cache, const ray_object_id *id) {
+// chunk_size 0: of any.
+static ray__sums **place_of(ray__sums_cache *cache, const ray_object_id *id, uint32_t chunk_size) {
     ray__sums **place = &cache->buckets[ray_object_id_hash(id) % BUCKETS];
-    while (*place != NULL && !ray_object_id_equal(&(*place)->id, id)) {
+    while (*place != NULL && (!ray_object_id_equal(&(*place)->id, id) || (chunk_size != 0 && (*place)->chunk_size != chunk_size))) {
         place = &(*place)->next;
     }
     return place;
@@ -92,13 +94,14 @@ void ray__sums_cache_destroy(ray__sums_cache *cache) {
     free(cache);
 }
 
-ray__sums *ray__sums_acquire(ray__sums_cache *cache, const ray_object_id *id, uint64_t size_bytes, int64_t mtime_ns) {
-    uint32_t count = ray__chunk_count(size_bytes);
+ray__sums *ray__sums_acquire(ray__sums_cache *cache, const ray_object_id *id, uint64_t size_bytes, uint32_t chunk_size,
+                              int64_t mtime_ns) {
+    uint32_t count = ray__chunk_count(size_bytes, chunk_size);
     pthread_mutex_lock(&cache->lock);
-    ray__sums **place = place_of(cache, id);
+    ray__sums **place = place_of(cache, id, chunk_size);
     if (*place != NULL && ((*place)->size_bytes != size_bytes || (*place)->mtime_ns != mtime_ns)) {
         drop(cache, place);
-        place = place_of(cache, id);
+        place = place_of(cache, id, chunk_size);
     }
     ray__sums *sums = *place;
     if (sums == NULL && count <= SUMS_MAX) {
@@ -111,6 +114,7 @@ ray__sums *ray__sums_acquire(ray__sums_cache *cache, const ray_object_id *id, ui
             sums->id = *id;
             sums->size_bytes = size_bytes;
             sums->mtime_ns = mtime_ns;
+            sums->chunk_size = chunk_size;
             sums->count = count;
             ray__sums **bucket = &cache->buckets[ray_object_id_hash(id) % BUCKETS];
             sums->next = *bucket;
@@ -129,8 +133,7 @@ ray__sums *ray__sums_acquire(ray__sums_cache *cache, const ray_object_id *id, ui
 
 void ray__sums_forget(ray__sums_cache *cache, const ray_object_id *id) {
     pthread_mutex_lock(&cache->lock);
-    ray__sums **place = place_of(cache, id);
-    if (*place != NULL) {
+    for (ray__sums **place = place_of(cache, id, 0); *place != NULL; place = place_of(cache, id, 0)) {
         drop(cache, place);
     }
     pthread_mutex_unlock(&cache->lock);

@@ -82,6 +82,7 @@ typedef struct ray__offer {
     bool pinned;
     int file;             // of a file, -1 otherwise
     uint64_t size_bytes;
+    uint32_t chunk_size;
     ray__sums *sums;
     _Atomic bool changed; // the file is not what it was
     ray__tuner tuner;
@@ -172,6 +173,8 @@ struct ray_pull {
     uint16_t codec;
     int16_t level;
     uint16_t resume; // RAY_RESUME_*
+    uint32_t chunk_size;
+    uint64_t window_bytes;
     uint64_t rate_max_bytes;
     uint64_t range_offset; // as asked for
     uint64_t range_size;
@@ -229,7 +232,8 @@ void ray__pull_schedule_locked(ray_pull *pull, uint64_t now);
 uint64_t ray__pull_tend(ray_pull *pull, uint64_t now);
 
 // chunks.c: who fetches what
-// Takes up to `capacity` chunks; *wait_until_ns is set when the rate allows none now.
+// Takes up to `capacity` chunks; *wait_until_ns is set when the rate allows none now;
+// NULL: the bytes are here already, no rate holds them back.
 uint32_t ray__pull_take_chunks(ray_pull *pull, uint32_t capacity, uint32_t *indices, uint64_t *wait_until_ns);
 void ray__pull_return_chunks(ray_pull *pull, const uint32_t *indices, uint32_t count);
 void ray__pull_chunk_arrived(ray_pull *pull, uint32_t source, const ray_chunk_header *header);
@@ -288,7 +292,7 @@ typedef struct ray__link {
     uint32_t stream;
     uint32_t depth;         // chunks that may be due at once
     uint32_t due_count;
-    uint32_t due[64];
+    uint32_t due[RAY__INDICES_MAX];
     uint8_t *piece;         // RAY_CHECKSUM_PIECE bytes, for files
 } ray__link;
 

@@ -84,7 +84,7 @@ ray_status ray__message_verify(const uint8_t *header, const ray__message *messag
     return RAY_OK;
 }
 
-// ---- OPEN: id 28, token u64, threads u16, name size u16, name ----------------------------------------------------------
+// ---- OPEN: id 28, token u64, threads u16, name size u16, chunk size u32, name ------------------------------------------
 
 uint32_t ray__open_write(const ray__open *open, uint8_t *body) {
     size_t name_size = strnlen(open->name, RAY_NAME_MAX);
@@ -92,6 +92,7 @@ uint32_t ray__open_write(const ray__open *open, uint8_t *body) {
     ray__put_u64(body + 28, open->token);
     ray__put_u16(body + 36, open->threads);
     ray__put_u16(body + 38, (uint16_t)name_size);
+    ray__put_u32(body + 40, open->chunk_size);
     memcpy(body + RAY__OPEN_BODY_SIZE, open->name, name_size);
     return RAY__OPEN_BODY_SIZE + (uint32_t)name_size;
 }
@@ -107,6 +108,10 @@ ray_status ray__open_read(const uint8_t *body, uint32_t size, ray__open *open) {
     memcpy(open->id.bytes, body, RAY_OBJECT_ID_SIZE);
     open->token = ray__get_u64(body + 28);
     open->threads = ray__get_u16(body + 36);
+    open->chunk_size = ray__get_u32(body + 40);
+    if (!ray__chunk_size_is_possible(open->chunk_size)) {
+        return ray__fail(RAY_PROTOCOL, "an OPEN that asks for chunks of %u bytes", open->chunk_size);
+    }
     return RAY_OK;
 }
 
@@ -220,7 +225,7 @@ void ray__card_write(const ray__card_message *card, uint8_t *body) {
     ray__put_u16(body + CARD_KIND, card->kind);
     ray__put_u16(body + CARD_FLAGS, card->flags);
     ray__put_u64(body + CARD_SIZE, card->size_bytes);
-    ray__put_u32(body + CARD_CHUNK_SIZE, RAY_CHUNK_SIZE);
+    ray__put_u32(body + CARD_CHUNK_SIZE, card->chunk_size);
     ray__put_u32(body + CARD_METADATA_SIZE, card->metadata_size);
     ray__put_u32(body + CARD_DESCRIPTOR_SIZE, card->descriptor_size);
     ray__put_u32(body + CARD_HOLDERS_SIZE, holders_size(card));
@@ -247,6 +252,7 @@ ray_status ray__card_read(const uint8_t *body, uint32_t size, ray__card_message 
     card->kind = ray__get_u16(body + CARD_KIND);
     card->flags = ray__get_u16(body + CARD_FLAGS);
     card->size_bytes = ray__get_u64(body + CARD_SIZE);
+    card->chunk_size = ray__get_u32(body + CARD_CHUNK_SIZE);
     card->edition = ray__get_u64(body + CARD_EDITION);
     card->metadata_size = ray__get_u32(body + CARD_METADATA_SIZE);
     card->descriptor_size = ray__get_u32(body + CARD_DESCRIPTOR_SIZE);
@@ -259,12 +265,12 @@ ray_status ray__card_read(const uint8_t *body, uint32_t size, ray__card_message 
     if (whole != size || card->metadata_size > RAY_METADATA_MAX || card->descriptor_size > RAY__DESCRIPTOR_MAX ||
         card->holder_count > RAY__HOLDERS_MAX || text >= RAY__TEXT_MAX || card->kind > RAY_KIND_FILE ||
         (is_inline ? card->inline_size != card->size_bytes || card->size_bytes > RAY_INLINE_MAX : card->inline_size != 0) ||
-        (card->size_bytes >> 62) != 0 || card->size_bytes / RAY_CHUNK_SIZE >= UINT32_MAX) {
+        (card->size_bytes >> 62) != 0) {
         return ray__fail(RAY_PROTOCOL, "a card of %u bytes whose parts do not fit together", size);
     }
-    if (ray__get_u32(body + CARD_CHUNK_SIZE) != RAY_CHUNK_SIZE) {
-        return ray__fail(RAY_VERSION_MISMATCH, "the peer uses chunks of %u bytes, this library %u", ray__get_u32(body + CARD_CHUNK_SIZE),
-                         RAY_CHUNK_SIZE);
+    bool is_here = (card->flags & RAY__CARD_HERE) != 0;
+    if (is_here && (!ray__chunk_size_is_possible(card->chunk_size) || card->size_bytes / card->chunk_size >= UINT32_MAX)) {
+        return ray__fail(RAY_PROTOCOL, "a card of %llu bytes in chunks of %u", (unsigned long long)card->size_bytes, card->chunk_size);
     }
     card->metadata = body + CARD_PARTS;
     card->descriptor = card->metadata + card->metadata_size;

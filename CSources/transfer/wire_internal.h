@@ -50,9 +50,10 @@ typedef struct ray__open {
     ray_object_id id;
     uint64_t token; // the same on every connection of a pull, so that the sender opens the source once
     uint16_t threads; // that unpack at the receiver
+    uint32_t chunk_size;
     char name[RAY_NAME_MAX + 1]; // "": the id says all
 } ray__open;
-#define RAY__OPEN_BODY_SIZE 40u // without a name
+#define RAY__OPEN_BODY_SIZE 44u // without a name
 #define RAY__OPEN_BODY_MAX (RAY__OPEN_BODY_SIZE + RAY_NAME_MAX)
 
 // Answers the body's size.
@@ -88,6 +89,7 @@ typedef struct ray__card_message {
     uint16_t kind;
     uint16_t flags;
     uint64_t size_bytes;
+    uint32_t chunk_size; // as OPEN asked
     uint64_t edition; // of what is asked for by name: another when the content may be another; else 0
     uint32_t metadata_size;
     uint32_t descriptor_size;
@@ -109,13 +111,17 @@ ray_status ray__card_read(const uint8_t *body, uint32_t size, ray__card_message 
 // The holder at *cursor (0 at first) of a card that was read; false at the end.
 bool ray__card_holder(const ray__card_message *card, uint32_t *cursor, ray_endpoint *holder);
 
-static inline uint32_t ray__chunk_count(uint64_t size_bytes) {
-    return (uint32_t)((size_bytes + RAY_CHUNK_SIZE - 1) / RAY_CHUNK_SIZE);
+static inline bool ray__chunk_size_is_possible(uint32_t chunk_size) {
+    return chunk_size >= RAY_CHUNK_SIZE_MIN && chunk_size <= RAY_CHUNK_SIZE && (chunk_size & (chunk_size - 1)) == 0;
 }
 
-static inline uint32_t ray__chunk_raw_size(uint64_t size_bytes, uint32_t index) {
-    uint64_t rest = size_bytes - (uint64_t)index * RAY_CHUNK_SIZE;
-    return rest < RAY_CHUNK_SIZE ? (uint32_t)rest : RAY_CHUNK_SIZE;
+static inline uint32_t ray__chunk_count(uint64_t size_bytes, uint32_t chunk_size) {
+    return (uint32_t)((size_bytes + chunk_size - 1) / chunk_size);
+}
+
+static inline uint32_t ray__chunk_raw_size(uint64_t size_bytes, uint32_t chunk_size, uint32_t index) {
+    uint64_t rest = size_bytes - (uint64_t)index * chunk_size;
+    return rest < chunk_size ? (uint32_t)rest : chunk_size;
 }
 
 #endif

@@ -30,6 +30,8 @@ enum lie {
     LIE_JUNK,            // no message at all
     LIE_STREAM,          // of another stream
     LIE_EARLY_END,       // half a card
+    LIE_CHUNK_SIZE,      // chunks of another size than was asked for
+    LIE_NO_CHUNK_SIZE,   // of a size that no chunk has
     LIE_COUNT,
 };
 
@@ -55,6 +57,7 @@ static void send_card(liar *l, ray__connection *c, uint32_t stream) {
     card.kind = RAY_KIND_FILE;
     card.flags = RAY__CARD_HERE;
     card.size_bytes = 2 * RAY_CHUNK_SIZE;
+    card.chunk_size = l->lie == LIE_CHUNK_SIZE ? RAY_CHUNK_SIZE / 2 : l->lie == LIE_NO_CHUNK_SIZE ? RAY_CHUNK_SIZE - 1 : RAY_CHUNK_SIZE;
     card.size_bytes = l->lie == LIE_HUGE_FILE ? 1ull << 50 : l->lie == LIE_NO_SUCH_SIZE ? 1ull << 61 : card.size_bytes;
     if (l->lie == LIE_INLINE_SIZE) {
         card.flags |= RAY__CARD_INLINE;
@@ -179,7 +182,7 @@ static void connect_proved(uint16_t port, int stop, ray__connection *c) {
 
 static void open_stream(ray__connection *c, uint32_t stream) {
     uint8_t message[RAY__MESSAGE_HEADER_SIZE + RAY__OPEN_BODY_SIZE];
-    ray__open open = {.id = fixture_id(1), .token = 7, .threads = 1};
+    ray__open open = {.id = fixture_id(1), .token = 7, .threads = 1, .chunk_size = RAY_CHUNK_SIZE};
     ray__open_write(&open, message + RAY__MESSAGE_HEADER_SIZE);
     ray__message_seal(message, RAY__MESSAGE_OPEN, stream, RAY__OPEN_BODY_SIZE);
     send_raw(c, message, sizeof message);

@@ -178,7 +178,7 @@ static void anIdThatIsNotTheNamesEndsTheConnection(void) {
         CHECK_OK(ray__connection_prove(&connection, &fixture_key, RAY_ROLE_CONNECTING, FIXTURE_DEADLINE_NS));
         connection.silent_ns = FIXTURE_DEADLINE_NS;
         static uint8_t message[RAY__MESSAGE_HEADER_SIZE + RAY__OPEN_BODY_MAX];
-        ray__open open = {.id = ray__name_id("plain"), .token = 1, .threads = 1, .name = "plain"};
+        ray__open open = {.id = ray__name_id("plain"), .token = 1, .threads = 1, .chunk_size = RAY_CHUNK_SIZE, .name = "plain"};
         open.id.bytes[0] ^= (uint8_t)wrong;
         uint32_t size = ray__open_write(&open, message + RAY__MESSAGE_HEADER_SIZE);
         ray__message_seal(message, RAY__MESSAGE_OPEN, 1, size);

@@ -25,7 +25,7 @@ static bool exists(const char *path) {
 }
 
 static ray__subject subject_of(uint32_t number, uint64_t size) {
-    return (ray__subject){.id = fixture_id(number), .size_bytes = size};
+    return (ray__subject){.id = fixture_id(number), .size_bytes = size, .chunk_size = RAY_CHUNK_SIZE};
 }
 
 // What a killed pull leaves when these first chunks had come.
@@ -38,7 +38,7 @@ static void leave(const ray__subject *subject, uint32_t count) {
     fixture_write_file(target_path, bytes, count * (uint64_t)RAY_CHUNK_SIZE < SIZE ? count * (uint64_t)RAY_CHUNK_SIZE : SIZE);
     CHECK(truncate(target_path, (off_t)subject->size_bytes) == 0);
     for (uint32_t i = 0; i < count; i++) {
-        uint64_t checksum = ray__checksum_of(bytes + i * (uint64_t)RAY_CHUNK_SIZE, ray__chunk_raw_size(SIZE, i));
+        uint64_t checksum = ray__checksum_of(bytes + i * (uint64_t)RAY_CHUNK_SIZE, ray__chunk_raw_size(SIZE, RAY_CHUNK_SIZE, i));
         CHECK_OK(ray__journal_record(&journal, i, checksum));
     }
     ray__journal_close(&journal, false);

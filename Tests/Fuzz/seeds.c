@@ -100,8 +100,9 @@ static void wire_seed(const char *name, uint8_t what, uint16_t type, uint8_t *me
 static void wire(void) {
     uint8_t message[1 + RAY__MESSAGE_HEADER_SIZE + 1200] = {0};
     uint8_t *body = message + 1 + RAY__MESSAGE_HEADER_SIZE;
-    ray__open open = {.id = {{7}}, .token = 99, .threads = 2};
+    ray__open open = {.id = {{7}}, .token = 99, .threads = 2, .chunk_size = RAY_CHUNK_SIZE};
     wire_seed("open", 3, RAY__MESSAGE_OPEN, message, ray__open_write(&open, body));
+    open.chunk_size = RAY_CHUNK_SIZE_MIN;
     strcpy(open.name, "folder/a file.bin");
     wire_seed("open_name", 3, RAY__MESSAGE_OPEN, message, ray__open_write(&open, body));
     ray__request request = {.codec = RAY_CODEC_ZSTD, .level = 3, .count = 3, .indices = {0, 1, 4}};
@@ -111,7 +112,8 @@ static void wire(void) {
     wire_seed("failed", 2, RAY__MESSAGE_FAILED, message, ray__failed_write(&failed, body));
     ray_endpoint holders[2] = {{"10.0.0.1", 7001}, {"node-two", 7002}};
     ray__card_message card = {
-        .status = RAY_OK, .kind = RAY_KIND_FILE, .flags = RAY__CARD_HERE, .size_bytes = 5000000000u, .metadata_size = 1,
+        .status = RAY_OK, .kind = RAY_KIND_FILE, .flags = RAY__CARD_HERE, .size_bytes = 5000000000u,
+        .chunk_size = RAY_CHUNK_SIZE, .metadata_size = 1,
         .metadata = (const uint8_t *)"F", .descriptor_size = 4, .descriptor = (const uint8_t *)"desc", .holder_count = 2,
         .holders = holders, .text = "hello",
     };

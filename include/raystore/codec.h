@@ -18,7 +18,8 @@
 RAY_BEGIN_DECLS
 RAY_ASSUME_NONNULL_BEGIN
 
-#define RAY_CHUNK_SIZE (4u << 20)
+#define RAY_CHUNK_SIZE (4u << 20)     // of a chunk unless a pull asks for less; the largest
+#define RAY_CHUNK_SIZE_MIN (64u << 10)
 #define RAY_CHUNK_HEADER_SIZE 64u
 #define RAY_ZSTD_LEVEL_MIN (-5)
 #define RAY_ZSTD_LEVEL_MAX 9
@@ -28,7 +29,7 @@ enum { RAY_CODEC_AUTO = 0, RAY_CODEC_NONE = 1, RAY_CODEC_LZ4 = 2, RAY_CODEC_ZSTD
 // What a frame's header says.
 typedef struct ray_chunk_header {
     ray_object_id id;
-    uint32_t index;       // of the chunk; the raw bytes lie at index * RAY_CHUNK_SIZE
+    uint32_t index;       // of the chunk; the raw bytes lie at index * chunk size
     uint32_t raw_size;    // 1 ... RAY_CHUNK_SIZE
     uint32_t stored_size; // of what follows the header; at most raw_size, equal for RAY_CODEC_NONE
     uint16_t codec;       // RAY_CODEC_NONE, _LZ4, _ZSTD

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Transfer: bulk data between machines, by chunks, asked for by the receiver.
 //
-// One ray_transfer serves what this machine has and pulls what it wants. An object or a file is a list of chunks of 4 MiB, the last
-// one shorter; an empty one has none. A pull opens the object at a source, which answers with a *card* (size, metadata, other
+// One ray_transfer serves what this machine has and pulls what it wants. An object or a file is a list of chunks of 4 MiB, or of what the
+// pull asks for, the last one shorter; an empty one has none. A pull opens the object at a source, which answers with a *card* (size, metadata, other
 // holders, and the bytes themselves if they are few), decides where the bytes go (the *sink*), then asks for chunks within a credit
 // window, over one or more connections, from every holder it was told of. Each chunk carries the XXH3-64 of its raw bytes and is verified on
 // arrival; a chunk that is wrong, late or lost is asked for again, elsewhere if there is an elsewhere. The codec of each chunk is chosen
@@ -189,10 +189,16 @@ typedef struct ray_pull_options {
     const char *RAY_NULLABLE name; // asks for what the sources serve by this name; the id is NULL then
     uint64_t range_offset;     // a part of the data, into memory: from here
     uint64_t range_size;       // so many bytes; 0: to the end
+    uint64_t window_bytes;     // asked for and not yet arrived, per source, at least two chunks a connection; 0: the transfer's
+    // A power of two, RAY_CHUNK_SIZE_MIN ... RAY_CHUNK_SIZE; 0: RAY_CHUNK_SIZE. Smaller ones suit slow links and low caps; they cost
+    // more messages, and a partial file of another chunk size is begun anew.
+    uint32_t chunk_size;
+    uint32_t reserved;         // 0
 } ray_pull_options;
 
 // Starts a pull from these sources; more may be learned from their cards. Returns at once. The caller owns *pull and ends it
-// with ray_pull_release, before or after done. RAY_INVALID_ARGUMENT without sources, or with neither or both of id and name.
+// with ray_pull_release, before or after done. RAY_INVALID_ARGUMENT without sources, with neither or both of id and name, or with a
+// value that an option does not take; the message names the option.
 RAY_API ray_status ray_pull_start(ray_transfer *transfer, const ray_object_id *RAY_NULLABLE id, const ray_endpoint *sources, uint32_t source_count,
                                   const ray_pull_options *RAY_NULLABLE options, const ray_pull_callbacks *callbacks,
                                   void *RAY_NULLABLE context, ray_pull *RAY_NULLABLE *RAY_NULLABLE pull) RAY_NODISCARD;
@@ -203,8 +209,8 @@ RAY_API ray_status ray_pull_into_store(ray_pull *pull) RAY_NODISCARD;
 // In opened: the data goes into a new file at this path. Room is reserved first: RAY_OUT_OF_DISK says needed and free. The file is complete,
 // but neither renamed nor made read-only, when done is called. RAY_EXISTS if there is a file already.
 //
-// With resume there may be one, if its journal is beside it; what is recorded for another object, by another version or damaged is begun
-// anew. A journal of the same object in another size or edition answers RAY_SOURCE_CHANGED. One pull at a time: RAY_IN_USE names the path
+// With resume there may be one, if its journal is beside it; what is recorded for another object, in another chunk size, by another
+// version or damaged is begun anew. A journal of the same object in another size or edition answers RAY_SOURCE_CHANGED. One pull at a time: RAY_IN_USE names the path
 // and the process. That lock is held until done has returned, so a caller that renames the file in done is alone with it. The pull
 // keeps file and journal when it fails in a way that another try may mend (cancelled, timed out, unreachable, no room, ...), and
 // removes both when it cannot succeed any more: RAY_NOT_FOUND, RAY_FILE_NOT_FOUND, RAY_OBJECT_FREED, RAY_OWNER_DIED, RAY_CORRUPT,
@@ -215,7 +221,8 @@ RAY_API ray_status ray_pull_into_file(ray_pull *pull, const char *path) RAY_NODI
 // chunks that the range touches are asked for; each is verified whole, and what of it is not wanted goes through a buffer. As with
 // pread a range that goes beyond the end of the data is shorter, or empty: the progress's total says how many bytes it has, the card the
 // size of all of it. Whatever the end of the pull, the memory's bytes are those of the range only where done says RAY_OK.
-// RAY_TOO_LARGE when the range, so clipped, has more bytes than the capacity, or ends beyond 16 TiB.
+// RAY_TOO_LARGE when the range, so clipped, has more bytes than the capacity, or ends behind four million chunks (16 TiB)
+// of the pull's size.
 RAY_API ray_status ray_pull_into_memory(ray_pull *pull, void *RAY_NULLABLE bytes, size_t capacity) RAY_NODISCARD;
 
 // Removes what a pull with resume left at this path: the file and its journal. None is not a failure. RAY_IN_USE while a pull is at it.
