@@ -14,7 +14,7 @@
 #include "client/socket_internal.h"
 
 #define EVENTS_AT_ONCE 64
-#define READERS_DEFAULT 16u // of 255 slots: readers of other users must not keep the owner's own clients out
+#define READERS_DEFAULT 16u // of 256 slots: readers of other users must not keep the owner's own clients out
 #define LOOK_NS UINT64_C(100000000)        // how often deadlines are looked at, when there are any
 #define FAREWELL_NS UINT64_C(1000000000)   // for answers that a stopping host still owes
 

@@ -33,7 +33,7 @@ static uint64_t age_since(uint32_t then, uint32_t now) {
 
 static uint32_t count_bits(const uint64_t *words) {
     uint32_t count = 0;
-    for (uint32_t i = 0; i < RAY__SLOT_WORDS; i++) {
+    for (uint32_t i = 0; i < RAY__CLIENT_WORDS; i++) {
         count += (uint32_t)__builtin_popcountll(ray__shm_load_relaxed(&words[i]));
     }
     return count;
@@ -61,9 +61,9 @@ void ray__entry_info(ray_store *store, uint32_t index, uint64_t word, ray_object
     info->failure = failed ? ray__entry_failure(entry) : RAY_OK;
     info->data_size = ray__shm_load_relaxed(&entry->data_size);
     info->metadata_size = ray__shm_load32_relaxed(&entry->metadata_size);
-    info->pin_slot_count = count_bits(entry->pins);
-    info->node_has_ref = (ray__shm_load_relaxed(&entry->refs[0]) >> RAY_NODE_SLOT & 1u) != 0;
-    info->ref_slot_count = count_bits(entry->refs) - info->node_has_ref;
+    info->pin_slot_count = count_bits(entry->pins) + ((word & RAY__FLAG_NODE_PIN) != 0);
+    info->node_has_ref = (word & RAY__FLAG_NODE_REF) != 0;
+    info->ref_slot_count = count_bits(entry->refs);
     info->access_tick = ray__shm_load_relaxed(&entry->access) >> RAY__ACCESS_TICK_SHIFT;
     info->memory_bytes = block_bytes(entry, info->state);
     info->age_ns = age_since(ray__shm_load32_relaxed(&origin->created), ray__origin_now());
@@ -108,7 +108,7 @@ ray_status ray_store_stats_read(ray_store *store, ray_store_stats *stats) {
     found.largest_free_bytes = ray__arena_largest_free(store);
     ray__store_unlock(store);
     found.reserved_bytes = ray__shm_load(&store->header->reserved_bytes);
-    for (uint32_t i = 0; i < RAY_CLIENTS_MAX; i++) {
+    for (uint32_t i = 0; i < RAY_SLOTS_MAX; i++) {
         found.client_count += ray__shm_load32(&store->slots[i].state) != RAY__SLOT_FREE;
     }
     count_objects(store, &found);
@@ -120,17 +120,27 @@ ray_status ray_store_stats_read(ray_store *store, ray_store_stats *stats) {
 
 typedef struct client_rows {
     ray_store_client rows[RAY_CLIENT_ROWS_MAX]; // by slot; the last is of those that have gone
-    uint32_t came[RAY_CLIENTS_MAX];
+    uint32_t came[RAY_SLOTS_MAX];
     uint64_t in_use[RAY__SLOT_WORDS];
 } client_rows;
 
 // The row of the client that made the entry. A slot is given again and again: it made the entry only if it has come before that, as the same
 // process.
 static ray_store_client *creator_row(client_rows *all, const ray__origin *origin, uint32_t slot) {
-    bool is_there = (all->in_use[slot / 64] >> slot % 64 & 1u) != 0 &&
+    bool is_there = slot < RAY_SLOTS_MAX && (all->in_use[slot / 64] >> slot % 64 & 1u) != 0 &&
                     all->rows[slot].pid == ray__shm_load32_relaxed(&origin->pid) &&
                     all->came[slot] <= ray__shm_load32_relaxed(&origin->created);
-    return &all->rows[is_there ? slot : RAY_CLIENTS_MAX];
+    return &all->rows[is_there ? slot : RAY_SLOTS_MAX];
+}
+
+static void count_pin(ray_store_client *row, uint64_t bytes) {
+    row->pinned_count++;
+    row->pinned_bytes += bytes;
+}
+
+static void count_ref(ray_store_client *row, uint64_t bytes) {
+    row->ref_count++;
+    row->ref_bytes += bytes;
 }
 
 static void count_entry(ray_store *store, uint32_t index, client_rows *all) {
@@ -147,16 +157,19 @@ static void count_entry(ray_store *store, uint32_t index, client_rows *all) {
         creator->created_bytes += bytes;
         creator->unsealed_bytes += state == RAY_STATE_CREATING ? bytes : 0;
     }
-    for (uint32_t k = 0; k < RAY__SLOT_WORDS; k++) {
+    if ((word & RAY__FLAG_NODE_PIN) != 0) {
+        count_pin(&all->rows[RAY_NODE_SLOT], bytes);
+    }
+    if ((word & RAY__FLAG_NODE_REF) != 0) {
+        count_ref(&all->rows[RAY_NODE_SLOT], bytes);
+    }
+    for (uint32_t k = 0; k < RAY__CLIENT_WORDS; k++) {
+        ray_store_client *first = &all->rows[k * 64 + 1];
         for (uint64_t pins = ray__shm_load_relaxed(&entry->pins[k]); pins != 0; pins &= pins - 1) {
-            ray_store_client *row = &all->rows[k * 64 + (uint32_t)__builtin_ctzll(pins)];
-            row->pinned_count++;
-            row->pinned_bytes += bytes;
+            count_pin(first + __builtin_ctzll(pins), bytes);
         }
         for (uint64_t refs = ray__shm_load_relaxed(&entry->refs[k]); refs != 0; refs &= refs - 1) {
-            ray_store_client *row = &all->rows[k * 64 + (uint32_t)__builtin_ctzll(refs)];
-            row->ref_count++;
-            row->ref_bytes += bytes;
+            count_ref(first + __builtin_ctzll(refs), bytes);
         }
     }
 }
@@ -164,7 +177,7 @@ static void count_entry(ray_store *store, uint32_t index, client_rows *all) {
 // Under the lock, which the node has while it gives a slot, so that pid, serial and time are of one client.
 static void begin_rows(ray_store *store, client_rows *all) {
     uint32_t now = ray__origin_now();
-    for (uint32_t i = 0; i < RAY_CLIENTS_MAX; i++) {
+    for (uint32_t i = 0; i < RAY_SLOTS_MAX; i++) {
         const ray__slot *slot = &store->slots[i];
         bool in_use = ray__shm_load32(&slot->state) != RAY__SLOT_FREE;
         all->in_use[i / 64] |= (uint64_t)in_use << i % 64;
@@ -172,7 +185,7 @@ static void begin_rows(ray_store *store, client_rows *all) {
         all->rows[i] = (ray_store_client){
             .slot = i, .serial = ray__shm_load32(&slot->serial), .pid = slot->pid, .age_ns = age_since(slot->came, now)};
     }
-    all->rows[RAY_CLIENTS_MAX] = (ray_store_client){.slot = RAY_CLIENT_GONE};
+    all->rows[RAY_SLOTS_MAX] = (ray_store_client){.slot = RAY_CLIENT_GONE};
 }
 
 ray_status ray_store_clients_list(ray_store *store, ray_store_client *infos, uint32_t capacity, uint32_t *count) {
@@ -194,7 +207,7 @@ ray_status ray_store_clients_list(ray_store *store, ray_store_client *infos, uin
             count_entry(store, i, all);
         }
         for (uint32_t i = 0; i < RAY_CLIENT_ROWS_MAX; i++) {
-            bool shown = i == RAY_CLIENTS_MAX ? all->rows[i].created_count != 0 : (all->in_use[i / 64] >> i % 64 & 1u) != 0;
+            bool shown = i == RAY_SLOTS_MAX ? all->rows[i].created_count != 0 : (all->in_use[i / 64] >> i % 64 & 1u) != 0;
             if (shown) {
                 infos[(*count)++] = all->rows[i];
             }

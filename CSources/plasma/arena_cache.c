@@ -53,7 +53,7 @@ bool ray__arena_flush(ray_store *store, uint32_t slot) {
 }
 
 static bool flush_all(ray_store *store) {
-    for (uint32_t slot = 0; slot < RAY_CLIENTS_MAX && store->arena->cached_count > 0; slot++) {
+    for (uint32_t slot = 0; slot < RAY_SLOTS_MAX && store->arena->cached_count > 0; slot++) {
         if (!ray__arena_flush(store, slot)) {
             return false;
         }

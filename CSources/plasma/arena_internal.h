@@ -22,7 +22,7 @@ bool ray__arena_give(ray_store *store, uint64_t place);
 bool ray__arena_flush(ray_store *store, uint32_t slot);
 
 static inline void ray__arena_caches_begin(ray__arena *arena) {
-    for (uint32_t slot = 0; slot < RAY_CLIENTS_MAX; slot++) {
+    for (uint32_t slot = 0; slot < RAY_SLOTS_MAX; slot++) {
         arena->caches[slot] = (ray__cache){RAY__NO_BLOCK, 0};
     }
 }

@@ -35,7 +35,7 @@ static ray_status check_counters(ray_store *store) {
                       (unsigned long long)store->arena->used,
                       (unsigned long long)(store->arena->free + store->arena->cached));
     }
-    for (uint32_t i = 0; i < RAY_CLIENTS_MAX; i++) {
+    for (uint32_t i = 0; i < RAY_SLOTS_MAX; i++) {
         if (ray__shm_load32(&store->slots[i].state) > RAY__SLOT_ATTACHED) {
             return BROKEN("C3", "slot %u is in state %u", i, ray__shm_load32(&store->slots[i].state));
         }
@@ -44,7 +44,7 @@ static ray_status check_counters(ray_store *store) {
 }
 
 static void slots_in_use(ray_store *store, uint64_t *words) {
-    for (uint32_t i = 0; i < RAY_CLIENTS_MAX; i++) {
+    for (uint32_t i = 0; i < RAY_SLOTS_MAX; i++) {
         if (ray__shm_load32(&store->slots[i].state) != RAY__SLOT_FREE) {
             words[i / 64] |= 1ull << i % 64;
         }
@@ -58,8 +58,9 @@ static ray_status check_entry(ray_store *store, uint32_t index, const uint64_t *
     if (state > RAY_STATE_DELETING) {
         return BROKEN("T1", "entry %u is in state %u", index, state);
     }
-    for (uint32_t i = 0; i < RAY__SLOT_WORDS; i++) {
-        if (((ray__shm_load(&entry->pins[i]) | ray__shm_load(&entry->refs[i])) & ~slots[i]) != 0) {
+    for (uint32_t i = 0; i < RAY__CLIENT_WORDS; i++) {
+        uint64_t clients = slots[i] >> 1 | slots[i + 1] << 63;
+        if (((ray__shm_load(&entry->pins[i]) | ray__shm_load(&entry->refs[i])) & ~clients) != 0) {
             return BROKEN("T2", "entry %u has a bit of a slot that nobody has", index);
         }
     }
@@ -68,7 +69,7 @@ static ray_status check_entry(ray_store *store, uint32_t index, const uint64_t *
     }
     if (state == RAY_STATE_CREATING) {
         uint32_t creator = ray__word_creator(word);
-        if ((slots[creator / 64] >> creator % 64 & 1u) == 0) {
+        if (creator >= RAY_SLOTS_MAX || (slots[creator / 64] >> creator % 64 & 1u) == 0) {
             return BROKEN("T3", "entry %u is being made by slot %u, which nobody has", index, creator);
         }
     }

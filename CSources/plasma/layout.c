@@ -25,7 +25,7 @@ void ray__layout_make(uint64_t capacity, uint32_t entry_count_max, ray__layout *
     layout->block_count = 2 * entry_count_max + 2;
     uint32_t words = table_size;
     uint64_t end = RAY__PAGE;
-    layout->slots_offset = take(&end, RAY_CLIENTS_MAX * sizeof(ray__slot));
+    layout->slots_offset = take(&end, RAY_SLOTS_MAX * sizeof(ray__slot));
     layout->buckets_offset = take(&end, RAY__WAIT_BUCKETS * sizeof(ray__bucket));
     for (int level = 0; level < 3; level++) {
         words = (words + 63) / 64;
@@ -43,7 +43,8 @@ void ray__layout_make(uint64_t capacity, uint32_t entry_count_max, ray__layout *
 uint64_t ray__layout_signature(void) {
     static const uint64_t facts[] = {
         RAY__LAYOUT_VERSION, RAY__UNIT, RAY__LARGE_BYTES, RAY__WAIT_BUCKETS, RAY_CLIENTS_MAX,
-        RAY__FLAG_COUNTED, RAY__FLAG_WATCHED, RAY__FLAG_DOOMED, RAY__PASSED_SHIFT,
+        RAY__FLAG_COUNTED, RAY__FLAG_WATCHED, RAY__FLAG_DOOMED, RAY__FLAG_NODE_PIN, RAY__FLAG_NODE_REF,
+        RAY__CREATOR_SHIFT, RAY__PASSED_SHIFT,
         sizeof(ray__header), offsetof(ray__header, capacity), offsetof(ray__header, entry_count_max),
         offsetof(ray__header, table_size), offsetof(ray__header, block_count), offsetof(ray__header, poisoned),
         offsetof(ray__header, reserved_bytes), offsetof(ray__header, lock), sizeof(pthread_mutex_t),

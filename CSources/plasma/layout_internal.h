@@ -11,26 +11,30 @@
 #include "raystore/store.h"
 
 #define RAY__MAGIC 0x45524f5453594152u // "RAYSTORE" in memory
-#define RAY__LAYOUT_VERSION 3u         // raise it when a field changes its meaning but not its place
+#define RAY__LAYOUT_VERSION 4u         // raise it when a field changes its meaning but not its place
 #define RAY__PAGE 4096u
 #define RAY__UNIT 64u                 // data is handed out in units of this size: a cache line, and the alignment of views
 #define RAY__LARGE_BYTES (1u << 20)   // blocks from here on start and end at a page
 #define RAY__CAPACITY_MAX (1ull << 46) // 40 bits of units; also what two mappings of a process can hold
 #define RAY__ENTRY_MAX ((1u << 23) - 2u) // twice as many block descriptors must fit in 24 bits
 #define RAY__WAIT_BUCKETS 256u        // by id
-#define RAY__SLOT_WORDS (RAY_CLIENTS_MAX / 64u)
+#define RAY__CLIENT_WORDS (RAY_CLIENTS_MAX / 64u)       // of a bitmap with a bit a client: the one of slot s is bit s - 1
+#define RAY__SLOT_WORDS ((RAY_SLOTS_MAX + 63u) / 64u)   // of a bitmap with a bit a slot: the one of slot s is bit s
 
 // ---- the state word ----------------------------------------------------------------------------------------------------
-//  bits 0-7 state, 8-15 flags, 16-23 slot of the creator, 24-31 passed: how many entries lie farther on whose search leads over this
+//  bits 0-7 state, 8-14 flags, 15-23 slot of the creator, 24-31 passed: how many entries lie farther on whose search leads over this
 //  place (255: at least so many), 32-63 generation: how often the place in the table was taken.
 
 #define RAY__STATE_MASK 0xffu
 #define RAY__FLAG_COUNTED (1u << 8) // has had a ref: goes when the last one goes
 #define RAY__FLAG_WATCHED (1u << 9) // the node wants to know what becomes of it
 #define RAY__FLAG_DOOMED (1u << 10) // creating, but its value ends as soon as the creator is done
-#define RAY__FLAGS_MASK 0xff00u
-#define RAY__CREATOR_SHIFT 16
-#define RAY__CREATOR_MASK 0xff0000u
+// What the bitmaps are for the clients, two flags are for the node: 256 clients fill the bitmaps, and 128 bytes have no room for a fifth word.
+#define RAY__FLAG_NODE_PIN (1u << 11)
+#define RAY__FLAG_NODE_REF (1u << 12)
+#define RAY__FLAGS_NODE (RAY__FLAG_NODE_PIN | RAY__FLAG_NODE_REF)
+#define RAY__CREATOR_SHIFT 15
+#define RAY__CREATOR_MASK 0xff8000u
 #define RAY__PASSED_SHIFT 24
 #define RAY__PASSED_MASK 0xff000000u
 #define RAY__PASSED_MAX 255u
@@ -53,9 +57,9 @@ static inline uint32_t ray__word_passed(uint64_t word) {
     return (uint32_t)((word & RAY__PASSED_MASK) >> RAY__PASSED_SHIFT);
 }
 
-// The same but for what concerns other entries.
+// The same but for what concerns other entries, and for what the node has of this one.
 static inline bool ray__word_same(uint64_t a, uint64_t b) {
-    return ((a ^ b) & ~(uint64_t)RAY__PASSED_MASK) == 0;
+    return ((a ^ b) & ~(uint64_t)(RAY__PASSED_MASK | RAY__FLAGS_NODE)) == 0;
 }
 
 static inline uint64_t ray__word_with_state(uint64_t word, uint32_t state) {
@@ -123,7 +127,7 @@ typedef struct ray__bucket {
     uint32_t seq; // moves when an object of this bucket may have settled while somebody waited
     uint32_t pad0;
     uint64_t waiting[RAY__SLOT_WORDS]; // a bit for each slot that waits for an object of this bucket
-    uint8_t pad1[24];
+    uint8_t pad1[16];
 } ray__bucket;
 
 typedef struct ray__entry {
@@ -134,9 +138,34 @@ typedef struct ray__entry {
     uint64_t place;
     uint64_t data_size;
     uint64_t access;
-    uint64_t pins[RAY__SLOT_WORDS];
-    uint64_t refs[RAY__SLOT_WORDS];
+    uint64_t pins[RAY__CLIENT_WORDS]; // a bit a client; the node's is in the state word
+    uint64_t refs[RAY__CLIENT_WORDS];
 } ray__entry;
+
+// Where a slot's pin and ref of an entry are: a word, and the bit in it. Words are counted from the entry's start.
+typedef struct ray__mark {
+    uint32_t word;
+    uint64_t bit;
+} ray__mark;
+
+static inline ray__mark ray__mark_of(uint32_t slot, size_t bitmap_offset, uint64_t node_flag) {
+    if (slot == RAY_NODE_SLOT) {
+        return (ray__mark){offsetof(ray__entry, state) / 8, node_flag};
+    }
+    return (ray__mark){(uint32_t)(bitmap_offset / 8) + (slot - 1) / 64, 1ull << (slot - 1) % 64};
+}
+
+static inline ray__mark ray__pin_of(uint32_t slot) {
+    return ray__mark_of(slot, offsetof(ray__entry, pins), RAY__FLAG_NODE_PIN);
+}
+
+static inline ray__mark ray__ref_of(uint32_t slot) {
+    return ray__mark_of(slot, offsetof(ray__entry, refs), RAY__FLAG_NODE_REF);
+}
+
+static inline uint64_t *ray__mark_word(ray__entry *entry, ray__mark mark) {
+    return (uint64_t *)(void *)entry + mark.word;
+}
 
 // Who made an entry and when, apart from it: nothing but the accounting reads this, and the entry has no room.
 typedef struct ray__origin {
@@ -186,7 +215,7 @@ typedef struct ray__arena {
     uint32_t class_bitmap[RAY__CLASS_ROWS];
     uint32_t heads[RAY__CLASS_ROWS][RAY__CLASSES];
     uint64_t cached; // units in the caches
-    ray__cache caches[RAY_CLIENTS_MAX]; // by slot
+    ray__cache caches[RAY_SLOTS_MAX]; // by slot
 } ray__arena;
 
 static_assert(sizeof(ray__header) == 384, "header");
@@ -201,6 +230,7 @@ static_assert(sizeof(ray__entry) == 128, "two lines each");
 static_assert(offsetof(ray__entry, state) == 32, "state");
 static_assert(offsetof(ray__entry, pins) == 64, "a lookup needs the first line only");
 static_assert(offsetof(ray__entry, refs) == 96, "refs");
+static_assert(RAY__CREATOR_MASK >> RAY__CREATOR_SHIFT >= RAY_CLIENTS_MAX, "every slot can be a creator");
 static_assert(sizeof(ray__block) == 32, "two a line");
 static_assert(sizeof(ray__origin) == 8, "one store");
 static_assert(offsetof(ray__arena, class_bitmap) == 64, "the sums have a line");

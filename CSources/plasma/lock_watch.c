@@ -30,7 +30,7 @@ void ray__lock_complain(ray_store *store) {
 
 // The pid of the client that has this thread, if it is stopped.
 static int64_t find_stopped(const ray_store *store, uint32_t tid) {
-    for (uint32_t i = 0; i < RAY_CLIENTS_MAX; i++) {
+    for (uint32_t i = 0; i < RAY_SLOTS_MAX; i++) {
         int64_t pid = store->slots[i].pid;
         if (i == RAY_NODE_SLOT || pid <= 0 || pid == getpid() || ray__shm_load32(&store->slots[i].state) == RAY__SLOT_FREE) {
             continue;

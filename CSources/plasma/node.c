@@ -12,7 +12,7 @@ ray_status ray_store_slot_claim(ray_store *store, int64_t pid, uint32_t *slot) {
     *slot = 0;
     RAY_TRY(ray__store_enter_node(store, "claim a slot"));
     RAY_TRY(ray__store_lock(store));
-    for (uint32_t i = 1; i < RAY_CLIENTS_MAX; i++) {
+    for (uint32_t i = 1; i <= RAY_CLIENTS_MAX; i++) {
         if (ray__shm_load32(&store->slots[i].state) == RAY__SLOT_FREE) {
             store->slots[i].pid = pid;
             store->slots[i].came = ray__origin_now();
@@ -25,7 +25,7 @@ ray_status ray_store_slot_claim(ray_store *store, int64_t pid, uint32_t *slot) {
     ray__store_unlock(store);
     if (*slot == 0) {
         return ray__fail(RAY_TOO_MANY_CLIENTS, "the store has %u clients, as many as it can: end one first",
-                         RAY_CLIENTS_MAX - 1);
+                         RAY_CLIENTS_MAX);
     }
     return RAY_OK;
 }
@@ -40,7 +40,7 @@ static ray_status insert_remote(ray_store *store, const ray_object_id *id, uint3
     uint64_t tick = ray__shm_load_relaxed(&store->header->tick);
     ray__shm_store_relaxed(&store->table[index].access, tick << RAY__ACCESS_TICK_SHIFT);
     ray__origin_set(store, index);
-    ray__shm_or(&store->table[index].refs[store->bit_word], store->bit);
+    ray__shm_or(ray__mark_word(&store->table[index], store->ref), store->ref.bit);
     RAY_CRASH_POINT();
     ray__table_commit(store, index, RAY_STATE_REMOTE, RAY__FLAG_COUNTED);
     return RAY_OK;
@@ -55,7 +55,7 @@ ray_status ray_node_adopt(ray_store *store, const ray_object_id *id, uint32_t *s
     if (ray__table_locate(store, id, ray_object_id_hash(id), &index, &word)) {
         ray__entry *entry = &store->table[index];
         // Also while deleting: then the entry stays, failed, when the value is gone.
-        ray__shm_or(&entry->refs[store->bit_word], store->bit);
+        ray__shm_or(ray__mark_word(entry, store->ref), store->ref.bit);
         RAY_CRASH_POINT();
         while ((word & RAY__FLAG_COUNTED) == 0 && !ray__shm_swap_if(&entry->state, &word, word | RAY__FLAG_COUNTED)) {
         }
@@ -80,12 +80,12 @@ ray_status ray_node_disown(ray_store *store, const ray_object_id *id) {
 }
 
 uint32_t ray_store_slot_serial(const ray_store *store, uint32_t slot) {
-    return slot < RAY_CLIENTS_MAX ? ray__shm_load32(&store->slots[slot].serial) : 0;
+    return slot < RAY_SLOTS_MAX ? ray__shm_load32(&store->slots[slot].serial) : 0;
 }
 
 ray_status ray_node_ref_for(ray_store *store, const ray_object_id *id, uint32_t slot, uint32_t serial) {
     RAY_TRY(ray__store_enter_node(store, "set a client's ref"));
-    if (slot == RAY_NODE_SLOT || slot >= RAY_CLIENTS_MAX ||
+    if (slot == RAY_NODE_SLOT || slot > RAY_CLIENTS_MAX ||
         ray__shm_load32(&store->slots[slot].state) == RAY__SLOT_FREE) {
         return ray__fail(RAY_INVALID_ARGUMENT, "set a client's ref: slot %u has no client", slot);
     }
@@ -101,7 +101,8 @@ ray_status ray_node_ref_for(ray_store *store, const ray_object_id *id, uint32_t 
                  ray__word_state(word) != RAY_STATE_DELETING;
     if (known) {
         ray__entry *entry = &store->table[index];
-        ray__shm_or(&entry->refs[slot / 64], 1ull << slot % 64);
+        ray__mark ref = ray__ref_of(slot);
+        ray__shm_or(ray__mark_word(entry, ref), ref.bit);
         RAY_CRASH_POINT();
         while ((word & RAY__FLAG_COUNTED) == 0 && !ray__shm_swap_if(&entry->state, &word, word | RAY__FLAG_COUNTED)) {
         }

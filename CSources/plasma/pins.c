@@ -75,11 +75,11 @@ bool ray__pin(ray_store *store, uint32_t index, uint64_t seen) {
     }
     if ((value & COUNT_PINS) == 0) {
         RAY_CRASH_POINT();
-        ray__shm_or(&entry->pins[store->bit_word], store->bit);
+        ray__shm_or(ray__mark_word(entry, store->pin), store->pin.bit);
         RAY_CRASH_POINT();
         pinned = is_sealed_as_seen(entry, seen);
         if (!pinned) {
-            ray__shm_and(&entry->pins[store->bit_word], ~store->bit);
+            ray__shm_and(ray__mark_word(entry, store->pin), ~store->pin.bit);
         }
         count_unlock(count, pinned ? value + 1 : value);
         if (!pinned) {
@@ -111,7 +111,7 @@ bool ray__unpin(ray_store *store, uint32_t index) {
         return had;
     }
     RAY_CRASH_POINT();
-    ray__shm_and(&entry->pins[store->bit_word], ~store->bit);
+    ray__shm_and(ray__mark_word(entry, store->pin), ~store->pin.bit);
     count_unlock(count, value - 1);
     RAY_CRASH_POINT();
     ray__pin_cleared(store, index);
@@ -154,7 +154,7 @@ bool ray__ref_take(ray_store *store, uint32_t index, uint64_t seen) {
         uint64_t value = count_lock(count);
         taken = (value & COUNT_REFS) != COUNT_REFS;
         if (taken) {
-            ray__shm_or(&entry->refs[store->bit_word], store->bit);
+            ray__shm_or(ray__mark_word(entry, store->ref), store->ref.bit);
             RAY_CRASH_POINT();
         }
         count_unlock(count, taken ? value + COUNT_REF : value);
@@ -166,7 +166,7 @@ bool ray__ref_take(ray_store *store, uint32_t index, uint64_t seen) {
 void ray__ref_grant(ray_store *store, uint32_t index) {
     uint64_t *count = &store->counts[index];
     uint64_t value = count_lock(count);
-    ray__shm_or(&store->table[index].refs[store->bit_word], store->bit);
+    ray__shm_or(ray__mark_word(&store->table[index], store->ref), store->ref.bit);
     RAY_CRASH_POINT();
     count_unlock(count, value + COUNT_REF);
 }
@@ -181,9 +181,9 @@ bool ray__ref_drop(ray_store *store, uint32_t index, bool all) {
     }
     RAY_CRASH_POINT();
     // Without a count the bit may still be set, by the node: then it goes, too.
-    uint64_t before = ray__shm_and(&entry->refs[store->bit_word], ~store->bit);
+    uint64_t before = ray__shm_and(ray__mark_word(entry, store->ref), ~store->ref.bit);
     count_unlock(count, value & ~COUNT_REFS);
-    if ((before & store->bit) == 0) {
+    if ((before & store->ref.bit) == 0) {
         return false;
     }
     RAY_CRASH_POINT();
@@ -193,19 +193,24 @@ bool ray__ref_drop(ray_store *store, uint32_t index, bool all) {
 
 // ---- looking at the bits ---------------------------------------------------------------------------------------------------
 
+static bool clients_any(const uint64_t *words) {
+    return (ray__shm_load(&words[0]) | ray__shm_load(&words[1]) | ray__shm_load(&words[2]) | ray__shm_load(&words[3])) != 0;
+}
+
+static bool node_has(const ray__entry *entry, uint64_t flag) {
+    return (ray__shm_load(&entry->state) & flag) != 0;
+}
+
 bool ray__pins_any(const ray__entry *entry) {
-    return (ray__shm_load(&entry->pins[0]) | ray__shm_load(&entry->pins[1]) | ray__shm_load(&entry->pins[2]) |
-            ray__shm_load(&entry->pins[3])) != 0;
+    return node_has(entry, RAY__FLAG_NODE_PIN) || clients_any(entry->pins);
 }
 
 bool ray__refs_any(const ray__entry *entry) {
-    return (ray__shm_load(&entry->refs[0]) | ray__shm_load(&entry->refs[1]) | ray__shm_load(&entry->refs[2]) |
-            ray__shm_load(&entry->refs[3])) != 0;
+    return node_has(entry, RAY__FLAG_NODE_REF) || clients_any(entry->refs);
 }
 
 bool ray__refs_only_node(const ray__entry *entry) {
-    return ray__shm_load(&entry->refs[0]) == 1u << RAY_NODE_SLOT &&
-           (ray__shm_load(&entry->refs[1]) | ray__shm_load(&entry->refs[2]) | ray__shm_load(&entry->refs[3])) == 0;
+    return node_has(entry, RAY__FLAG_NODE_REF) && !clients_any(entry->refs);
 }
 
 void ray__pin_cleared(ray_store *store, uint32_t index) {

@@ -2,11 +2,11 @@
 // Undoing what a process has left.
 #include "plasma/arena_internal.h"
 
-static bool clear_bit(uint64_t *words, uint32_t slot) {
-    uint64_t bit = 1ull << slot % 64;
-    bool set = (ray__shm_load(&words[slot / 64]) & bit) != 0;
+static bool clear_mark(ray__entry *entry, ray__mark mark) {
+    uint64_t *word = ray__mark_word(entry, mark);
+    bool set = (ray__shm_load(word) & mark.bit) != 0;
     if (set) {
-        ray__shm_and(&words[slot / 64], ~bit);
+        ray__shm_and(word, ~mark.bit);
         RAY_CRASH_POINT();
     }
     return set;
@@ -58,8 +58,8 @@ static void call_again(ray_store *store, uint32_t index) {
 
 static ray_status sweep_entry(ray_store *store, uint32_t index, uint32_t slot, bool with_ref, ray_reap_report *report) {
     ray__entry *entry = &store->table[index];
-    report->pin_count += clear_bit(entry->pins, slot);
-    report->ref_count += with_ref && clear_bit(entry->refs, slot);
+    report->pin_count += clear_mark(entry, ray__pin_of(slot));
+    report->ref_count += with_ref && clear_mark(entry, ray__ref_of(slot));
     if (wants_settling(entry, slot)) {
         RAY_TRY(ray__store_lock(store));
         settle(store, index, slot, report);
@@ -112,7 +112,7 @@ ray_status ray__node_succeed(ray_store *store) {
 ray_status ray_store_slot_reap(ray_store *store, uint32_t slot, ray_reap_report *report) {
     *report = (ray_reap_report){0, 0, 0, 0};
     RAY_TRY(ray__store_enter_node(store, "reap a slot"));
-    if (slot == RAY_NODE_SLOT || slot >= RAY_CLIENTS_MAX ||
+    if (slot == RAY_NODE_SLOT || slot > RAY_CLIENTS_MAX ||
         ray__shm_load32(&store->slots[slot].state) == RAY__SLOT_FREE) {
         return ray__fail(RAY_INVALID_ARGUMENT, "reap a slot: slot %u has no client", slot);
     }

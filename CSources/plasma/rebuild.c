@@ -247,7 +247,7 @@ static ray_status check_list(ray_store *store, uint32_t row, uint32_t column, ui
 // What is cached is in one cache, and counted.
 static ray_status check_caches(const ray_store *store, const tally *sum) {
     uint32_t found = 0;
-    for (uint32_t slot = 0; slot < RAY_CLIENTS_MAX; slot++) {
+    for (uint32_t slot = 0; slot < RAY_SLOTS_MAX; slot++) {
         uint32_t index = store->arena->caches[slot].head;
         uint32_t count = 0;
         for (; index < store->layout.block_count && count <= store->layout.block_count; count++) {

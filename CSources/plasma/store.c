@@ -50,8 +50,8 @@ static ray_store *new_handle(int meta_fd, int data_fd, uint32_t slot) {
     store->meta_fd = meta_fd;
     store->data_fd = data_fd;
     store->slot = slot;
-    store->bit_word = slot / 64;
-    store->bit = 1ull << slot % 64;
+    store->pin = ray__pin_of(slot);
+    store->ref = ray__ref_of(slot);
     pthread_mutex_init(&store->wait_lock, NULL);
     pthread_mutex_init(&store->prefault.lock, NULL);
     return store;
@@ -207,10 +207,10 @@ static ray_status attach(int meta_fd, int data_fd, uint32_t slot, ray_status (*b
 
 ray_status ray_store_attach(int meta_fd, int data_fd, uint32_t slot, ray_store **store) {
     *store = NULL;
-    if (slot == RAY_NODE_SLOT || slot >= RAY_CLIENTS_MAX) {
+    if (slot == RAY_NODE_SLOT || slot > RAY_CLIENTS_MAX) {
         ray__fd_close(meta_fd);
         ray__fd_close(data_fd);
-        return ray__fail(RAY_INVALID_ARGUMENT, "slot %u: a client's slot is 1 to %u", slot, RAY_CLIENTS_MAX - 1);
+        return ray__fail(RAY_INVALID_ARGUMENT, "slot %u: a client's slot is 1 to %u", slot, RAY_CLIENTS_MAX);
     }
     return attach(meta_fd, data_fd, slot, begin_client, store);
 }

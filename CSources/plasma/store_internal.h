@@ -37,9 +37,9 @@ struct ray_store {
     uint32_t slot;
     uint32_t slot_serial;
     uint32_t fork_generation;
-    uint32_t bit_word; // where this slot's bit is in pins, refs and waiting
     uint32_t attention_stopped;
-    uint64_t bit;
+    ray__mark pin; // where this slot's are
+    ray__mark ref;
     uint64_t *counts; // pins and refs of this process, a word an entry
     uint64_t *touched; // a bit for each huge page of data: all of it is in this process's page tables for writing
     ray__prefault prefault;

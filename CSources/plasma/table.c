@@ -130,10 +130,10 @@ void ray__table_commit(ray_store *store, uint32_t index, uint32_t state, uint32_
     RAY_CRASH_POINT();
     ray__entry *entry = &store->table[index];
     uint64_t before = ray__shm_load(&entry->state);
-    uint64_t generation = (ray__word_generation(before) + 1) << RAY__GENERATION_SHIFT;
-    // Nobody without the lock changes the word of a free place.
-    ray__shm_swap_if(&entry->state, &before,
-                     generation | (before & RAY__PASSED_MASK) | (uint64_t)store->slot << RAY__CREATOR_SHIFT | flags | state);
+    uint64_t made = (ray__word_generation(before) + 1) << RAY__GENERATION_SHIFT | (uint64_t)store->slot << RAY__CREATOR_SHIFT | flags | state;
+    // Of a free place, only the node's flags are changed without the lock.
+    while (!ray__shm_swap_if(&entry->state, &before, made | (before & (RAY__PASSED_MASK | RAY__FLAGS_NODE)))) {
+    }
     RAY_CRASH_POINT();
 }
 
@@ -144,7 +144,7 @@ void ray__table_remove(ray_store *store, uint32_t index) {
     // Another process may be adding a flag to an entry that it still believes in.
     uint64_t word = ray__shm_load(&entry->state);
     while (!ray__shm_swap_if(&entry->state, &word,
-                             (word & (RAY__GENERATION_MASK | RAY__PASSED_MASK)) | RAY_STATE_EMPTY)) {
+                             (word & (RAY__GENERATION_MASK | RAY__PASSED_MASK | RAY__FLAGS_NODE)) | RAY_STATE_EMPTY)) {
     }
     RAY_CRASH_POINT();
     for (uint32_t at = home_of(store, index); at != index; at = (at + 1) & store->table_mask) {

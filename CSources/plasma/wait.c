@@ -55,7 +55,11 @@ void ray__wakes_send(ray_store *store, ray__wakes *wakes) {
     }
     for (uint32_t k = 0; k < RAY__SLOT_WORDS; k++) {
         for (uint64_t left = wakes->slots[k]; left != 0; left &= left - 1) {
-            uint32_t *seq = &store->slots[k * 64 + (uint32_t)__builtin_ctzll(left)].wake_seq;
+            uint32_t slot = k * 64 + (uint32_t)__builtin_ctzll(left);
+            if (slot >= RAY_SLOTS_MAX) {
+                break; // the last word has bits to spare, which only damage sets
+            }
+            uint32_t *seq = &store->slots[slot].wake_seq;
             ray__shm_add32(seq, 1);
             RAY_CRASH_POINT();
             ray__futex_wake_bits(seq, wakes->futex_bits);
@@ -98,7 +102,7 @@ void ray__wait_enter(ray_store *store, ray__wait *wait, uint32_t bucket) {
     wait->buckets[bucket / 64] |= bit;
     pthread_mutex_lock(&store->wait_lock);
     if (store->wait_counts[bucket]++ == 0) {
-        ray__shm_or(&store->buckets[bucket].waiting[store->bit_word], store->bit);
+        ray__shm_or(&store->buckets[bucket].waiting[store->slot / 64], 1ull << store->slot % 64);
         RAY_CRASH_POINT();
     }
     pthread_mutex_unlock(&store->wait_lock);
@@ -109,7 +113,7 @@ void ray__wait_leave(ray_store *store, ray__wait *wait, uint32_t bucket) {
     wait->buckets[bucket / 64] &= ~(1ull << bucket % 64);
     pthread_mutex_lock(&store->wait_lock);
     if (--store->wait_counts[bucket] == 0) {
-        ray__shm_and(&store->buckets[bucket].waiting[store->bit_word], ~store->bit);
+        ray__shm_and(&store->buckets[bucket].waiting[store->slot / 64], ~(1ull << store->slot % 64));
         RAY_CRASH_POINT();
     }
     pthread_mutex_unlock(&store->wait_lock);

@@ -136,8 +136,8 @@ static void without_goodbye_the_slot_waits_for_the_processs_end(void) {
 }
 
 static void every_slot_can_be_used_and_one_more_is_refused(void) {
-    static ray_client *clients[RAY_CLIENTS_MAX - 1];
-    for (uint32_t i = 0; i < RAY_CLIENTS_MAX - 1; i++) {
+    static ray_client *clients[RAY_CLIENTS_MAX];
+    for (uint32_t i = 0; i < RAY_CLIENTS_MAX; i++) {
         clients[i] = connect_to(node.path);
     }
     ray_client *more;
@@ -145,10 +145,10 @@ static void every_slot_can_be_used_and_one_more_is_refused(void) {
         CHECK_STATUS(try_connect(node.path, &more), RAY_TOO_MANY_CLIENTS);
     }
     uint8_t report[64];
-    CHECK_OK(ray_client_call(clients[254], RAY_REQUEST_REPORT, report, make_report(report, "echo", "x", 1), 0, NULL, NULL));
+    CHECK_OK(ray_client_call(clients[255], RAY_REQUEST_REPORT, report, make_report(report, "echo", "x", 1), 0, NULL, NULL));
     ray_client_close(clients[100]);
     EVENTUALLY(try_connect(node.path, &clients[100]) == RAY_OK);
-    for (uint32_t i = 0; i < RAY_CLIENTS_MAX - 1; i++) {
+    for (uint32_t i = 0; i < RAY_CLIENTS_MAX; i++) {
         ray_client_close(clients[i]);
     }
     EVENTUALLY(node_read(&node, &node.detached_count) == node_read(&node, &node.attached_count));

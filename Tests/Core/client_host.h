@@ -55,7 +55,7 @@ struct node {
     uint64_t last_client;
     ray_attach_request last_attach;
     char last_name_space[RAY_NAMESPACE_MAX + 1];
-    uint64_t slot_clients[RAY_CLIENTS_MAX];
+    uint64_t slot_clients[RAY_SLOTS_MAX];
     struct held *held;
     int held_count;
 };
@@ -158,7 +158,7 @@ static void node_report(struct node *node, uint64_t client, uint64_t request_id,
 static uint32_t node_slot_of(struct node *node, uint64_t client) {
     pthread_mutex_lock(&node->lock);
     uint32_t found = 0;
-    for (uint32_t slot = 1; slot < RAY_CLIENTS_MAX; slot++) {
+    for (uint32_t slot = 1; slot < RAY_SLOTS_MAX; slot++) {
         found = node->slot_clients[slot] == client ? slot : found;
     }
     pthread_mutex_unlock(&node->lock);

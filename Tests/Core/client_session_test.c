@@ -13,7 +13,7 @@ static void a_client_learns_who_it_is(void) {
     CHECK_EQUAL(info->job, 1);
     CHECK_EQUAL(info->node_number, 7);
     CHECK(info->is_driver);
-    CHECK(info->slot != 0 && info->slot < RAY_CLIENTS_MAX);
+    CHECK(info->slot != 0 && info->slot <= RAY_CLIENTS_MAX);
     CHECK_EQUAL(info->node_id[27], 0xab);
     CHECK_EQUAL(ray_store_slot(ray_client_store(client)), info->slot);
     CHECK_EQUAL(node.last_attach.pid, getpid());

@@ -196,7 +196,7 @@ static void attach_refuses_what_does_not_fit(void) {
     ray_store *store;
     uint32_t slot;
     CHECK_STATUS(attach_with(node, 0, &store), RAY_INVALID_ARGUMENT);
-    CHECK_STATUS(attach_with(node, RAY_CLIENTS_MAX, &store), RAY_INVALID_ARGUMENT);
+    CHECK_STATUS(attach_with(node, RAY_SLOTS_MAX, &store), RAY_INVALID_ARGUMENT);
     CHECK_STATUS(attach_with(node, 1, &store), RAY_INVALID_ARGUMENT);
     CHECK_OK(ray_store_slot_claim(node, 0, &slot));
     CHECK_STATUS(ray_store_attach(-1, -1, slot, &store), RAY_SYSTEM);
@@ -224,26 +224,65 @@ static void attach_refuses_what_does_not_fit(void) {
 static void clients_fill_all_slots_and_the_next_is_refused(void) {
     ray_store *node = make_store(1 << 20, 64);
     uint32_t slot;
-    for (uint32_t i = 1; i < RAY_CLIENTS_MAX; i++) {
+    for (uint32_t i = 1; i <= 256; i++) {
         CHECK_OK(ray_store_slot_claim(node, i, &slot));
         CHECK_EQUAL(slot, i);
     }
-    CHECK_EQUAL(stats_of(node).client_count, RAY_CLIENTS_MAX);
-    CHECK_STATUS(ray_store_slot_claim(node, 256, &slot), RAY_TOO_MANY_CLIENTS);
+    CHECK_EQUAL(stats_of(node).client_count, 257);
+    CHECK_STATUS(ray_store_slot_claim(node, 257, &slot), RAY_TOO_MANY_CLIENTS);
     // The last slot's bits are the last ones of their words.
-    ray_store *last = attach_slot(ray_store_meta_fd(node), ray_store_data_fd(node), 255);
+    ray_store *last = attach_slot(ray_store_meta_fd(node), ray_store_data_fd(node), 256);
     ray_object_id id = id_of(1);
     ray_object_view view;
     CHECK_STATUS(ray_store_slot_claim(last, 0, &slot), RAY_INVALID_ARGUMENT);
     CHECK_OK(ray_object_put(last, &id, "x", 1, NULL, 0, RAY_CREATE_WITH_REF));
     CHECK_OK(ray_object_get(last, &id, 0, &view));
     ray_reap_report report;
-    CHECK_OK(ray_store_slot_reap(node, 255, &report));
+    CHECK_OK(ray_store_slot_reap(node, 256, &report));
     CHECK_EQUAL(report.pin_count + report.ref_count, 2);
     CHECK_EQUAL(stats_of(node).entry_count, 0);
-    CHECK_OK(ray_store_slot_claim(node, 257, &slot));
-    CHECK_EQUAL(slot, 255);
+    CHECK_OK(ray_store_slot_claim(node, 258, &slot));
+    CHECK_EQUAL(slot, 256);
     ray_store_close(last); // reaped: touches nothing
+    check_and_close(node);
+}
+
+// Every bit of both bitmaps, and the node's own beside them.
+static void all_clients_and_the_node_hold_one_object_and_it_goes_with_the_last(void) {
+    static ray_store *clients[RAY_CLIENTS_MAX + 1];
+    ray_store *node = make_store(1 << 20, 64);
+    ray_object_id id = id_of(1);
+    ray_object_view view;
+    uint32_t state;
+    CHECK_OK(ray_object_put(node, &id, "x", 1, NULL, 0, 0));
+    CHECK_OK(ray_node_adopt(node, &id, &state));
+    CHECK_OK(ray_object_get(node, &id, 0, &view));
+    for (uint32_t i = 1; i <= RAY_CLIENTS_MAX; i++) {
+        clients[i] = attach_client(node);
+        ray_object_view pinned;
+        CHECK_OK(ray_ref_acquire(clients[i], &id));
+        CHECK_OK(ray_object_get(clients[i], &id, 0, &pinned));
+        CHECK_EQUAL(pinned.data[0], 'x');
+    }
+    CHECK_OK(ray_plasma_check(node, 2));
+    ray_object_info info;
+    CHECK_OK(ray_object_stat(node, &id, &info));
+    CHECK_EQUAL(info.pin_slot_count, 257);
+    CHECK_EQUAL(info.ref_slot_count, 256);
+    CHECK(info.node_has_ref);
+    CHECK_OK(ray_object_delete(node, &id, RAY_OBJECT_FREED));
+    ray_object_release(node, &view);
+    CHECK_OK(ray_node_disown(node, &id));
+    for (uint32_t i = 1; i <= RAY_CLIENTS_MAX; i++) {
+        CHECK_EQUAL(state_of(node, 1), RAY_STATE_DELETING);
+        ray_reap_report report;
+        CHECK_OK(ray_store_slot_reap(node, i, &report)); // as if it had died
+        CHECK_EQUAL(report.pin_count, 1);
+        CHECK_EQUAL(report.ref_count, 1);
+        CHECK_EQUAL(report.freed_count, i == RAY_CLIENTS_MAX);
+        ray_store_close(clients[i]);
+    }
+    CHECK_EQUAL(stats_of(node).entry_count, 0);
     check_and_close(node);
 }
 
@@ -373,6 +412,7 @@ int main(void) {
     RUN(forked_child_is_refused_and_harms_nothing);
     RUN(attach_refuses_what_does_not_fit);
     RUN(clients_fill_all_slots_and_the_next_is_refused);
+    RUN(all_clients_and_the_node_hold_one_object_and_it_goes_with_the_last);
     RUN(memory_that_the_machine_does_not_have_is_an_error);
     RUN(prefault_reserves_what_is_asked_and_no_more_than_there_is);
     RUN(death_with_the_lock_is_repaired_from_the_table);

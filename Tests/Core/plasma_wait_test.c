@@ -32,7 +32,7 @@ static uint32_t waits_of(ray_store *store, uint32_t slot) {
 }
 
 static bool waits_somewhere(void *store) {
-    for (uint32_t slot = 0; slot < RAY_CLIENTS_MAX; slot++) {
+    for (uint32_t slot = 0; slot < RAY_SLOTS_MAX; slot++) {
         if (waits_of(store, slot) != 0) {
             return true;
         }

@@ -25,7 +25,7 @@ static int detached_count;
 static void attached(void *context, uint64_t client, const ray_attach_request *request) {
     (void)context;
     MUST(++attached_count == 1); // once a connection
-    MUST(request->slot != RAY_NODE_SLOT && request->slot < RAY_CLIENTS_MAX);
+    MUST(request->slot != RAY_NODE_SLOT && request->slot < RAY_SLOTS_MAX);
     MUST(strlen(request->name_space) <= RAY_NAMESPACE_MAX);
     attached_id = client;
     if ((behaviour & 3) == SAY_REFUSED) {

@@ -136,7 +136,7 @@ enum { PAUSED, SWITCHED, BLOCKED };
 enum {
     F_RUN, F_FIND, F_VERDICT, F_LOCK, F_TRY_GET, F_GET, F_WAIT, F_PIN, F_UNPIN, F_PIN_CLEARED, F_REF_TAKE, F_REF_DROP, F_REF_CLEARED,
     F_CREATE, F_SEAL, F_ABORT, F_FINISH, F_KEEP, F_END, F_FORGET, F_WAKE, F_ATTENTION, F_DELETE, F_ACQUIRE, F_EVICT, F_WATCH,
-    F_ADOPT, F_DISOWN, F_REF_FOR, F_ATTEND, F_END_WATCH, F_REAP, F_SWEEP, FUNCTIONS
+    F_ADOPT, F_DISOWN, F_REF_FOR, F_ATTEND, F_END_WATCH, F_REAP, F_SWEEP, F_PINS_ANY, F_REFS_ANY, F_ONLY_NODE, FUNCTIONS
 };
 
 typedef int function(world *w, int t, frame *f);
@@ -347,6 +347,40 @@ static int f_wait(world *w, int t, frame *f) {
 
 // ---- pins.c --------------------------------------------------------------------------------------------------------------
 
+// The node's bits are in the state word, the clients' in the bitmaps: two looks.
+static int f_pins_any(world *w, int t, frame *f) {
+    BEGIN
+    STEP("pins.c:ray__pins_any reads the node's pin");
+    if ((w->pins & 1u) != 0) {
+        RETURN(1);
+    }
+    STEP("pins.c:ray__pins_any reads the clients' pins");
+    RETURN((w->pins & ~1u) != 0);
+    END;
+}
+
+static int f_refs_any(world *w, int t, frame *f) {
+    BEGIN
+    STEP("pins.c:ray__refs_any reads the node's ref");
+    if ((w->refs & 1u) != 0) {
+        RETURN(1);
+    }
+    STEP("pins.c:ray__refs_any reads the clients' refs");
+    RETURN((w->refs & ~1u) != 0);
+    END;
+}
+
+static int f_only_node(world *w, int t, frame *f) {
+    BEGIN
+    STEP("pins.c:ray__refs_only_node reads the node's ref");
+    if ((w->refs & 1u) == 0) {
+        RETURN(0);
+    }
+    STEP("pins.c:ray__refs_only_node reads the clients' refs");
+    RETURN((w->refs & ~1u) == 0);
+    END;
+}
+
 static bool sealed_as_seen(const world *w, unsigned seen) {
     return state_of(w->word) == SEALED && generation_of(w->word) == generation_of(seen);
 }
@@ -417,15 +451,15 @@ static int f_pin_cleared(world *w, int t, frame *f) {
     if (state_of(w->word) != DELETING) {
         RETURN(0);
     }
-    STEP("pins.c:ray__pin_cleared reads the pins");
-    if (w->pins != 0) {
+    CALL(F_PINS_ANY, 0, 0);
+    if (RET != 0) {
         RETURN(0);
     }
     CALL(F_LOCK, 0, 0);
     STEP("pins.c:ray__pin_cleared reads the state under the lock");
     if (state_of(w->word) == DELETING) {
-        STEP("pins.c:ray__pin_cleared reads the pins under the lock");
-        if (w->pins == 0) {
+        CALL(F_PINS_ANY, 0, 0);
+        if (RET == 0) {
             CALL(F_FINISH, FAILED, 0);
         }
     }
@@ -519,11 +553,11 @@ static int f_ref_drop(world *w, int t, frame *f) {
 
 static int f_ref_cleared(world *w, int t, frame *f) {
     BEGIN
-    STEP("pins.c:ray__ref_cleared reads the refs");
-    if (w->refs != 0) {
+    CALL(F_REFS_ANY, 0, 0);
+    if (RET != 0) {
         if (SLOT != 0 && !is_broken("unref-no-attention")) {
-            STEP("pins.c:ray__refs_only_node reads the refs");
-            if (w->refs == 1) {
+            CALL(F_ONLY_NODE, 0, 0);
+            if (RET != 0) {
                 CALL(F_ATTENTION, 0, 0);
             }
         }
@@ -571,8 +605,8 @@ static int f_finish(world *w, int t, frame *f) {
         STEP("life.c:ray__entry_finish reads the place");
         B = w->place;
     }
-    STEP("life.c:ray__entry_finish reads the refs");
-    D = w->refs != 0;
+    CALL(F_REFS_ANY, 0, 0);
+    D = RET;
     if (D == 0 && !is_broken("finish-old-order")) {
         if (state_of(C) != DELETING) {
             if (!has_block(state_of(C))) {
@@ -582,8 +616,8 @@ static int f_finish(world *w, int t, frame *f) {
             STEP("life.c:refuse_refs makes it deleting");
             move(w, DELETING, 0, DOOMED);
         }
-        STEP("life.c:ray__entry_finish reads the refs again");
-        D = w->refs != 0;
+        CALL(F_REFS_ANY, 0, 0);
+        D = RET;
     }
     if (D != 0) {
         STEP("life.c:ray__entry_finish lets it stay without a value");
@@ -634,14 +668,14 @@ static int f_end(world *w, int t, frame *f) {
         STEP("life.c:ray__entry_end sets the failure");
         w->failure = 1;
         if (is_broken("delete-pins-first")) {
-            STEP("life.c:ray__entry_end reads the pins");
-            C = w->pins != 0;
+            CALL(F_PINS_ANY, 0, 0);
+            C = RET;
         }
         STEP("life.c:ray__entry_end makes it deleting");
         move(w, DELETING, 0, 0);
         if (!is_broken("delete-pins-first")) {
-            STEP("life.c:ray__entry_end reads the pins");
-            C = w->pins != 0;
+            CALL(F_PINS_ANY, 0, 0);
+            C = RET;
         }
         if (C == 0) {
             CALL(F_FINISH, FAILED, 0);
@@ -651,8 +685,8 @@ static int f_end(world *w, int t, frame *f) {
         w->failure = 1;
         CALL(F_FINISH, FAILED, 0);
     } else if (state_of(B) == FAILED) {
-        STEP("life.c:ray__entry_end reads the refs");
-        if (w->refs == 0) {
+        CALL(F_REFS_ANY, 0, 0);
+        if (RET == 0) {
             CALL(F_FINISH, FAILED, 0);
         }
     }
@@ -666,8 +700,8 @@ static int f_forget(world *w, int t, frame *f) {
     if (state_of(B) == EMPTY || state_of(B) == DELETING) {
         RETURN(0);
     }
-    STEP("life.c:ray__entry_forget reads the refs");
-    if (w->refs == 0 && (state_of(B) == REMOTE || state_of(B) == FAILED || (B & COUNTED) != 0)) {
+    CALL(F_REFS_ANY, 0, 0);
+    if (RET == 0 && (state_of(B) == REMOTE || state_of(B) == FAILED || (B & COUNTED) != 0)) {
         CALL(F_END, 0, 0);
     }
     END;
@@ -846,14 +880,14 @@ static int f_evict(world *w, int t, frame *f) {
     CALL(F_LOCK, 0, 0);
     STEP("table.c:ray__table_locate finds the entry");
     if (state_of(w->word) == SEALED && w->id == A) {
-        STEP("node.c:evict reads the pins");
-        if (w->pins == 0) {
+        CALL(F_PINS_ANY, 0, 0);
+        if (RET == 0) {
             STEP("node.c:evict clears the failure");
             w->failure = 0;
             STEP("node.c:evict makes it deleting");
             move(w, DELETING, 0, 0);
-            STEP("node.c:evict reads the pins again");
-            if (w->pins != 0 && !is_broken("evict-no-look")) {
+            CALL(F_PINS_ANY, 0, 0);
+            if (RET != 0 && !is_broken("evict-no-look")) {
                 STEP("node.c:evict makes it sealed again");
                 move(w, SEALED, 0, 0);
                 CALL(F_WAKE, 0, 0);
@@ -877,8 +911,8 @@ static int f_watch(world *w, int t, frame *f) {
         B = w->word;
         C = state_of(B) == SEALED || state_of(B) == FAILED;
         if (state_of(B) == DELETING) {
-            STEP("node.c:ray_node_watch reads the pins");
-            C = w->pins == 0;
+            CALL(F_PINS_ANY, 0, 0);
+            C = RET == 0;
         }
         if (C != 0 && !is_broken("watch-no-look")) {
             CALL(F_ATTENTION, 0, 0);
@@ -966,8 +1000,8 @@ static int f_end_watch(world *w, int t, frame *f) {
     STEP("attention.c:end_watch reads the state under the lock");
     B = w->word;
     if (state_of(B) == DELETING) {
-        STEP("attention.c:end_watch reads the pins");
-        C = w->pins != 0;
+        CALL(F_PINS_ANY, 0, 0);
+        C = RET;
     }
     if (generation_of(B) == generation_of(A) && state_of(B) != EMPTY && C == 0) {
         STEP("attention.c:end_watch clears WATCHED under the lock");
@@ -999,14 +1033,16 @@ static int f_attend(world *w, int t, frame *f) {
                     if (is_broken("attention-look-first")) {
                         STEP("attention.c:name_entry reads the entry");
                         C = w->word;
-                        D = w->refs == 1;
+                        CALL(F_ONLY_NODE, 0, 0);
+                        D = RET;
                     }
                     STEP("attention.c:take_word clears level 0");
                     w->attention[0] = 0;
                     if (!is_broken("attention-look-first")) {
                         STEP("attention.c:name_entry reads the entry");
                         C = w->word;
-                        D = w->refs == 1;
+                        CALL(F_ONLY_NODE, 0, 0);
+                        D = RET;
                     }
                     w->alone = D != 0 && !is_broken("attention-look-first") ? 0 : w->alone;
                     if (state_of(C) != EMPTY) {
@@ -1046,8 +1082,8 @@ static int f_sweep(world *w, int t, frame *f) {
     STEP("reap.c:wants_settling reads the state");
     B = w->word;
     if (state_of(B) != EMPTY && !is_broken("reap-no-settle")) {
-        STEP("reap.c:wants_settling reads the refs");
-        if ((state_of(B) == CREATING && creator_of(B) == A) || w->refs == 0 || state_of(B) == DELETING) {
+        CALL(F_REFS_ANY, 0, 0);
+        if ((state_of(B) == CREATING && creator_of(B) == A) || RET == 0 || state_of(B) == DELETING) {
             CALL(F_LOCK, 0, 0);
             STEP("reap.c:settle reads the state");
             B = w->word;
@@ -1056,8 +1092,8 @@ static int f_sweep(world *w, int t, frame *f) {
             } else {
                 C = 1;
                 if (state_of(B) == DELETING) {
-                    STEP("reap.c:settle reads the pins");
-                    C = w->pins != 0;
+                    CALL(F_PINS_ANY, 0, 0);
+                    C = RET;
                 }
                 if (C == 0) {
                     CALL(F_FINISH, FAILED, 0);
@@ -1068,8 +1104,8 @@ static int f_sweep(world *w, int t, frame *f) {
             UNLOCK();
         }
     }
-    STEP("reap.c:ray__slot_sweep looks whether only the node has it");
-    if (w->refs == 1 && !is_broken("reap-no-attention")) {
+    CALL(F_ONLY_NODE, 0, 0);
+    if (RET != 0 && !is_broken("reap-no-attention")) {
         CALL(F_ATTENTION, 0, 0);
     }
     STEP("reap.c:ray__slot_sweep reads the state");
@@ -1161,7 +1197,7 @@ static function *const functions[FUNCTIONS] = {
     [F_FINISH] = f_finish, [F_KEEP] = f_keep, [F_END] = f_end, [F_FORGET] = f_forget, [F_WAKE] = f_wake,
     [F_ATTENTION] = f_attention, [F_DELETE] = f_delete, [F_ACQUIRE] = f_acquire, [F_EVICT] = f_evict, [F_WATCH] = f_watch,
     [F_ADOPT] = f_adopt, [F_DISOWN] = f_disown, [F_REF_FOR] = f_ref_for, [F_ATTEND] = f_attend, [F_END_WATCH] = f_end_watch,
-    [F_REAP] = f_reap, [F_SWEEP] = f_sweep,
+    [F_REAP] = f_reap, [F_SWEEP] = f_sweep, [F_PINS_ANY] = f_pins_any, [F_REFS_ANY] = f_refs_any, [F_ONLY_NODE] = f_only_node,
 };
 
 // One step of a thread. False if it cannot take one now.
@@ -1494,6 +1530,7 @@ static bool explore(void) {
 static const scenario scenarios[] = {
     {"pin-delete", 1, 1, SEALED, 0, 0, {{1, {{GET, 1, 0}}}, {2, {{DELETE, 1, 0}}}, REAPER}},
     {"pin-delete-reuse", 1, 1, SEALED, 0, 0, {{1, {{GET, 1, 0}}}, {2, {{DELETE, 1, 0}, {PUT, 2, 0}}}, REAPER}},
+    {"node-pin-delete-reuse", 1, 1, SEALED, 0, 0, {{0, {{GET, 1, 0}}}, {1, {{DELETE, 1, 0}, {PUT, 2, 0}}}, {2, {{GET, 1, 0}}}, REAPER}},
     {"seal-wait", 1, 1, EMPTY, 0, 0, {{1, {{GET_WAIT, 1, 0}}}, {2, {{PUT, 1, 0}}}, REAPER}},
     {"fail-wait", 1, 1, REMOTE, COUNTED, 4, {{1, {{GET_WAIT, 1, 0}}}, {2, {{DELETE, 1, 0}}}, REAPER}},
     {"last-ref-new-ref", 1, 1, SEALED, COUNTED, 2, {{1, {{DROP, 1, 0}}}, {2, {{TAKE, 1, 0}, {DROP, 1, 0}}}, REAPER}},

@@ -3,7 +3,7 @@
 //
 // A store is two segments of shared memory: *meta*, which holds the object table, and *data*, which holds the bytes. The
 // node makes them; clients map them and then create, seal, get, release and delete by themselves. The object table is
-// the truth; all else in the segments can be rebuilt from it. Every process has a slot (0 is the node's). An entry of
+// the truth; all else in the segments can be rebuilt from it. Every process has a slot (0 is the node's, 1 to 256 the clients'). An entry of
 // the table has two bits for each slot: a *pin* (the process reads this memory: it may not move or go) and a *ref* (the process
 // holds a reference: the object may not be forgotten). How many pins and refs a process has is its own private count.
 //
@@ -31,8 +31,9 @@ RAY_ASSUME_NONNULL_BEGIN
 typedef struct ray_store ray_store;
 
 #define RAY_FOREVER UINT64_MAX
-#define RAY_CLIENTS_MAX 256u // slots of a store, the node's own included: four 64-bit words a bitmap
-#define RAY_NODE_SLOT 0u
+#define RAY_CLIENTS_MAX 256u // besides the node: four 64-bit words a bitmap
+#define RAY_NODE_SLOT 0u     // the clients' slots are 1 to RAY_CLIENTS_MAX
+#define RAY_SLOTS_MAX (RAY_CLIENTS_MAX + 1u)
 
 enum {
     RAY_STATE_EMPTY = 0,
@@ -299,7 +300,7 @@ typedef struct ray_store_client {
     uint64_t ref_bytes;
 } ray_store_client;
 
-#define RAY_CLIENT_ROWS_MAX (RAY_CLIENTS_MAX + 1u)
+#define RAY_CLIENT_ROWS_MAX (RAY_SLOTS_MAX + 1u)
 
 // Fills a row for each slot in use, by slot, the node's first, and one for clients that have gone if objects of theirs are left. When nothing
 // changes meanwhile, created_bytes of all rows add up to used_bytes. Looks at the whole table without the lock, as the statistics do.

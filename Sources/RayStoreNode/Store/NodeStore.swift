@@ -110,7 +110,7 @@ final class NodeStore: @unchecked Sendable {
 
     /// What each client has to do with what is in memory; the node first, those that have gone last. Looks at the whole table.
     func clients() throws(RayStoreError) -> [ray_store_client] {
-        let capacity = UInt32(RAY_CLIENTS_MAX) + 1
+        let capacity = UInt32(RAY_CLIENT_ROWS_MAX)
         var rows = [ray_store_client](repeating: ray_store_client(), count: Int(capacity))
         var count: UInt32 = 0
         try RayStoreError.check { ray_store_clients_list(handle, &rows, capacity, &count).rawValue }
