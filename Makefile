@@ -22,7 +22,7 @@ help:
 	@echo 'make demo [FILE=path]     two nodes, a 1 GiB file from one to the other, verified, then deleted everywhere'
 	@echo 'make test                 every test (under 15 minutes on two cores)'
 	@echo 'make lib                  libraystore.so, libraystore.a and raystore.pc for C, C++, Python, Rust, Go'
-	@echo 'make bench SUITE=plasma|transfer   figures, one JSON object a line'
+	@echo 'make bench SUITE=plasma|transfer|matrix   figures, one JSON object a line'
 	@echo 'make bench-peers SUITE=plasma|transfer   the same with its peers beside it (downloads them)'
 	@echo 'make test-core            the C core alone        make test-asan   the same with ASan and UBSan'
 	@echo 'make test-crash           a client killed, or stopped, at every crash point of the store, and the reaper after it'
@@ -255,10 +255,18 @@ bench-plasma: $(BUILD)/bench/plasma
 	@$<
 	@Benchmarks/swift/.build/release/plasma-swift
 
-bench-transfer: $(BUILD)/bench/transfer $(BUILD)/bench/fetches
+# Each prints what it can; the first that fails ends it.
+bench-transfer: $(BUILD)/bench/transfer $(BUILD)/bench/fetches $(BUILD)/bench/mover $(BUILD)/bench/delay
 	@swift build -c release --product raystore >&2
 	@$(BUILD)/bench/transfer
 	@python3 Benchmarks/links/fetching.py .build/release/raystore $(BUILD)/bench/fetches
+	@python3 Benchmarks/links/delayed.py $(BUILD)/bench/mover $(BUILD)/bench/delay
+	@python3 Benchmarks/links/matrix.py $(BUILD)/bench/mover
+
+# The matrix alone: four speeds, four kinds of data, automatic and each fixed codec.
+.PHONY: bench-matrix
+bench-matrix: $(BUILD)/bench/mover
+	@python3 Benchmarks/links/matrix.py $(BUILD)/bench/mover
 
 # ---- model ---------------------------------------------------------------------------------------------------------------
 # Every interleaving of the table's protocol, and each mutation of it found; MODEL=small is what CI runs. See docs/MODEL.md.
@@ -283,11 +291,13 @@ bench-peers: setup
 bench-peers-plasma: $(BUILD)/bench/plasma
 	@Benchmarks/peers/plasma $< $(PEERS)
 
-# What people move files with, over the same links; as root, since the links are network namespaces.
+# What people move files and memory with, over the same links; as root, since the links are network namespaces. A package that cannot be
+# installed costs the peers that need it, nothing else.
+PEER_PACKAGES := nginx-light curl rsync socat iperf3 zstd lz4 iproute2 libibverbs1
 bench-peers-transfer: $(BUILD)/bench/fetches
 	@swift build -c release --product raystore >&2
-	@$(MAKE) -s setup PACKAGES="nginx-light curl rsync socat iperf3 zstd lz4 iproute2" >&2
-	@python3 Benchmarks/links/fetching.py --peers .build/release/raystore $(BUILD)/bench/fetches
+	@$(MAKE) -s setup PACKAGES="$(PEER_PACKAGES)" >&2 || echo "bench-peers: some of $(PEER_PACKAGES) cannot be installed" >&2
+	@Benchmarks/peers/transfer $(PEERS) .build/release/raystore $(BUILD)/bench/fetches
 
 # ---- form ----------------------------------------------------------------------------------------------------------------
 SWIFT_FOLDERS := Package.swift Sources Tests Benchmarks Examples

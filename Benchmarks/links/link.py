@@ -9,6 +9,12 @@ def _run(*command):
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
+def line_gbs(gbits):
+    """What a link of this rate carries of a TCP stream's bytes, in GB/s. The rate that tc's tbf sets counts whole frames: of the 1,514 bytes of
+    a full one (MTU 1,500) 1,448 are payload, the rest are the headers of Ethernet, IP and TCP with its time stamps."""
+    return gbits / 8 * 1448 / 1514
+
+
 class Link:
     """`with Link() as link:` makes it and takes it away again, with all that still runs in it."""
 

@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 
-from processes import cpu_seconds, free_port
+from processes import Conversation, cpu_seconds, free_port
 
 
 class Ours:
@@ -34,7 +34,7 @@ class Ours:
             address = f"{head['node']['host']}:{head['node']['controlPort']}"
             member = self.start(1, "--address", address, "--key-file", head["keyFile"])
             sockets = [head["socket"], member["socket"]]
-            self.program = subprocess.Popen([self.fetches, *sockets], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            self.program = Conversation([self.fetches, *sockets], "the fetching program")
         except BaseException:
             self.__exit__()
             raise
@@ -42,19 +42,14 @@ class Ours:
 
     def __exit__(self, *_):
         if self.program is not None:
-            self.program.stdin.close()
-            self.program.wait(30)
+            self.program.__exit__()
         for state in reversed(self.states[: len(self.pids)]):
             subprocess.run([self.raystore, "stop", "--state-dir", state], stdout=subprocess.DEVNULL)
 
     def _ask(self, request):
         before = cpu_seconds(self.pids)
-        self.program.stdin.write(request + "\n")
-        self.program.stdin.flush()
-        line = self.program.stdout.readline()
-        if not line:
-            raise SystemExit("benchmark: the fetching program ended; its reason is above")
-        return json.loads(line)["seconds"], cpu_seconds(self.pids) - before
+        seconds = self.program.ask(request)["seconds"]
+        return seconds, cpu_seconds(self.pids) - before
 
     def file(self, path):
         return self._ask(f"file {path}")

@@ -6,11 +6,12 @@ rsync verifies what arrived.
 """
 
 import contextlib
+import json
 import os
 import subprocess
 import time
 
-from processes import children_cpu_seconds, cpu_seconds, listens, running, wait_until
+from processes import Failed, children_cpu_seconds, children_of, cpu_seconds, listens, running, wait_until
 
 PORT = 7901
 
@@ -18,12 +19,12 @@ PORT = 7901
 def _both_ends(link, receiver, sender):
     """Shell commands: the receiver listens first; the time is from the sender's start to the receiver's end."""
     before = children_cpu_seconds()
-    with subprocess.Popen(link.at(1, ["bash", "-c", "set -o pipefail; " + receiver])) as end:
+    with running(link.at(1, ["bash", "-c", "set -o pipefail; " + receiver])) as end:
         wait_until(lambda: listens(link, 1, PORT), "a receiver's start")
         start = time.monotonic()
-        subprocess.run(link.at(0, ["bash", "-c", "set -o pipefail; " + sender]), check=True)
+        subprocess.run(link.at(0, ["bash", "-c", "set -o pipefail; " + sender]), check=True, timeout=600)
         if end.wait(600) != 0:
-            raise SystemExit(f"benchmark: '{receiver}' failed")
+            raise Failed(f"'{receiver}' failed")
         seconds = time.monotonic() - start
     return seconds, children_cpu_seconds() - before
 
@@ -49,22 +50,13 @@ def zstd_pipe(level):
     return codec_pipe(f"zstd -c -q {level}", "zstd -d -c -q")
 
 
-# 50 ms a try would be in the figure otherwise.
-def _asking(link, server_pids, command):
-    before = children_cpu_seconds() + cpu_seconds(server_pids)
+def _asking(link, servers, command):
+    """The asking side's time. The CPU is that of both ends, the servers' ended children included (rsync serves from one)."""
+    before = children_cpu_seconds() + cpu_seconds(servers, with_ended_children=True)
     start = time.monotonic()
-    subprocess.run(link.at(1, command), check=True, stdout=subprocess.DEVNULL)
-    return time.monotonic() - start, children_cpu_seconds() + cpu_seconds(server_pids) - before
-
-
-def _descendants(pid):
-    """The server and its workers; `ip netns exec` becomes the command, so the pid is the server's own."""
-    found = [pid]
-    with contextlib.suppress(OSError):
-        with open(f"/proc/{pid}/task/{pid}/children") as file:
-            for child in file.read().split():
-                found += _descendants(int(child))
-    return found
+    subprocess.run(link.at(1, command), check=True, stdout=subprocess.DEVNULL, timeout=600)
+    seconds = time.monotonic() - start
+    return seconds, lambda: children_cpu_seconds() + cpu_seconds(servers, with_ended_children=True) - before
 
 
 @contextlib.contextmanager
@@ -84,7 +76,8 @@ http {{ access_log off; sendfile on; sendfile_max_chunk 0; tcp_nopush on;
 
         def way(link, source, target):
             url = f"http://{link.hosts[0]}:{PORT + 1}/{os.path.relpath(source, folder)}"
-            return _asking(link, _descendants(server.pid), ["curl", "-s", "-f", "-o", target, url])
+            seconds, cpu = _asking(link, [server.pid, *children_of(server.pid)], ["curl", "-s", "-f", "-o", target, url])
+            return seconds, cpu()
         yield way
 
 
@@ -99,16 +92,20 @@ def rsync(link, folder, *options):
 
         def way(link, source, target):
             url = f"rsync://{link.hosts[0]}:{PORT + 2}/m/{os.path.relpath(source, folder)}"
-            # Its child that serves ends with the transfer, so its time is the daemon's; read as the daemon's children would need its wait.
-            return _asking(link, [server.pid], ["rsync", "-W", "--inplace", *options, url, target])
+            seconds, cpu = _asking(link, [server.pid], ["rsync", "-W", "--inplace", *options, url, target])
+            wait_until(lambda: not children_of(server.pid), "the end of rsync's serving child")
+            return seconds, cpu()
         yield way
 
 
-def iperf3_gbs(link, seconds=3):
-    """What one TCP stream carries from A to B, in GB/s."""
-    import json
+@contextlib.contextmanager
+def iperf3(link, size, seconds=2):
+    """What one TCP stream carries from A to B: yields a way that answers how long `size` bytes would take."""
     with running(link.at(1, ["iperf3", "-s", "-p", str(PORT + 3)]), stdout=subprocess.DEVNULL):
         wait_until(lambda: listens(link, 1, PORT + 3), "iperf3's start")
-        out = subprocess.run(link.at(0, ["iperf3", "-c", link.hosts[1], "-p", str(PORT + 3), "-t", str(seconds), "-J"]),
-                             stdout=subprocess.PIPE, check=True, text=True).stdout
-    return json.loads(out)["end"]["sum_received"]["bits_per_second"] / 8e9
+
+        def way():
+            out = subprocess.run(link.at(0, ["iperf3", "-c", link.hosts[1], "-p", str(PORT + 3), "-t", str(seconds), "-J"]),
+                                 stdout=subprocess.PIPE, check=True, text=True, timeout=60).stdout
+            return size / (json.loads(out)["end"]["sum_received"]["bits_per_second"] / 8), 0
+        yield way

@@ -2,7 +2,9 @@
 """Starting what is measured, ending it by its id, and what it cost."""
 
 import contextlib
+import json
 import os
+import resource
 import socket
 import subprocess
 import time
@@ -10,20 +12,32 @@ import time
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
-def cpu_seconds(pids):
+class Failed(Exception):
+    """Something that was to be measured did not work; the message names it."""
+
+
+def cpu_seconds(pids, with_ended_children=False):
     """What these processes have used so far, user and system."""
     total = 0
     for pid in pids:
         with open(f"/proc/{pid}/stat") as file:
             fields = file.read().rpartition(")")[2].split()
         total += int(fields[11]) + int(fields[12])
+        if with_ended_children:
+            total += int(fields[13]) + int(fields[14])
     return total / TICKS
 
 
 def children_cpu_seconds():
-    """What ended children of this process have used."""
-    times = os.times()
-    return times.children_user + times.children_system
+    """What ended children of this process have used, and theirs."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def children_of(pid):
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{pid}/children") as file:
+        return [int(child) for child in file.read().split()]
+    return []
 
 
 @contextlib.contextmanager
@@ -41,11 +55,48 @@ def running(command, **options):
             process.wait()
 
 
+class Conversation:
+    """A program that answers each line on its standard input with a line of JSON; other lines are a library's chatter. The end of its input
+    ends it."""
+
+    def __init__(self, command, what, **options):
+        self.what = what
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **options)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
+        for insist in (self.process.terminate, self.process.kill, lambda: None):
+            try:
+                self.process.wait(30)
+                break
+            except subprocess.TimeoutExpired:
+                insist()
+        self.process.stdout.close()
+
+    def answer(self):
+        for line in self.process.stdout:
+            if line.startswith("{"):
+                return json.loads(line)
+        raise Failed(f"{self.what} ended with status {self.process.wait(30)}; its reason is above")
+
+    def ask(self, request):
+        try:
+            self.process.stdin.write(request + "\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            pass  # answer() says what became of it
+        return self.answer()
+
+
 def wait_until(condition, what, seconds=20):
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
-            raise SystemExit(f"benchmark: {what} did not happen within {seconds} s")
+            raise Failed(f"{what} did not happen within {seconds} s")
         time.sleep(0.01)
 
 

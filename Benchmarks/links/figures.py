@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the suites over links share: where files lie, taking turns, and printing."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+from processes import Failed
+
+PLACE = "/dev/shm"
+RUNS = 5
+GIB = 1 << 30
+_began = time.monotonic()
+
+
+def show(name, value, unit, **more):
+    print(json.dumps({"name": name, "value": float(f"{value:.4g}"), "unit": unit, **more}, separators=(",", ":")), flush=True)
+
+
+def say(text):
+    print(f"[{time.monotonic() - _began:5.0f} s] {text}", file=sys.stderr, flush=True)
+
+
+def run_suite(main):
+    """So that whatever ends it, what it started is ended on the way out; a failure of ours is one line."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Failed as failure:
+        sys.exit(f"benchmark: {failure}")
+    say("done")
+
+
+def need_root():
+    if os.geteuid() != 0:
+        raise Failed("links are network namespaces, which need root")
+
+
+@contextlib.contextmanager
+def scratch(size, *kinds):
+    """A folder in memory with these files of make_files.py."""
+    folder = tempfile.mkdtemp(prefix="rsb.", dir=PLACE)
+    try:
+        if kinds:
+            say(f"making {size >> 20} MiB each of {' '.join(kinds)}")
+            maker = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "make_files.py")
+            subprocess.run([sys.executable, maker, folder, str(size), *kinds], check=True)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class Turns:
+    """Several ways to bring the same bytes over, each answering (seconds, CPU seconds), run in turns. A way that fails is left out from then
+    on, with a line that says so, unless it is ours."""
+
+    def __init__(self, name, ways, runs=RUNS, warm_up=True, ours=("ours",)):
+        self.seconds = {way: [] for way in ways}
+        self.cpu = {way: [] for way in ways}
+        for turn in range(-1 if warm_up else 0, runs):
+            for way in list(self.seconds):
+                try:
+                    seconds, cpu = ways[way]()
+                except (Failed, subprocess.CalledProcessError, OSError) as failure:
+                    if way in ours:
+                        raise
+                    say(f"{name}: {way} is left out: {failure}")
+                    del self.seconds[way], self.cpu[way]
+                    continue
+                if turn >= 0:
+                    self.seconds[way].append(seconds)
+                    self.cpu[way].append(cpu)
+        say(f"{name}: " + ", ".join(f"{way} {self.median(way):.4g} s" for way in self.seconds))
+
+    def median(self, way):
+        return statistics.median(self.seconds[way])
+
+    def cpu_median(self, way):
+        return statistics.median(self.cpu[way])
+
+    def spread(self, way):
+        """Slowest over fastest."""
+        return max(self.seconds[way]) / min(self.seconds[way])
+
+    def peers(self):
+        return [way for way in self.seconds if way != "ours"]

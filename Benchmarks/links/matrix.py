@@ -1,0 +1,70 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""The matrix: links of four speeds and four kinds of data, each fetched with what the engine picks by itself, raw, and with each fixed codec.
+
+Usage: matrix.py [--quick] MOVER
+Prints the rate of each way in each cell, then the worst cells of automatic over the best fixed codec (raw is one) and over raw.
+
+The faster the link, the larger the file (SIZES). In a cell all ways take one turn; those that came within a third of the best fixed one
+take four more, with automatic and raw, so that their medians are of five. The others are far behind and their one run is the figure.
+"""
+
+import argparse
+import os
+
+import figures
+from figures import say, show
+from link import Link, line_gbs
+from mover import LZ4, NONE, ZSTD, Mover
+
+SPEEDS = (("unshaped", None), ("10g", 10), ("1g", 1), ("100m", 0.1))
+SIZES = {"unshaped": 1 << 30, "10g": 512 << 20, "1g": 256 << 20, "100m": 48 << 20}
+KINDS = ("random", "text", "floats", "zeros")
+FIXED = {"raw": (NONE, 0), "lz4": (LZ4, 0), **{f"zstd{level}": (ZSTD, level) for level in (-5, -1, 1, 3, 5, 9)}}
+NEAR = 1.33
+NEAR_MAX = 3  # of the fixed ones; they are as good as each other then
+
+
+def measure(mover, cell, kind):
+    ways = {way: lambda wish=wish: mover.fetch(f"{kind}.bin", *wish) for way, wish in {"auto": (0, 0), **FIXED}.items()}
+    first = figures.Turns(cell, ways, 1, warm_up=False, ours=ways)
+    best = min(first.median(way) for way in FIXED)
+    near = sorted((way for way in FIXED if first.median(way) < NEAR * best), key=first.median)[:NEAR_MAX]
+    again = figures.Turns(cell, {way: ways[way] for way in dict.fromkeys(["auto", "raw", *near])}, figures.RUNS - 1, warm_up=False, ours=ways)
+    for way, seconds in again.seconds.items():
+        first.seconds[way] += seconds
+    return first
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--quick", action="store_true", help="files an eighth as long: whether it works, not how well")
+    parser.add_argument("mover")
+    arguments = parser.parse_args()
+    figures.need_root()
+    sizes = {speed: size // 8 if arguments.quick else size for speed, size in SIZES.items()}
+    worst_best, worst_raw = (9.0, ""), (9.0, "")
+    with figures.scratch(sizes["unshaped"], *KINDS) as folder, Link() as link, Mover(link, folder, os.path.abspath(arguments.mover)) as mover:
+        for speed, gbits in SPEEDS:
+            link.shape(gbits)
+            for kind in KINDS:
+                # From one speed to the next files only get shorter.
+                os.truncate(os.path.join(folder, f"{kind}.bin"), sizes[speed])
+                turns = measure(mover, f"{speed}.{kind}", kind)
+                best = min(FIXED, key=turns.median)
+                for way in turns.seconds:
+                    show(f"transfer.matrix.{speed}.{kind}.{way}_gbs", sizes[speed] / turns.median(way) / 1e9, "GB/s",
+                         runs=len(turns.seconds[way]))
+                over_best = turns.median(best) / turns.median("auto")
+                over_raw = turns.median("raw") / turns.median("auto")
+                say(f"{speed}.{kind}: automatic is {over_best:.3f} x the best fixed ({best}), {over_raw:.3f} x raw")
+                worst_best = min(worst_best, (over_best, f"{speed}.{kind}, {best}"))
+                worst_raw = min(worst_raw, (over_raw, f"{speed}.{kind}"))
+            if gbits is not None:
+                show(f"transfer.matrix.{speed}.line_gbs", line_gbs(gbits), "GB/s")
+    show("transfer.auto_vs_best_fixed_min", worst_best[0], "ratio", worst=worst_best[1])
+    show("transfer.auto_vs_raw_min", worst_raw[0], "ratio", worst=worst_raw[1])
+
+
+if __name__ == "__main__":
+    figures.run_suite(main)
