@@ -13,19 +13,17 @@ static uint32_t running_links(const ray_pull *pull) {
     return count;
 }
 
-// Spreads consumption evenly: a chunk moves the time of the next by what it takes at the allowed rate.
-static bool rate_allows(ray_pull *pull, uint32_t raw_size, uint64_t *wait_until_ns) {
-    if (pull->rate_max_bytes == 0) {
-        return true;
-    }
+// The pull's own cap, those of its class and of the transfer, and what is more urgent.
+static bool may_ask(ray_pull *pull, uint32_t raw_size, uint64_t *wait_until_ns) {
     uint64_t now = ray__now_ns();
-    if (now < pull->rate_next_ns) {
-        *wait_until_ns = pull->rate_next_ns;
+    if (!ray__rate_take(&pull->rate, raw_size, now, wait_until_ns)) {
         return false;
     }
-    double spent_ns = (double)raw_size * 1e9 / (double)pull->rate_max_bytes;
-    pull->rate_next_ns = (pull->rate_next_ns > 0 && now - pull->rate_next_ns < RAY__SECOND ? pull->rate_next_ns : now) + (uint64_t)spent_ns;
-    return true;
+    bool may = ray__flow_take(&pull->transfer->receiving, atomic_load(&pull->urgency), raw_size, now, wait_until_ns);
+    if (!may) {
+        ray__rate_give(&pull->rate, raw_size);
+    }
+    return may;
 }
 
 uint32_t ray__pull_take_chunks(ray_pull *pull, uint32_t capacity, uint32_t *indices, uint64_t *wait_until_ns) {
@@ -46,7 +44,7 @@ uint32_t ray__pull_take_chunks(ray_pull *pull, uint32_t capacity, uint32_t *indi
         if (at == pull->chunk_count) {
             break;
         }
-        if (wait_until_ns != NULL && !rate_allows(pull, ray__chunk_raw_size(pull->size_bytes, pull->chunk_size, at), wait_until_ns)) {
+        if (wait_until_ns != NULL && !may_ask(pull, ray__chunk_raw_size(pull->size_bytes, pull->chunk_size, at), wait_until_ns)) {
             break;
         }
         pull->chunks[at] = RAY__CHUNK_ASKED;

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/uio.h>
 
+#include "base/clock_internal.h"
 #include "base/error_internal.h"
 #include "transfer/transfer_internal.h"
 
@@ -25,7 +26,7 @@ static ray_status connect_link(ray__link *link, const ray_endpoint *endpoint, bo
 static ray_status send_open(ray__link *link) {
     uint8_t message[RAY__MESSAGE_HEADER_SIZE + RAY__OPEN_BODY_MAX];
     ray__open open = {.id = link->pull->id, .token = link->pull->token, .threads = (uint16_t)link->pull->transfer->workers.count,
-                       .chunk_size = link->pull->chunk_size};
+                       .chunk_size = link->pull->chunk_size, .urgency = (uint16_t)atomic_load(&link->pull->urgency)};
     if (link->pull->name != NULL) {
         snprintf(open.name, sizeof open.name, "%s", link->pull->name);
     }
@@ -147,6 +148,7 @@ static ray_status place_inline(ray__link *link, const ray__card_message *card) {
         }
         ray_chunk_header header = {.index = index, .raw_size = size, .stored_size = size, .codec = RAY_CODEC_NONE};
         atomic_fetch_add(&pull->transfer->received_wire_bytes, size);
+        ray__flow_came(&pull->transfer->receiving, atomic_load(&pull->urgency), size, ray__now_ns());
         ray__pull_chunk_arrived(pull, link->source, &header);
     }
     return RAY_OK;
@@ -238,6 +240,9 @@ static void note_failure(ray__link *link, ray_status status) {
 static ray_status run_once(ray__link *link, const ray_endpoint *endpoint, bool fresh, bool *stale) {
     bool reused = false;
     *stale = false;
+    if (!ray__link_may_open(link)) {
+        return RAY_OK;
+    }
     RAY_TRY(connect_link(link, endpoint, fresh, &reused));
     ray__card_message card;
     uint8_t *body = NULL;
@@ -260,14 +265,14 @@ static ray_status run_once(ray__link *link, const ray_endpoint *endpoint, bool f
     return status;
 }
 
-void ray__link_run(ray_pull *pull, uint32_t source) {
+bool ray__link_run(ray_pull *pull, uint32_t source) {
     if (atomic_load(&pull->ended)) {
-        return;
+        return false;
     }
     ray__link *link = calloc(1, sizeof *link);
     if (link == NULL) {
         ray__pull_end(pull, RAY_OUT_OF_MEMORY, "no memory for a connection");
-        return;
+        return false;
     }
     pthread_mutex_lock(&pull->lock);
     ray_endpoint endpoint = pull->sources[source].endpoint;
@@ -290,8 +295,11 @@ void ray__link_run(ray_pull *pull, uint32_t source) {
         note_failure(link, status);
     }
     ray__connection_close(&link->connection);
+    ray__link_gives_up(link);
     ray__pull_return_chunks(pull, link->due, link->due_count);
     atomic_fetch_sub(&pull->transfer->open_links, 1);
+    bool gave_place = link->gives_place;
     free(link->piece);
     free(link);
+    return gave_place;
 }

@@ -45,6 +45,7 @@ void ray__pull_end_locked(ray_pull *pull, ray_status status, const char *message
     snprintf(pull->message, sizeof pull->message, "%s", message);
     atomic_store(&pull->ended, true);
     pthread_cond_broadcast(&pull->opened_changed);
+    ray__link_queue_drop(pull);
     // Of a complete pull no chunk is due anywhere, so this only ends waits for connections and cards that nobody needs now.
     uint64_t one = 1;
     ssize_t written = write(pull->stop, &one, sizeof one);
@@ -311,7 +312,8 @@ static ray_status make_pull(ray_transfer *transfer, const ray_object_id *id, con
     pull->connection_count = pull->connection_count > 16 ? 16 : pull->connection_count;
     pull->codec = options->codec;
     pull->level = (int16_t)(options->level < INT16_MIN ? INT16_MIN : options->level > INT16_MAX ? INT16_MAX : options->level);
-    pull->rate_max_bytes = options->rate_max_bytes;
+    ray__rate_init(&pull->rate, options->rate_max_bytes);
+    atomic_init(&pull->urgency, options->urgency);
     pull->range_offset = options->range_offset;
     pull->range_size = options->range_size;
     pull->chunk_size = options->chunk_size == 0 ? RAY_CHUNK_SIZE : options->chunk_size;
@@ -350,6 +352,9 @@ ray_status ray_pull_start(ray_transfer *transfer, const ray_object_id *id, const
     if (given.chunk_size != 0 && !ray__chunk_size_is_possible(given.chunk_size)) {
         return ray__fail(RAY_INVALID_ARGUMENT, "chunk_size is %u bytes; it must be a power of two from %u to %u, or 0 for %u", given.chunk_size,
                          RAY_CHUNK_SIZE_MIN, RAY_CHUNK_SIZE, RAY_CHUNK_SIZE);
+    }
+    if (given.urgency >= RAY_URGENCY_COUNT) {
+        return ray__fail(RAY_INVALID_ARGUMENT, "urgency is %u; the classes are 0 to %u", given.urgency, RAY_URGENCY_COUNT - 1);
     }
     if ((id == NULL) == (given.name == NULL)) {
         return ray__fail(RAY_INVALID_ARGUMENT, "a pull asks for an id or for a name: give one of them");

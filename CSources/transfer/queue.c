@@ -10,23 +10,148 @@
 #include "base/thread_internal.h"
 #include "transfer/transfer_internal.h"
 
+// ---- which link is next --------------------------------------------------------------------------------------------------
+
+static bool may_run(const ray_transfer *transfer, uint32_t urgency) {
+    const ray__link_queue *queues = transfer->queues;
+    return queues[urgency].first != NULL &&
+           (urgency <= RAY_URGENCY_WAIT ||
+            queues[RAY_URGENCY_PREFETCH].running + queues[RAY_URGENCY_BACKGROUND].running < RAY__LINKS_LOW_MAX);
+}
+
+// The most urgent, and at every tenth turn the least urgent, so that none waits for ever. RAY_URGENCY_COUNT: none.
+static uint32_t next_class(const ray_transfer *transfer) {
+    bool backwards = transfer->queue_turn % 10 == 9;
+    for (uint32_t i = 0; i < RAY_URGENCY_COUNT; i++) {
+        uint32_t urgency = backwards ? RAY_URGENCY_COUNT - 1 - i : i;
+        if (may_run(transfer, urgency)) {
+            return urgency;
+        }
+    }
+    return RAY_URGENCY_COUNT;
+}
+
+// What waits although every thread that it may have is at work. With the queue's lock.
+static void note_top(ray_transfer *transfer) {
+    bool is_short = transfer->link_threads_idle == 0 && transfer->link_threads == RAY__LINKS_MAX;
+    uint32_t top = 0;
+    while (top < RAY_URGENCY_COUNT && (transfer->queues[top].first == NULL || (may_run(transfer, top) && !is_short))) {
+        top++;
+    }
+    atomic_store(&transfer->queue_top, top);
+}
+
+bool ray__link_queue_wants_place(ray_transfer *transfer, uint32_t urgency) {
+    if (atomic_load(&transfer->queue_top) >= urgency) {
+        return false;
+    }
+    pthread_mutex_lock(&transfer->queue_lock);
+    uint32_t waiting = 0;
+    uint32_t low_running = 0;
+    for (uint32_t u = 0; u < RAY_URGENCY_COUNT; u++) {
+        low_running += u >= urgency ? transfer->queues[u].running : 0;
+        for (const ray__link_job *job = transfer->queues[u].first; u < urgency && job != NULL && waiting < RAY__LINKS_MAX; job = job->next) {
+            waiting++;
+        }
+    }
+    bool wanted = transfer->queue_yielding < waiting && low_running > RAY__LINKS_KEPT + transfer->queue_yielding;
+    transfer->queue_yielding += wanted;
+    pthread_mutex_unlock(&transfer->queue_lock);
+    return wanted;
+}
+
+static void append(ray__link_queue *queue, ray__link_job *job) {
+    job->next = NULL;
+    job->previous = queue->last;
+    if (queue->last != NULL) {
+        queue->last->next = job;
+    } else {
+        queue->first = job;
+    }
+    queue->last = job;
+}
+
+static void take_out(ray__link_queue *queue, ray__link_job *job) {
+    *(job->previous != NULL ? &job->previous->next : &queue->first) = job->next;
+    *(job->next != NULL ? &job->next->previous : &queue->last) = job->previous;
+}
+
+void ray__link_queue_move(ray_pull *pull, uint32_t urgency) {
+    ray_transfer *transfer = pull->transfer;
+    pthread_mutex_lock(&transfer->queue_lock);
+    ray__link_queue *from = &transfer->queues[atomic_load(&pull->urgency)];
+    ray__link_queue *to = &transfer->queues[urgency];
+    atomic_store(&pull->urgency, urgency);
+    from->running -= pull->links_running;
+    to->running += pull->links_running;
+    for (ray__link_job *job = pull->links_waiting; job != NULL; job = job->next_of_pull) {
+        take_out(from, job);
+        append(to, job);
+    }
+    note_top(transfer);
+    pthread_cond_broadcast(&transfer->queue_changed);
+    pthread_mutex_unlock(&transfer->queue_lock);
+}
+
+void ray__link_queue_drop(ray_pull *pull) {
+    ray_transfer *transfer = pull->transfer;
+    pthread_mutex_lock(&transfer->queue_lock);
+    ray__link_job *dropped = pull->links_waiting;
+    pull->links_waiting = NULL;
+    for (ray__link_job *job = dropped; job != NULL; job = job->next_of_pull) {
+        take_out(&transfer->queues[atomic_load(&pull->urgency)], job);
+        transfer->queue_length--;
+    }
+    note_top(transfer);
+    pthread_mutex_unlock(&transfer->queue_lock);
+    while (dropped != NULL) {
+        ray__link_job *job = dropped;
+        dropped = job->next_of_pull;
+        if (job->source != RAY__SOURCE_DISK) {
+            pull->sources[job->source].links--;
+        }
+        pull->active--;
+        free(job);
+    }
+}
+
 static ray__link_job *next_job(ray_transfer *transfer) {
+    ray__link_job *job = NULL;
     pthread_mutex_lock(&transfer->queue_lock);
     transfer->link_threads_idle++;
-    while (transfer->queue_first == NULL && !transfer->links_end) {
+    uint32_t urgency;
+    while ((urgency = next_class(transfer)) == RAY_URGENCY_COUNT && !transfer->links_end) {
         pthread_cond_wait(&transfer->queue_changed, &transfer->queue_lock);
     }
     transfer->link_threads_idle--;
-    ray__link_job *job = transfer->queue_first;
-    if (job != NULL) {
-        transfer->queue_first = job->next;
-        if (transfer->queue_first == NULL) {
-            transfer->queue_last = NULL;
+    if (urgency < RAY_URGENCY_COUNT) {
+        ray__link_queue *queue = &transfer->queues[urgency];
+        job = queue->first;
+        take_out(queue, job);
+        queue->running++;
+        job->pull->links_running++;
+        ray__link_job **place = &job->pull->links_waiting;
+        while (*place != job) {
+            place = &(*place)->next_of_pull;
         }
+        *place = job->next_of_pull;
+        transfer->queue_turn++;
         transfer->queue_length--;
+        note_top(transfer);
     }
     pthread_mutex_unlock(&transfer->queue_lock);
     return job;
+}
+
+// While the pull is active still.
+static void job_ended(ray_transfer *transfer, ray_pull *pull, bool gave_place) {
+    pthread_mutex_lock(&transfer->queue_lock);
+    transfer->queues[atomic_load(&pull->urgency)].running--;
+    pull->links_running--;
+    transfer->queue_yielding -= gave_place;
+    // One that had to wait for the limit of its class may go now.
+    pthread_cond_signal(&transfer->queue_changed);
+    pthread_mutex_unlock(&transfer->queue_lock);
 }
 
 static void *run_links(void *context) {
@@ -39,14 +164,16 @@ static void *run_links(void *context) {
         ray_pull *pull = job->pull;
         uint32_t source = job->source;
         free(job);
+        bool gave_place = false;
         if (source == RAY__SOURCE_DISK) {
             ray__resume_verify(pull);
         } else {
-            ray__link_run(pull, source);
+            gave_place = ray__link_run(pull, source);
             pthread_mutex_lock(&pull->lock);
             pull->sources[source].links--;
             pthread_mutex_unlock(&pull->lock);
         }
+        job_ended(transfer, pull, gave_place);
         ray__pull_leave(pull);
     }
 }
@@ -70,13 +197,11 @@ ray_status ray__link_queue_push(ray_pull *pull, uint32_t source) {
         }
     }
     if (status == RAY_OK) {
-        if (transfer->queue_last != NULL) {
-            transfer->queue_last->next = job;
-        } else {
-            transfer->queue_first = job;
-        }
-        transfer->queue_last = job;
+        append(&transfer->queues[atomic_load(&pull->urgency)], job);
+        job->next_of_pull = pull->links_waiting;
+        pull->links_waiting = job;
         transfer->queue_length++;
+        note_top(transfer);
         pthread_cond_signal(&transfer->queue_changed);
     }
     pthread_mutex_unlock(&transfer->queue_lock);

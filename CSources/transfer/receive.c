@@ -73,26 +73,19 @@ static void not_due_any_more(ray__link *link, uint32_t index) {
 // ---- ask -----------------------------------------------------------------------------------------------------------------
 
 static ray_status ask(ray__link *link, uint64_t *wait_until_ns) {
-    ray__request request = {.codec = link->pull->codec, .level = link->pull->level};
+    ray__request request = {.codec = link->pull->codec, .level = link->pull->level, .urgency = (uint16_t)atomic_load(&link->pull->urgency)};
     request.count = ray__pull_take_chunks(link->pull, link->depth - link->due_count, request.indices, wait_until_ns);
     if (request.count == 0) {
         return RAY_OK;
     }
     memcpy(link->due + link->due_count, request.indices, request.count * sizeof request.indices[0]);
     link->due_count += request.count;
+    ray__link_asked(link, request.indices, request.count);
     uint8_t message[RAY__MESSAGE_HEADER_SIZE + RAY__REQUEST_BODY_MAX];
     uint32_t size = ray__request_write(&request, message + RAY__MESSAGE_HEADER_SIZE);
     ray__message_seal(message, RAY__MESSAGE_REQUEST, link->stream, size);
     struct iovec part = {message, RAY__MESSAGE_HEADER_SIZE + size};
     return ray__connection_write(&link->connection, &part, 1, false);
-}
-
-static void wait_until(ray__link *link, uint64_t time_ns) {
-    uint64_t now = ray__now_ns();
-    if (time_ns > now) {
-        struct pollfd stop = {.fd = link->pull->stop, .events = POLLIN};
-        poll(&stop, 1, (int)((time_ns - now) / 1000000 > 1000 ? 1000 : (time_ns - now) / 1000000 + 1));
-    }
 }
 
 // ---- receive -------------------------------------------------------------------------------------------------------------
@@ -170,11 +163,13 @@ static ray_status receive_chunk(ray__link *link, const uint8_t *message_header, 
     if (header.codec != RAY_CODEC_NONE) {
         RAY_TRY(receive_packed(link, &header));
         not_due_any_more(link, header.index);
+        ray__link_arrived(link, &header);
         return RAY_OK;
     }
     bool matches = false;
     RAY_TRY(receive_raw(link, &header, &matches));
     not_due_any_more(link, header.index);
+    ray__link_arrived(link, &header);
     if (matches) {
         ray__pull_chunk_arrived(pull, link->source, &header);
     } else {
@@ -219,19 +214,23 @@ static bool source_ended(ray__link *link) {
 }
 
 ray_status ray__link_receive(ray__link *link) {
+    bool asked = false;
     for (;;) {
         if (source_ended(link)) {
             // What is still due from it comes from elsewhere. Its reason is recorded; the connection is of no more use.
             return ray__fail(RAY_CANCELLED, "%s is not used any more", link->connection.peer);
         }
         uint64_t wait_until_ns = 0;
-        if (link->due_count < link->depth) {
+        // What begins gets at least a window's worth, so that it gets on however often its place is wanted.
+        link->gives_place = link->gives_place || (asked && ray__link_queue_wants_place(link->pull->transfer, atomic_load(&link->pull->urgency)));
+        if (link->due_count < link->depth && !link->gives_place) {
             RAY_TRY(ask(link, &wait_until_ns));
+            asked = true;
         }
         if (link->due_count > 0) {
             RAY_TRY(receive_message(link));
         } else if (wait_until_ns != 0 && !atomic_load(&link->pull->ended)) {
-            wait_until(link, wait_until_ns);
+            ray__pull_wait(link->pull, wait_until_ns);
         } else {
             return RAY_OK;
         }

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/uio.h>
 
+#include "base/clock_internal.h"
 #include "base/error_internal.h"
 #include "codec/bytes_internal.h"
 #include "codec/frame_internal.h"
@@ -28,6 +29,8 @@ typedef struct waiting {
     uint32_t index;
     uint16_t codec;
     int16_t level;
+    uint16_t urgency;
+    uint32_t raw_size;
 } waiting;
 
 typedef struct stream {
@@ -52,7 +55,19 @@ typedef struct session {
     ray__order *free_orders[ORDERS_MAX];
     ray__order orders[ORDERS_MAX];
     ray__drain drain;
+    uint64_t due_bytes[RAY_URGENCY_COUNT]; // raw, asked for and not yet sent
 } session;
+
+// A chunk is owed from now on, or is not any more.
+static void owe(session *s, uint32_t raw_size, uint32_t urgency) {
+    s->due_bytes[urgency] += raw_size;
+    ray__flow_due(&s->transfer->sending, urgency, raw_size, ray__now_ns());
+}
+
+static void owe_no_more(session *s, uint64_t raw_size, uint32_t urgency) {
+    s->due_bytes[urgency] -= raw_size;
+    ray__flow_not_due(&s->transfer->sending, urgency, raw_size);
+}
 
 static stream *find_stream(session *s, uint32_t name) {
     for (uint32_t i = 0; i < STREAMS_MAX; i++) {
@@ -75,7 +90,7 @@ static ray_status send_bytes(session *s, void *bytes, size_t size, bool more) {
     return ray__connection_write(s->connection, &part, 1, more);
 }
 
-static ray_status send_card(session *s, uint32_t name, ray__offer *offer, bool with_data) {
+static ray_status send_card(session *s, uint32_t name, ray__offer *offer, bool with_data, uint32_t urgency) {
     ray__card_message card;
     ray__offer_card(offer, with_data, &card);
     uint8_t *file_data = NULL;
@@ -101,6 +116,7 @@ static ray_status send_card(session *s, uint32_t name, ray__offer *offer, bool w
         status = send_bytes(s, message, RAY__MESSAGE_HEADER_SIZE + size, false);
     }
     if (status == RAY_OK && card.inline_size > 0) {
+        ray__flow_came(&s->transfer->sending, urgency, card.inline_size, ray__now_ns());
         ray__offer_sent(s->transfer, offer, card.inline_size, card.inline_size);
     }
     free(message);
@@ -132,7 +148,10 @@ static ray_status take_open(session *s, uint32_t name, const uint8_t *body, uint
     RAY_TRY(ray__offer_open(s->transfer, &open, s->connection->peer, &offer));
     ray__connection_drain(s->connection, &s->drain);
     ray__offer_drained(offer, &s->drain, s->connection, NULL);
-    ray_status status = send_card(s, name, offer, true);
+    // Where the caps allow nothing now the data does not travel with the card: it is asked for, and then waits its turn.
+    uint64_t again_ns = 0;
+    bool with_data = ray__flow_is_open(&s->transfer->sending, open.urgency, ray__now_ns(), &again_ns);
+    ray_status status = send_card(s, name, offer, with_data, open.urgency);
     if (status != RAY_OK || offer->status != RAY_OK || offer->answer.kind == RAY__ANSWER_NOTHING) {
         ray__offer_release(s->transfer, offer);
         return status;
@@ -155,8 +174,10 @@ static ray_status take_request(session *s, uint32_t name, const uint8_t *body, u
             return ray__fail(RAY_PROTOCOL, "%s asked for chunk %u of %u", s->connection->peer, request.indices[i], count);
         }
         // take_requests has seen that there is room.
+        uint32_t raw_size = ray__chunk_raw_size(of->offer->size_bytes, of->offer->chunk_size, request.indices[i]);
         s->waiting[(s->waiting_first + s->waiting_count++) % WAITING_MAX] =
-            (waiting){name, request.indices[i], request.codec, request.level};
+            (waiting){name, request.indices[i], request.codec, request.level, request.urgency, raw_size};
+        owe(s, raw_size, request.urgency);
     }
     return RAY_OK;
 }
@@ -228,9 +249,13 @@ static void submit_orders(session *s) {
             order->index = next->index;
             order->codec = next->codec;
             order->level = next->level;
+            order->urgency = next->urgency;
+            order->raw_size = next->raw_size;
             of->orders++;
             atomic_fetch_add(&s->at_workers, 1);
             ray__workers_submit(&s->transfer->workers, &order->job);
+        } else {
+            owe_no_more(s, next->raw_size, next->urgency);
         }
         s->waiting_first = (s->waiting_first + 1) % WAITING_MAX;
         s->waiting_count--;
@@ -246,27 +271,35 @@ static ray_status send_failed(session *s, const ray__order *order) {
     return send_bytes(s, message, RAY__MESSAGE_HEADER_SIZE + size, false);
 }
 
+// In one go, unless a cap or a more urgent class lets it go in pieces only.
+static ray_status send_stored(session *s, ray__order *order, uint8_t *prefix) {
+    ray__offer *offer = order->offer;
+    uint64_t offset = (uint64_t)order->index * offer->chunk_size;
+    const uint8_t *bytes = order->packed != NULL ? order->packed : offer->file >= 0 ? NULL : offer->view.data + offset;
+    for (uint64_t at = 0, piece = 0; at < order->header.stored_size; at += piece) {
+        RAY_TRY(ray__pace(s->transfer, s->connection, order->urgency, order->header.stored_size - at, &piece));
+        if (bytes != NULL) {
+            // The cast takes const away for iovec; sendmsg only reads.
+            struct iovec parts[2] = {{prefix, at == 0 ? RAY__CHUNK_PREFIX_SIZE : 0}, {(void *)(uintptr_t)(bytes + at), piece}};
+            RAY_TRY(ray__connection_write(s->connection, parts, 2, false));
+        } else {
+            RAY_TRY(at == 0 ? send_bytes(s, prefix, RAY__CHUNK_PREFIX_SIZE, true) : RAY_OK);
+            RAY_TRY(ray__connection_send_file(s->connection, offer->file, offset + at, piece));
+        }
+        ray__flow_moved(&s->transfer->sending, order->urgency, piece, ray__now_ns());
+    }
+    return RAY_OK;
+}
+
 static ray_status send_chunk(session *s, ray__order *order) {
     uint8_t prefix[RAY__CHUNK_PREFIX_SIZE];
     ray__offer *offer = order->offer;
-    uint64_t offset = (uint64_t)order->index * offer->chunk_size;
     ray__chunk_header_write(&order->header, prefix + RAY__MESSAGE_HEADER_SIZE);
     ray__message_seal(prefix, RAY__MESSAGE_CHUNK, order->stream, RAY_CHUNK_HEADER_SIZE + order->header.stored_size);
-    ray_status status;
-    if (order->packed == NULL && offer->file >= 0) {
-        status = send_bytes(s, prefix, sizeof prefix, true);
-        if (status == RAY_OK) {
-            status = ray__connection_send_file(s->connection, offer->file, offset, order->header.raw_size);
-        }
-        if (status == RAY_OK && ray__offer_check(offer) != RAY_OK) {
-            // The receiver's checksum decides about this chunk; the next ones are refused.
-            ray__sums_forget(s->transfer->sums, &offer->id);
-        }
-    } else {
-        // The cast takes const away for iovec; sendmsg only reads.
-        const uint8_t *bytes = order->packed != NULL ? order->packed : offer->view.data + offset;
-        struct iovec parts[2] = {{prefix, sizeof prefix}, {(void *)(uintptr_t)bytes, order->header.stored_size}};
-        status = ray__connection_write(s->connection, parts, 2, false);
+    ray_status status = send_stored(s, order, prefix);
+    if (status == RAY_OK && order->packed == NULL && offer->file >= 0 && ray__offer_check(offer) != RAY_OK) {
+        // The receiver's checksum decides about this chunk; the next ones are refused.
+        ray__sums_forget(s->transfer->sums, &offer->id);
     }
     if (status == RAY_OK) {
         ray__offer_sent(s->transfer, offer, order->header.raw_size, order->header.stored_size);
@@ -278,6 +311,7 @@ static ray_status send_chunk(session *s, ray__order *order) {
 static void put_back(session *s, ray__order *order) {
     ray__buffers_give(&s->transfer->send_buffers, order->packed);
     order->packed = NULL;
+    owe_no_more(s, order->raw_size, order->urgency);
     for (uint32_t i = 0; i < STREAMS_MAX; i++) {
         if (s->streams[i].offer == order->offer && s->streams[i].name == order->stream && s->streams[i].orders > 0) {
             s->streams[i].orders--;
@@ -338,6 +372,9 @@ ray_status ray__serve(ray_transfer *transfer, ray__connection *connection) {
             s->free_orders[s->free_count++] = &s->orders[i];
         }
         status = serve_requests(s);
+    }
+    for (uint32_t u = 0; u < RAY_URGENCY_COUNT; u++) {
+        ray__flow_not_due(&transfer->sending, u, s->due_bytes[u]);
     }
     for (uint32_t i = 0; i < STREAMS_MAX; i++) {
         ray__offer_release(transfer, s->streams[i].offer);

@@ -121,6 +121,25 @@ static ray_status start(ray_transfer *transfer, const char *bind_host, uint16_t 
     return bind_host == NULL ? RAY_OK : ray__serving_start(transfer, bind_host, bind_port);
 }
 
+static ray_status check_cap(uint64_t max_bytes, const char *name) {
+    if (max_bytes != 0 && max_bytes < RAY_RATE_MIN) {
+        return ray__fail(RAY_INVALID_ARGUMENT, "%s is %llu bytes a second; the least is %u, 0 is no cap", name, (unsigned long long)max_bytes,
+                         RAY_RATE_MIN);
+    }
+    return RAY_OK;
+}
+
+static ray_status check_caps(const ray_transfer_options *given) {
+    static const char *const names[RAY_URGENCY_COUNT] = {"urgency_rate_max_bytes[get]", "urgency_rate_max_bytes[wait]",
+                                                         "urgency_rate_max_bytes[prefetch]", "urgency_rate_max_bytes[background]"};
+    RAY_TRY(check_cap(given->send_rate_max_bytes, "send_rate_max_bytes"));
+    RAY_TRY(check_cap(given->receive_rate_max_bytes, "receive_rate_max_bytes"));
+    for (uint32_t u = 0; u < RAY_URGENCY_COUNT; u++) {
+        RAY_TRY(check_cap(given->urgency_rate_max_bytes[u], names[u]));
+    }
+    return RAY_OK;
+}
+
 ray_status ray_transfer_create(const ray_transfer_options *options, ray_transfer **transfer) {
     ray_transfer_options given;
     memset(&given, 0, sizeof given);
@@ -128,6 +147,7 @@ ray_status ray_transfer_create(const ray_transfer_options *options, ray_transfer
     if (given.codec > RAY_CODEC_ZSTD) {
         return ray__fail(RAY_INVALID_ARGUMENT, "%u is not a codec", given.codec);
     }
+    RAY_TRY(check_caps(&given));
     ray_transfer *made = calloc(1, sizeof *made);
     if (made == NULL) {
         return ray__fail(RAY_OUT_OF_MEMORY, "a transfer");
@@ -141,6 +161,9 @@ ray_status ray_transfer_create(const ray_transfer_options *options, ray_transfer
     made->codec = given.codec;
     made->level = (int16_t)(given.level < INT16_MIN ? INT16_MIN : given.level > INT16_MAX ? INT16_MAX : given.level);
     made->window_bytes = given.window_bytes == 0 ? WINDOW_BYTES : given.window_bytes;
+    ray__flow_init(&made->sending, given.send_rate_max_bytes, given.urgency_rate_max_bytes);
+    ray__flow_init(&made->receiving, given.receive_rate_max_bytes, given.urgency_rate_max_bytes);
+    atomic_init(&made->queue_top, RAY_URGENCY_COUNT);
     made->store = given.store;
     made->key = given.key;
     made->find = given.find;

@@ -18,6 +18,7 @@
 
 #include "codec/tuner_internal.h"
 #include "transfer/connection_internal.h"
+#include "transfer/flow_internal.h"
 #include "transfer/journal_internal.h"
 #include "transfer/sums_internal.h"
 #include "transfer/wire_internal.h"
@@ -118,6 +119,8 @@ typedef struct ray__order {
     uint32_t index;
     uint16_t codec; // wish
     int16_t level;
+    uint16_t urgency;
+    uint32_t raw_size;
     ray_status status;
     char text[RAY__TEXT_MAX];
     ray_chunk_header header;
@@ -175,7 +178,10 @@ struct ray_pull {
     uint16_t resume; // RAY_RESUME_*
     uint32_t chunk_size;
     uint64_t window_bytes;
-    uint64_t rate_max_bytes;
+    ray__rate rate;
+    _Atomic uint32_t urgency; // RAY_URGENCY_*; only ever more urgent
+    uint32_t links_running;   // under queue_lock: with a thread
+    struct ray__link_job *links_waiting; // the same: for a thread
     uint64_t range_offset; // as asked for
     uint64_t range_size;
     uint64_t started_ns;
@@ -201,7 +207,6 @@ struct ray_pull {
     ray_status source_status; // the weightiest reason why a source failed
     char source_message[RAY__TEXT_MAX];
     uint64_t grace_until_ns;
-    uint64_t rate_next_ns; // when the next chunk may be asked for
     uint64_t progress_due_ns;
     ray__sink sink;
     uint32_t kind;
@@ -232,8 +237,8 @@ void ray__pull_schedule_locked(ray_pull *pull, uint64_t now);
 uint64_t ray__pull_tend(ray_pull *pull, uint64_t now);
 
 // chunks.c: who fetches what
-// Takes up to `capacity` chunks; *wait_until_ns is set when the rate allows none now;
-// NULL: the bytes are here already, no rate holds them back.
+// Takes up to `capacity` chunks; *wait_until_ns is set when a cap or a more urgent class allows none now;
+// NULL: the bytes are here already, nothing holds them back.
 uint32_t ray__pull_take_chunks(ray_pull *pull, uint32_t capacity, uint32_t *indices, uint64_t *wait_until_ns);
 void ray__pull_return_chunks(ray_pull *pull, const uint32_t *indices, uint32_t count);
 void ray__pull_chunk_arrived(ray_pull *pull, uint32_t source, const ray_chunk_header *header);
@@ -278,11 +283,24 @@ void ray__resume_verify(ray_pull *pull);
 
 typedef struct ray__link_job {
     struct ray__link_job *next;
+    struct ray__link_job *previous;
+    struct ray__link_job *next_of_pull;
     ray_pull *pull;
     uint32_t source; // or RAY__SOURCE_DISK
 } ray__link_job;
 
-void ray__link_run(ray_pull *pull, uint32_t source);
+#define RAY__LINKS_LOW_MAX 24u // of prefetch and background together
+#define RAY__LINKS_KEPT 3u     // that the less urgent need not give up
+
+// Links that wait for a thread, and that have one, by class.
+typedef struct ray__link_queue {
+    ray__link_job *first;
+    ray__link_job *last;
+    uint32_t running;
+} ray__link_queue;
+
+// Answers whether it ended early to give its place up (ray__link_queue_wants_place).
+bool ray__link_run(ray_pull *pull, uint32_t source);
 
 // receive.c: one connection of a pull
 typedef struct ray__link {
@@ -293,8 +311,23 @@ typedef struct ray__link {
     uint32_t depth;         // chunks that may be due at once
     uint32_t due_count;
     uint32_t due[RAY__INDICES_MAX];
+    uint64_t due_bytes;     // raw, of the chunks that are due
+    bool gives_place;       // asks for no more, since its place is wanted
+    uint32_t due_urgency;   // the class that they count in
     uint8_t *piece;         // RAY_CHECKSUM_PIECE bytes, for files
 } ray__link;
+
+// urgency.c
+// Waits until the time, or less: until the pull ends or its place is wanted.
+void ray__pull_wait(const ray_pull *pull, uint64_t until_ns);
+// Waits until the caps allow that a card is asked for, which may bring data. False when the pull ends first, or the link's place is wanted.
+bool ray__link_may_open(ray__link *link);
+// These chunks are due now, these bytes not any more.
+void ray__link_asked(ray__link *link, const uint32_t *indices, uint32_t count);
+void ray__link_arrived(ray__link *link, const ray_chunk_header *header);
+void ray__link_gives_up(ray__link *link);
+// Waits for the turn of up to size bytes and says how many may be sent. RAY_CANCELLED when the connection is stopped.
+ray_status ray__pace(ray_transfer *transfer, const ray__connection *connection, uint32_t urgency, uint64_t size, uint64_t *piece) RAY_NODISCARD;
 
 ray_status ray__link_receive(ray__link *link) RAY_NODISCARD;
 
@@ -306,6 +339,12 @@ typedef struct ray__idle {
 } ray__idle;
 
 ray_status ray__link_queue_push(ray_pull *pull, uint32_t source) RAY_NODISCARD;
+// Makes what the pull has there of another class. Under the pull's lock.
+void ray__link_queue_move(ray_pull *pull, uint32_t urgency);
+// Takes out what an ended pull has there, which would wait for a thread only to find that there is nothing to do. Under the pull's lock.
+void ray__link_queue_drop(ray_pull *pull);
+// Whether a link of this class should end early, because a more urgent pull waits for a thread. Who is told so does.
+bool ray__link_queue_wants_place(ray_transfer *transfer, uint32_t urgency);
 void ray__link_threads_stop(ray_transfer *transfer);
 bool ray__idle_take(ray_transfer *transfer, const ray_endpoint *endpoint, int stop, ray__connection *connection);
 void ray__idle_give(ray_transfer *transfer, const ray_endpoint *endpoint, const ray__connection *connection);
@@ -325,6 +364,8 @@ struct ray_transfer {
     ray_served_fn served_by_name;
     void *context;
     ray__workers workers;
+    ray__flow sending;
+    ray__flow receiving;
     ray__buffers send_buffers;
     ray__buffers receive_buffers;
     ray__sums_cache *sums;
@@ -367,9 +408,11 @@ struct ray_transfer {
     pthread_t supervisor;
     pthread_mutex_t queue_lock;
     pthread_cond_t queue_changed;
-    ray__link_job *queue_first;
-    ray__link_job *queue_last;
+    ray__link_queue queues[RAY_URGENCY_COUNT];
     uint32_t queue_length;
+    uint32_t queue_turn;
+    uint32_t queue_yielding; // links that were told to give their place up and have it still
+    _Atomic uint32_t queue_top; // the most urgent class that waits without a thread, or RAY_URGENCY_COUNT
     uint32_t link_threads;
     uint32_t link_threads_idle;
     bool links_end;

@@ -84,7 +84,7 @@ ray_status ray__message_verify(const uint8_t *header, const ray__message *messag
     return RAY_OK;
 }
 
-// ---- OPEN: id 28, token u64, threads u16, name size u16, chunk size u32, name ------------------------------------------
+// ---- OPEN: id 28, token u64, threads u16, name size u16, chunk size u32, urgency u16, zero u16, name -------------------
 
 uint32_t ray__open_write(const ray__open *open, uint8_t *body) {
     size_t name_size = strnlen(open->name, RAY_NAME_MAX);
@@ -93,6 +93,8 @@ uint32_t ray__open_write(const ray__open *open, uint8_t *body) {
     ray__put_u16(body + 36, open->threads);
     ray__put_u16(body + 38, (uint16_t)name_size);
     ray__put_u32(body + 40, open->chunk_size);
+    ray__put_u16(body + 44, open->urgency);
+    ray__put_u16(body + 46, 0);
     memcpy(body + RAY__OPEN_BODY_SIZE, open->name, name_size);
     return RAY__OPEN_BODY_SIZE + (uint32_t)name_size;
 }
@@ -109,18 +111,20 @@ ray_status ray__open_read(const uint8_t *body, uint32_t size, ray__open *open) {
     open->token = ray__get_u64(body + 28);
     open->threads = ray__get_u16(body + 36);
     open->chunk_size = ray__get_u32(body + 40);
-    if (!ray__chunk_size_is_possible(open->chunk_size)) {
-        return ray__fail(RAY_PROTOCOL, "an OPEN that asks for chunks of %u bytes", open->chunk_size);
+    open->urgency = ray__get_u16(body + 44);
+    if (!ray__chunk_size_is_possible(open->chunk_size) || open->urgency >= RAY_URGENCY_COUNT || ray__get_u16(body + 46) != 0) {
+        return ray__fail(RAY_PROTOCOL, "an OPEN that asks for chunks of %u bytes, with urgency %u", open->chunk_size, open->urgency);
     }
     return RAY_OK;
 }
 
-// ---- REQUEST: codec u16, level i16, zero u32, count u32, indices u32[count] --------------------------------------------
+// ---- REQUEST: codec u16, level i16, urgency u16, zero u16, count u32, indices u32[count] -------------------------------
 
 uint32_t ray__request_write(const ray__request *request, uint8_t *body) {
     ray__put_u16(body, request->codec);
     ray__put_u16(body + 2, (uint16_t)request->level);
-    ray__put_u32(body + 4, 0);
+    ray__put_u16(body + 4, request->urgency);
+    ray__put_u16(body + 6, 0);
     ray__put_u32(body + 8, request->count);
     for (uint32_t i = 0; i < request->count; i++) {
         ray__put_u32(body + 12 + 4 * i, request->indices[i]);
@@ -131,10 +135,12 @@ uint32_t ray__request_write(const ray__request *request, uint8_t *body) {
 ray_status ray__request_read(const uint8_t *body, uint32_t size, ray__request *request) {
     request->codec = ray__get_u16(body);
     request->level = (int16_t)ray__get_u16(body + 2);
+    request->urgency = ray__get_u16(body + 4);
     request->count = ray__get_u32(body + 8);
     if (request->count == 0 || request->count > RAY__INDICES_MAX || size != 12 + 4 * request->count ||
-        request->codec > RAY_CODEC_ZSTD) {
-        return ray__fail(RAY_PROTOCOL, "a REQUEST of %u bytes for %u chunks in codec %u", size, request->count, request->codec);
+        request->codec > RAY_CODEC_ZSTD || request->urgency >= RAY_URGENCY_COUNT) {
+        return ray__fail(RAY_PROTOCOL, "a REQUEST of %u bytes for %u chunks in codec %u, of urgency %u", size, request->count, request->codec,
+                         request->urgency);
     }
     for (uint32_t i = 0; i < request->count; i++) {
         request->indices[i] = ray__get_u32(body + 12 + 4 * i);

@@ -51,9 +51,10 @@ typedef struct ray__open {
     uint64_t token; // the same on every connection of a pull, so that the sender opens the source once
     uint16_t threads; // that unpack at the receiver
     uint32_t chunk_size;
+    uint16_t urgency; // RAY_URGENCY_*
     char name[RAY_NAME_MAX + 1]; // "": the id says all
 } ray__open;
-#define RAY__OPEN_BODY_SIZE 44u // without a name
+#define RAY__OPEN_BODY_SIZE 48u // without a name
 #define RAY__OPEN_BODY_MAX (RAY__OPEN_BODY_SIZE + RAY_NAME_MAX)
 
 // Answers the body's size.
@@ -63,6 +64,7 @@ ray_status ray__open_read(const uint8_t *body, uint32_t size, ray__open *open) R
 typedef struct ray__request {
     uint16_t codec; // RAY_CODEC_*; AUTO: the sender's tuner
     int16_t level;
+    uint16_t urgency; // RAY_URGENCY_*
     uint32_t count;
     uint32_t indices[RAY__INDICES_MAX];
 } ray__request;

@@ -127,7 +127,8 @@ static void aFlippedByteAnywhereIsNeverBelieved(void) {
             scene_check_arrived(s);
         } else {
             fprintf(stderr, "    byte %llu: %s\n", (unsigned long long)at, ray_status_name(status));
-            CHECK(at < 300);
+            // The second connection's proof may come before the first one's data.
+            CHECK(at < 1000);
             scene_check_nothing_left();
         }
         scene_end(s);

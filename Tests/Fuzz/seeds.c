@@ -103,9 +103,10 @@ static void wire(void) {
     ray__open open = {.id = {{7}}, .token = 99, .threads = 2, .chunk_size = RAY_CHUNK_SIZE};
     wire_seed("open", 3, RAY__MESSAGE_OPEN, message, ray__open_write(&open, body));
     open.chunk_size = RAY_CHUNK_SIZE_MIN;
+    open.urgency = RAY_URGENCY_PREFETCH;
     strcpy(open.name, "folder/a file.bin");
     wire_seed("open_name", 3, RAY__MESSAGE_OPEN, message, ray__open_write(&open, body));
-    ray__request request = {.codec = RAY_CODEC_ZSTD, .level = 3, .count = 3, .indices = {0, 1, 4}};
+    ray__request request = {.codec = RAY_CODEC_ZSTD, .level = 3, .urgency = RAY_URGENCY_BACKGROUND, .count = 3, .indices = {0, 1, 4}};
     wire_seed("request", 3, RAY__MESSAGE_REQUEST, message, ray__request_write(&request, body));
     wire_seed("close", 3, RAY__MESSAGE_CLOSE, message, 0);
     ray__failed failed = {.index = 2, .status = RAY_NOT_FOUND, .text = "not here"};

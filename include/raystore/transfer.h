@@ -16,7 +16,16 @@
 // asks for the rest only. So a process may be killed at any point. Nothing is synced: after a power cut the disk may have lost written
 // chunks, which the hashing notices.
 //
-// Caveats: the connection is authenticated (auth.h), not encrypted.
+// *Urgency*: each pull has a class. While a more urgent class has chunks under way in a transfer, and they move, the less urgent ones share
+// one byte of every ten, at the receiving end (which asks for chunks) and at the sending end (which writes them). None is starved. A class
+// of which nothing moved for 2 s holds nobody back. When more pulls want a connection than there are, the more urgent are first in
+// nine of ten times, a less urgent pull gives its connection up between two chunks, and prefetch and background have at most 24 of the 32.
+//
+// *Caps* count bytes as stored in frames. A span of t seconds sees at most cap * (t + 0.1) bytes, and what was under way: a chunk at the
+// receiving end, and for each connection that begins the data in its card; 256 KiB at the sending end.
+//
+// Caveats: the connection is authenticated (auth.h), not encrypted. A less urgent class holds back also where another link would have been
+// free for it.
 // Thread safety: every function may be called from any thread. Callbacks come from the transfer's own threads, must not block for
 // long, and must not destroy the transfer.
 #ifndef RAYSTORE_TRANSFER_H
@@ -36,6 +45,11 @@ RAY_ASSUME_NONNULL_BEGIN
 #define RAY_JOURNAL_SUFFIX ".chunks"
 
 enum { RAY_KIND_OBJECT = 0, RAY_KIND_FILE = 1 };
+
+// Why the data is wanted, the most urgent first.
+enum { RAY_URGENCY_GET = 0, RAY_URGENCY_WAIT = 1, RAY_URGENCY_PREFETCH = 2, RAY_URGENCY_BACKGROUND = 3 };
+#define RAY_URGENCY_COUNT 4u
+#define RAY_RATE_MIN (64u << 10) // the lowest cap of a transfer
 
 typedef struct ray_transfer ray_transfer;
 typedef struct ray_answer ray_answer; // what a server's find callback fills in
@@ -83,9 +97,14 @@ typedef struct ray_transfer_options {
     uint64_t window_bytes;             // asked for and not yet arrived, per source; 0: 64 MiB
     ray_find_named_fn RAY_NULLABLE find_named; // NULL: nothing is served by name
     ray_served_fn RAY_NULLABLE served;
+    // Caps, in bytes a second as stored in frames, RAY_RATE_MIN at least; 0: none. For all connections together, and for the pulls of a class,
+    // in each direction.
+    uint64_t send_rate_max_bytes;
+    uint64_t receive_rate_max_bytes;
+    uint64_t urgency_rate_max_bytes[RAY_URGENCY_COUNT];
 } ray_transfer_options;
 
-// Starts serving, if bind_host is given. RAY_ADDRESS_IN_USE names the address.
+// Starts serving, if bind_host is given. RAY_ADDRESS_IN_USE names the address, RAY_INVALID_ARGUMENT the option that is not possible.
 RAY_API ray_status ray_transfer_create(const ray_transfer_options *options, ray_transfer *RAY_NULLABLE *RAY_NULLABLE transfer) RAY_NODISCARD;
 
 // Cancels all pulls, ends all connections, waits for the threads. Every pull's done callback has run when it returns. Accepts NULL.
@@ -182,7 +201,7 @@ typedef struct ray_pull_options {
     uint32_t struct_size;
     uint32_t connection_count; // 0: the transfer's
     uint64_t timeout_ns;       // for the whole pull; 0: no limit
-    uint64_t rate_max_bytes;   // a second; 0: no limit
+    uint64_t rate_max_bytes;   // raw ones a second; 0: no limit
     uint16_t codec;            // what to ask the sources for: RAY_CODEC_*, 0: automatic
     uint16_t resume;           // RAY_RESUME_*, for pulls into a file
     int32_t level;
@@ -193,7 +212,7 @@ typedef struct ray_pull_options {
     // A power of two, RAY_CHUNK_SIZE_MIN ... RAY_CHUNK_SIZE; 0: RAY_CHUNK_SIZE. Smaller ones suit slow links and low caps; they cost
     // more messages, and a partial file of another chunk size is begun anew.
     uint32_t chunk_size;
-    uint32_t reserved;         // 0
+    uint32_t urgency;          // RAY_URGENCY_*
 } ray_pull_options;
 
 // Starts a pull from these sources; more may be learned from their cards. Returns at once. The caller owns *pull and ends it
@@ -230,6 +249,9 @@ RAY_API ray_status ray_pull_discard(const char *path) RAY_NODISCARD;
 
 // Another place to pull from.
 RAY_API ray_status ray_pull_add_source(ray_pull *pull, const ray_endpoint *source);
+
+// Makes it as urgent as this, if it is less: from its next request on. RAY_INVALID_ARGUMENT for what is no class.
+RAY_API ray_status ray_pull_set_urgency(ray_pull *pull, uint32_t urgency);
 
 // Ends it soon with RAY_CANCELLED, unless it is done already.
 RAY_API void ray_pull_cancel(ray_pull *pull);
