@@ -255,13 +255,15 @@ bench-plasma: $(BUILD)/bench/plasma
 	@$<
 	@Benchmarks/swift/.build/release/plasma-swift
 
-# Each prints what it can; the first that fails ends it.
+# What fails costs its own figures, and the run's status.
 bench-transfer: $(BUILD)/bench/transfer $(BUILD)/bench/fetches $(BUILD)/bench/mover $(BUILD)/bench/delay
 	@swift build -c release --product raystore >&2
-	@$(BUILD)/bench/transfer
-	@python3 Benchmarks/links/fetching.py .build/release/raystore $(BUILD)/bench/fetches
-	@python3 Benchmarks/links/delayed.py $(BUILD)/bench/mover $(BUILD)/bench/delay
-	@python3 Benchmarks/links/matrix.py $(BUILD)/bench/mover
+	@status=0; \
+	$(BUILD)/bench/transfer || status=1; \
+	python3 Benchmarks/links/fetching.py .build/release/raystore $(BUILD)/bench/fetches || status=1; \
+	python3 Benchmarks/links/delayed.py $(BUILD)/bench/mover $(BUILD)/bench/delay || status=1; \
+	python3 Benchmarks/links/matrix.py $(BUILD)/bench/mover || status=1; \
+	exit $$status
 
 # The matrix alone: four speeds, four kinds of data, automatic and each fixed codec.
 .PHONY: bench-matrix

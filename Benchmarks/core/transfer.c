@@ -17,6 +17,7 @@
 #include "raystore.h"
 
 enum { RUNS = 7, SMALL_RUNS = 2000 };
+#define WINDOW_BYTES ((uint64_t)64 << 20) // what window_bytes 0 means
 
 static const ray_key key = {{42}};
 static uint64_t size_bytes = 512ull << 20;
@@ -357,10 +358,12 @@ static void measure_resume(uint16_t port, int told, int ask) {
     double worst = 0;
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
         double ratio = sent_ratio(port, told, ask, parts[i]);
-        fprintf(stderr, "killed at %.0f %%: %.3f of the file sent\n", parts[i] * 100, ratio);
+        printf("{\"name\":\"transfer.resume.killed_at_%.0f_sent_ratio\",\"value\":%.6g,\"unit\":\"sent/size\"}\n", parts[i] * 100, ratio);
         worst = ratio > worst ? ratio : worst;
     }
-    printf("{\"name\":\"transfer.resume.sent_ratio\",\"value\":%.6g,\"unit\":\"sent/size\"}\n", worst);
+    // What is in flight when it is killed is sent again: the default window at most.
+    printf("{\"name\":\"transfer.resume.sent_ratio\",\"value\":%.6g,\"unit\":\"sent/size\",\"limit\":%.6g}\n", worst,
+           1 + (double)WINDOW_BYTES / (double)size_bytes);
     fflush(stdout);
 }
 
@@ -391,6 +394,16 @@ static void receive_all(uint16_t port) {
     ray_store_close(store);
 }
 
+static void remove_directory(void) {
+    static const char *const names[] = {"random", "training", "target", "target" RAY_JOURNAL_SUFFIX};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        char path[128];
+        path_of(path, names[i]);
+        unlink(path);
+    }
+    rmdir(directory);
+}
+
 // Usage: transfer [MEBIBYTES]
 int main(int count, char **arguments) {
     if (count > 1) {
@@ -405,8 +418,12 @@ int main(int count, char **arguments) {
     }
     pid_t child = fork();
     if (child == 0) {
+        // It outlives the other, whatever ends that one, and takes the files away.
+        signal(SIGINT, SIG_IGN);
+        signal(SIGTERM, SIG_IGN);
         close(stop[1]);
         send_until_told(ready[1], stop[0]);
+        remove_directory();
         _exit(0);
     }
     close(stop[0]);
@@ -420,12 +437,5 @@ int main(int count, char **arguments) {
     }
     close(stop[1]);
     waitpid(child, NULL, 0);
-    static const char *const names[] = {"random", "training", "target"};
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        char path[128];
-        path_of(path, names[i]);
-        unlink(path);
-    }
-    rmdir(directory);
     return code;
 }

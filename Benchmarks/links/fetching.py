@@ -123,6 +123,7 @@ def main():
     parser.add_argument("--peers", action="store_true")
     parser.add_argument("--environments", help="where the virtual environments ray and mooncake are")
     parser.add_argument("--size", type=int, default=figures.GIB)
+    parser.add_argument("--files", help="a folder in /dev/shm with random.bin and train.bin of that size; else they are made")
     parser.add_argument("--only", default="", help="only figures whose name contains this")
     parser.add_argument("raystore")
     parser.add_argument("fetches")
@@ -131,7 +132,7 @@ def main():
     if not is_root:
         say("network namespaces need root: loopback instead, and no shaped links")
     with contextlib.ExitStack() as stack:
-        folder = stack.enter_context(figures.scratch(arguments.size, "random", "train"))
+        folder = stack.enter_context(figures.scratch(arguments.size, "random", "train", made=arguments.files))
         link = stack.enter_context(Link() if is_root else Loopback())
         ours = stack.enter_context(Ours(link, folder, os.path.abspath(arguments.raystore), os.path.abspath(arguments.fetches)))
         suite = Suite(link, ours, folder, arguments.size, arguments.peers)

@@ -46,11 +46,13 @@ def need_root():
 
 
 @contextlib.contextmanager
-def scratch(size, *kinds):
-    """A folder in memory with these files of make_files.py."""
+def scratch(size, *kinds, made=None):
+    """A folder in memory with these files of make_files.py, or links to those in the folder `made`, which is in memory, too."""
     folder = tempfile.mkdtemp(prefix="rsb.", dir=PLACE)
     try:
-        if kinds:
+        for kind in kinds if made else ():
+            os.link(os.path.join(made, f"{kind}.bin"), os.path.join(folder, f"{kind}.bin"))
+        if kinds and not made:
             say(f"making {size >> 20} MiB each of {' '.join(kinds)}")
             maker = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "make_files.py")
             subprocess.run([sys.executable, maker, folder, str(size), *kinds], check=True)

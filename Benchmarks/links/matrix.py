@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The matrix: links of four speeds and four kinds of data, each fetched with what the engine picks by itself, raw, and with each fixed codec.
 
-Usage: matrix.py [--quick] MOVER
+Usage: matrix.py [--quick] [--only SPEED] MOVER
 Prints the rate of each way in each cell, then the worst cells of automatic over the best fixed codec (raw is one) and over raw.
 
 The faster the link, the larger the file (SIZES). In a cell all ways take one turn; those that came within a third of the best fixed one
@@ -39,13 +39,15 @@ def measure(mover, cell, kind):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--quick", action="store_true", help="files an eighth as long: whether it works, not how well")
+    parser.add_argument("--only", default="", help="one of the speeds: " + " ".join(SIZES))
     parser.add_argument("mover")
     arguments = parser.parse_args()
     figures.need_root()
-    sizes = {speed: size // 8 if arguments.quick else size for speed, size in SIZES.items()}
+    speeds = [speed for speed in SPEEDS if arguments.only in ("", speed[0])]
+    sizes = {speed: SIZES[speed] // 8 if arguments.quick else SIZES[speed] for speed, _ in speeds}
     worst_best, worst_raw = (9.0, ""), (9.0, "")
-    with figures.scratch(sizes["unshaped"], *KINDS) as folder, Link() as link, Mover(link, folder, os.path.abspath(arguments.mover)) as mover:
-        for speed, gbits in SPEEDS:
+    with figures.scratch(max(sizes.values()), *KINDS) as folder, Link() as link, Mover(link, folder, os.path.abspath(arguments.mover)) as mover:
+        for speed, gbits in speeds:
             link.shape(gbits)
             for kind in KINDS:
                 # From one speed to the next files only get shorter.

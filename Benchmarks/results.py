@@ -1,0 +1,130 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Makes the tables of Benchmarks/RESULTS.md and the plot docs/transfer-matrix.svg of what the suites printed.
+
+Usage: results.py [--plot FILE.svg] FILE...     the files hold JSON lines of `make bench` and `make bench-peers`, of which the last of a name counts
+"""
+
+import argparse
+import json
+import sys
+
+import plot
+
+SPEEDS = ("unshaped", "10g", "1g", "100m")
+KINDS = ("random", "text", "floats", "zeros")
+FIXED = ("raw", "lz4", "zstd-5", "zstd-1", "zstd1", "zstd3", "zstd5", "zstd9")
+
+# What issue 4 wants: the figure that decides, at least or at most, this.
+WANTED = (
+    ("ratio.transfer.file.unshaped.random_gbs.best", ">=", 1.0),
+    ("ratio.transfer.file.unshaped.random_cpu_s_per_gb.best", "<=", 1.0),
+    ("ratio.transfer.object.unshaped.random_gbs.iperf3", ">=", 0.95),
+    ("ratio.transfer.object.unshaped.random_gbs.ray", ">=", 3),
+    ("ratio.transfer.object.unshaped.random_gbs.mooncake", ">=", 1.8),
+    ("ratio.transfer.object.1000x1mb_gbs.ray", ">=", 2),
+    ("transfer.object.200kb_p50_us", "<=", 600),
+    ("transfer.file.10g.random_line_ratio", ">=", 0.97),
+    ("transfer.file.1g.random_line_ratio", ">=", 0.97),
+    ("transfer.file.10g.train_line_ratio", ">=", 0.97),
+    ("ratio.transfer.file.1g.train_gbs.best", ">=", 1.15),
+    ("ratio.transfer.file.100m.train_gbs.best", ">=", 1.1),
+    ("transfer.auto_vs_best_fixed_min", ">=", 0.95),
+    ("transfer.auto_vs_raw_min", ">=", 0.97),
+    ("transfer.broadcast.4_ratio", "<=", 1.25),
+    ("transfer.broadcast.8_ratio", "<=", 1.35),
+    ("transfer.broadcast.source_copies", "<=", 2),
+    ("transfer.resume.sent_ratio", "<=", None),  # the limit is in the line
+    ("transfer.delay200ms.1g_ratio", ">=", 0.9),
+)
+
+
+def read(paths):
+    lines = {}
+    for path in paths:
+        with open(path) as file:
+            for line in file:
+                if line.startswith("{"):
+                    one = json.loads(line)
+                    lines[one["name"]] = one
+    return lines
+
+
+def number(value):
+    return f"{value:.3g}" if value < 100 else f"{value:.0f}"
+
+
+def of_what(name):
+    """`ratio.transfer.file.x_gbs.peer` is about `transfer.file.x_gbs`, and the same for the ratio to the line."""
+    if name.startswith("ratio."):
+        return name.split(".", 1)[1].rsplit(".", 1)[0]
+    return name.replace("_line_ratio", "_gbs")
+
+
+def wanted_table(lines):
+    print("| name | ours | over | is | wanted | |")
+    print("|---|---|---|---|---|---|")
+    for name, sign, limit in WANTED:
+        line = lines.get(name)
+        about = of_what(name)
+        if line is None:
+            print(f"| `{about}` | | {name.rsplit('.', 1)[1] if name.startswith('ratio.') else ''} | not measured | | |")
+            continue
+        if limit is None:
+            limit = line["limit"]
+        met = line["value"] >= limit if sign == ">=" else line["value"] <= limit
+        over = f"{line.get('peer', name.rsplit('.', 1)[1])}" if name.startswith("ratio.") else "line" if "_line_" in name else ""
+        ours = f"{number(lines[about]['value'])} {lines[about]['unit']}" if about in lines and about != name else ""
+        more = f" ({line['worst']})" if "worst" in line else ""
+        print(f"| `{about}` | {ours} | {over} | {number(line['value'])}{more} | {'≥' if sign == '>=' else '≤'} {limit:g} | {'yes' if met else '**no**'} |")
+
+
+def peers_table(lines):
+    rows = {}
+    for name, line in lines.items():
+        if name.startswith("peer."):
+            _, peer, about = name.split(".", 2)
+            rows.setdefault(about, []).append(f"{peer} {number(line['value'])}")
+    if rows:
+        print("\n| name | ours | peers |")
+        print("|---|---|---|")
+    for about, peers in rows.items():
+        print(f"| `{about}` | {number(lines[about]['value']) if about in lines else ''} {lines.get(about, {}).get('unit', '')} | {', '.join(peers)} |")
+
+
+def cell(lines, speed, kind, way):
+    return lines.get(f"transfer.matrix.{speed}.{kind}.{way}_gbs", {}).get("value")
+
+
+def matrix_table(lines):
+    print("\n| GB/s | automatic | over the best fixed | over raw | " + " | ".join(FIXED) + " |")
+    print("|---" * (len(FIXED) + 4) + "|")
+    for speed in SPEEDS:
+        for kind in KINDS:
+            values = {way: cell(lines, speed, kind, way) for way in ("auto", *FIXED)}
+            if None in values.values():
+                continue
+            best = max(FIXED, key=values.get)
+            fixed = [f"**{number(values[way])}**" if way == best else number(values[way]) for way in FIXED]
+            print(f"| {speed}, {kind} | {number(values['auto'])} | {values['auto'] / values[best]:.2f} | {values['auto'] / values['raw']:.2f} | "
+                  + " | ".join(fixed) + " |")
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--plot")
+    parser.add_argument("files", nargs="+")
+    arguments = parser.parse_args()
+    lines = read(arguments.files)
+    wanted_table(lines)
+    peers_table(lines)
+    matrix_table(lines)
+    if arguments.plot:
+        rates = {(speed, kind, way): cell(lines, speed, kind, way) for speed in SPEEDS for kind in KINDS for way in ("auto", *FIXED)}
+        if None in rates.values():
+            sys.exit("results: the matrix is incomplete, so there is no plot")
+        with open(arguments.plot, "w") as file:
+            file.write(plot.svg(rates, KINDS, ("auto", *FIXED)))
+
+
+main()
