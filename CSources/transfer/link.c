@@ -9,9 +9,6 @@
 #include "base/error_internal.h"
 #include "transfer/transfer_internal.h"
 
-// What a card led to.
-enum next_step { STEP_FETCH, STEP_NOTHING_MORE };
-
 static ray_status connect_link(ray__link *link, const ray_endpoint *endpoint, bool fresh, bool *reused) {
     ray_transfer *transfer = link->pull->transfer;
     *reused = !fresh && ray__idle_take(transfer, endpoint, link->pull->stop, &link->connection);
@@ -23,8 +20,7 @@ static ray_status connect_link(ray__link *link, const ray_endpoint *endpoint, bo
     return RAY_OK;
 }
 
-static ray_status send_open(ray__link *link) {
-    uint8_t message[RAY__MESSAGE_HEADER_SIZE + RAY__OPEN_BODY_MAX];
+uint32_t ray__link_write_open(ray__link *link, uint8_t *message) {
     ray__open open = {.id = link->pull->id, .token = link->pull->token, .threads = (uint16_t)link->pull->transfer->workers.count,
                        .chunk_size = link->pull->chunk_size, .urgency = (uint16_t)atomic_load(&link->pull->urgency)};
     if (link->pull->name != NULL) {
@@ -33,24 +29,29 @@ static ray_status send_open(ray__link *link) {
     uint32_t size = ray__open_write(&open, message + RAY__MESSAGE_HEADER_SIZE);
     link->stream = ++link->connection.stream_count;
     ray__message_seal(message, RAY__MESSAGE_OPEN, link->stream, size);
-    struct iovec part = {message, RAY__MESSAGE_HEADER_SIZE + size};
+    return RAY__MESSAGE_HEADER_SIZE + size;
+}
+
+static ray_status send_open(ray__link *link) {
+    uint8_t message[RAY__MESSAGE_HEADER_SIZE + RAY__OPEN_BODY_MAX];
+    struct iovec part = {message, ray__link_write_open(link, message)};
     return ray__connection_write(&link->connection, &part, 1, false);
 }
 
-// Allocates the card's message, whose size was checked.
-static ray_status read_card(ray__link *link, uint8_t **body, ray__card_message *card) {
+ray_status ray__link_read_card(ray__connection *connection, uint8_t **body, ray__card_message *card, uint32_t *stream) {
     uint8_t header[RAY__MESSAGE_HEADER_SIZE];
     ray__message message;
-    RAY_TRY(ray__connection_read(&link->connection, header, sizeof header));
+    RAY_TRY(ray__connection_read(connection, header, sizeof header));
     RAY_TRY(ray__message_read(header, false, &message));
-    if (message.type != RAY__MESSAGE_CARD || message.stream != link->stream) {
-        return ray__fail(RAY_PROTOCOL, "%s answered an OPEN with a message of type %u", link->connection.peer, message.type);
+    if (message.type != RAY__MESSAGE_CARD) {
+        return ray__fail(RAY_PROTOCOL, "%s answered an OPEN with a message of type %u", connection->peer, message.type);
     }
+    *stream = message.stream;
     *body = malloc(message.body_size);
     if (*body == NULL) {
         return ray__fail(RAY_OUT_OF_MEMORY, "a card of %u bytes", message.body_size);
     }
-    RAY_TRY(ray__connection_read(&link->connection, *body, message.body_size));
+    RAY_TRY(ray__connection_read(connection, *body, message.body_size));
     RAY_TRY(ray__message_verify(header, &message, *body));
     return ray__card_read(*body, message.body_size, card);
 }
@@ -154,57 +155,56 @@ static ray_status place_inline(ray__link *link, const ray__card_message *card) {
     return RAY_OK;
 }
 
-static void answer_to_card(ray__link *link, const ray__card_message *card, enum next_step *next) {
+bool ray__link_answer(ray__link *link, const ray__card_message *card) {
     ray_pull *pull = link->pull;
-    *next = STEP_NOTHING_MORE;
     add_holders(pull, card);
     if (card->status != RAY_OK) {
         char text[RAY__TEXT_MAX];
         snprintf(text, sizeof text, "%s: %.220s", link->connection.peer,
                  card->text[0] != '\0' ? card->text : ray_status_text(card->status));
         ray__pull_source_failed(pull, link->source, card->status, text, true);
-        return;
+        return false;
     }
     if ((card->flags & RAY__CARD_HERE) == 0) {
         pthread_mutex_lock(&pull->lock);
         pull->sources[link->source].ended = true;
         pthread_mutex_unlock(&pull->lock);
-        return;
+        return false;
     }
     if (card->chunk_size != pull->chunk_size) {
         char text[RAY__TEXT_MAX];
         snprintf(text, sizeof text, "%s answers with chunks of %u bytes, asked for were %u", link->connection.peer, card->chunk_size,
                  pull->chunk_size);
         ray__pull_source_failed(pull, link->source, RAY_PROTOCOL, text, true);
-        return;
+        return false;
     }
     bool fits = false;
     if (!ensure_opened(pull, card, &fits)) {
-        return;
+        return false;
     }
     if (!fits && pull->name != NULL) {
         char text[RAY__TEXT_MAX];
         snprintf(text, sizeof text, "%s: %.200s was changed while it was fetched", link->connection.peer, pull->name);
         ray__pull_source_failed(pull, link->source, RAY_SOURCE_CHANGED, text, true);
-        return;
+        return false;
     }
     if (!fits) {
         char text[RAY__TEXT_MAX];
         snprintf(text, sizeof text, "%s says the object has %llu bytes, another source says %llu", link->connection.peer,
                  (unsigned long long)card->size_bytes, (unsigned long long)pull->size_bytes);
         ray__pull_source_failed(pull, link->source, RAY_PROTOCOL, text, true);
-        return;
+        return false;
     }
     if ((card->flags & RAY__CARD_INLINE) != 0 && card->size_bytes > 0) {
         ray_status placed = place_inline(link, card);
         (void)placed; // a failure has ended the pull
-        return;
+        return false;
     }
     pthread_mutex_lock(&pull->lock);
     pull->sources[link->source].answered = true;
     ray__pull_schedule_locked(pull, 0);
     pthread_mutex_unlock(&pull->lock);
-    *next = STEP_FETCH;
+    return true;
 }
 
 // Gives the connection to the next pull, if it is between two messages.
@@ -218,7 +218,7 @@ static void keep_connection(ray__link *link, const ray_endpoint *endpoint) {
     }
 }
 
-static void note_failure(ray__link *link, ray_status status) {
+void ray__link_note_failure(ray__link *link, ray_status status) {
     // What the parsers say does not name the peer.
     char text[RAY__TEXT_MAX];
     bool named = strstr(ray_last_error_message(), link->connection.peer) != NULL;
@@ -248,15 +248,16 @@ static ray_status run_once(ray__link *link, const ray_endpoint *endpoint, bool f
     uint8_t *body = NULL;
     ray_status status = send_open(link);
     if (status == RAY_OK) {
-        status = read_card(link, &body, &card);
+        uint32_t stream = 0;
+        status = ray__link_read_card(&link->connection, &body, &card, &stream);
+        if (status == RAY_OK && stream != link->stream) {
+            status = ray__fail(RAY_PROTOCOL, "%s sent a card that nobody asked for", link->connection.peer);
+        }
     }
     *stale = reused && status != RAY_OK && status != RAY_CANCELLED;
-    enum next_step next = STEP_NOTHING_MORE;
-    if (status == RAY_OK) {
-        answer_to_card(link, &card, &next);
-    }
+    bool fetches = status == RAY_OK && ray__link_answer(link, &card);
     free(body);
-    if (status == RAY_OK && next == STEP_FETCH) {
+    if (fetches) {
         status = ray__link_receive(link);
     }
     if (status == RAY_OK) {
@@ -265,8 +266,18 @@ static ray_status run_once(ray__link *link, const ray_endpoint *endpoint, bool f
     return status;
 }
 
+void ray__link_begin(ray__link *link, ray_pull *pull, uint32_t source) {
+    link->pull = pull;
+    link->source = source;
+    uint64_t depth = pull->window_bytes / pull->connection_count / pull->chunk_size;
+    uint64_t depth_max = sizeof link->due / sizeof link->due[0];
+    link->depth = (uint32_t)(depth < 2 ? 2 : depth > depth_max ? depth_max : depth);
+    link->due_count = 0;
+    link->gives_place = false;
+}
+
 bool ray__link_run(ray_pull *pull, uint32_t source) {
-    if (atomic_load(&pull->ended)) {
+    if (atomic_load(&pull->ended) || ray__pull_make_stop(pull) != RAY_OK) {
         return false;
     }
     ray__link *link = calloc(1, sizeof *link);
@@ -277,12 +288,8 @@ bool ray__link_run(ray_pull *pull, uint32_t source) {
     pthread_mutex_lock(&pull->lock);
     ray_endpoint endpoint = pull->sources[source].endpoint;
     pthread_mutex_unlock(&pull->lock);
-    link->pull = pull;
-    link->source = source;
     link->connection.socket = -1;
-    uint64_t depth = pull->window_bytes / pull->connection_count / pull->chunk_size;
-    uint64_t depth_max = sizeof link->due / sizeof link->due[0];
-    link->depth = (uint32_t)(depth < 2 ? 2 : depth > depth_max ? depth_max : depth);
+    ray__link_begin(link, pull, source);
     atomic_fetch_add(&pull->transfer->open_links, 1);
     bool stale = false;
     ray_status status = run_once(link, &endpoint, false, &stale);
@@ -292,7 +299,7 @@ bool ray__link_run(ray_pull *pull, uint32_t source) {
         status = run_once(link, &endpoint, true, &stale);
     }
     if (status != RAY_OK) {
-        note_failure(link, status);
+        ray__link_note_failure(link, status);
     }
     ray__connection_close(&link->connection);
     ray__link_gives_up(link);

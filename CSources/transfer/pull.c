@@ -37,6 +37,28 @@ void ray_pull_release(ray_pull *pull) {
     free(pull);
 }
 
+static void raise_stop_locked(ray_pull *pull) {
+    uint64_t one = 1;
+    ssize_t written = pull->stop < 0 ? 0 : write(pull->stop, &one, sizeof one);
+    (void)written;
+}
+
+ray_status ray__pull_make_stop(ray_pull *pull) {
+    ray_status status = RAY_OK;
+    pthread_mutex_lock(&pull->lock);
+    if (pull->stop < 0) {
+        pull->stop = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        if (pull->stop < 0) {
+            status = ray__fail_errno(RAY_SYSTEM, "an event for a pull; raise the limit of open files");
+            ray__pull_end_locked(pull, status, ray_last_error_message());
+        } else if (atomic_load(&pull->ended)) {
+            raise_stop_locked(pull);
+        }
+    }
+    pthread_mutex_unlock(&pull->lock);
+    return status;
+}
+
 void ray__pull_end_locked(ray_pull *pull, ray_status status, const char *message) {
     if (atomic_load(&pull->ended)) {
         return;
@@ -47,9 +69,7 @@ void ray__pull_end_locked(ray_pull *pull, ray_status status, const char *message
     pthread_cond_broadcast(&pull->opened_changed);
     ray__link_queue_drop(pull);
     // Of a complete pull no chunk is due anywhere, so this only ends waits for connections and cards that nobody needs now.
-    uint64_t one = 1;
-    ssize_t written = write(pull->stop, &one, sizeof one);
-    (void)written;
+    raise_stop_locked(pull);
     if (pull->active == 0) {
         ray__transfer_wake_supervisor(pull->transfer);
     }
@@ -103,6 +123,12 @@ static void finish(ray_pull *pull) {
     pull->callbacks.done(pull->context, status, pull->message, &progress);
     pthread_mutex_unlock(&pull->callback_lock);
     ray__sink_settle(pull);
+    pthread_mutex_lock(&pull->lock);
+    if (pull->stop >= 0) {
+        close(pull->stop); // the caller may keep the handle for long
+        pull->stop = -1;
+    }
+    pthread_mutex_unlock(&pull->lock);
     unlist(pull);
     ray_pull_release(pull);
 }
@@ -289,17 +315,11 @@ static ray_status make_pull(ray_transfer *transfer, const ray_object_id *id, con
     if (pull == NULL) {
         return ray__fail(RAY_OUT_OF_MEMORY, "a pull");
     }
-    pull->stop = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (pull->stop < 0) {
-        ray_status status = ray__fail_errno(RAY_SYSTEM, "an event for a pull; raise the limit of open files");
-        free(pull);
-        return status;
-    }
+    pull->stop = -1;
     atomic_init(&pull->refs, 2); // the list's and the caller's
     pull->transfer = transfer;
     pull->name = options->name != NULL ? strdup(options->name) : NULL;
     if (options->name != NULL && pull->name == NULL) {
-        close(pull->stop);
         free(pull);
         return ray__fail(RAY_OUT_OF_MEMORY, "a pull");
     }

@@ -115,6 +115,19 @@ void ray__link_queue_drop(ray_pull *pull) {
     }
 }
 
+// With the queue's lock: a thread has it now.
+static void take_up(ray_transfer *transfer, ray__link_queue *queue, ray__link_job *job) {
+    take_out(queue, job);
+    queue->running++;
+    job->pull->links_running++;
+    ray__link_job **place = &job->pull->links_waiting;
+    while (*place != job) {
+        place = &(*place)->next_of_pull;
+    }
+    *place = job->next_of_pull;
+    transfer->queue_length--;
+}
+
 static ray__link_job *next_job(ray_transfer *transfer) {
     ray__link_job *job = NULL;
     pthread_mutex_lock(&transfer->queue_lock);
@@ -125,26 +138,74 @@ static ray__link_job *next_job(ray_transfer *transfer) {
     }
     transfer->link_threads_idle--;
     if (urgency < RAY_URGENCY_COUNT) {
-        ray__link_queue *queue = &transfer->queues[urgency];
-        job = queue->first;
-        take_out(queue, job);
-        queue->running++;
-        job->pull->links_running++;
-        ray__link_job **place = &job->pull->links_waiting;
-        while (*place != job) {
-            place = &(*place)->next_of_pull;
-        }
-        *place = job->next_of_pull;
+        job = transfer->queues[urgency].first;
+        take_up(transfer, &transfer->queues[urgency], job);
         transfer->queue_turn++;
-        transfer->queue_length--;
         note_top(transfer);
     }
     pthread_mutex_unlock(&transfer->queue_lock);
     return job;
 }
 
-// While the pull is active still.
-static void job_ended(ray_transfer *transfer, ray_pull *pull, bool gave_place) {
+// ---- pulls that are begun together ---------------------------------------------------------------------------------------
+
+static const ray_endpoint *endpoint_of(const ray__link_job *job) {
+    return &job->pull->sources[job->source].endpoint; // does not change once it is there
+}
+
+// Takes the next jobs of the same class that open at the same place, behind jobs[0]. Answers how many jobs there are now.
+static uint32_t take_companions(ray_transfer *transfer, ray__link_job **jobs) {
+    const ray_endpoint *at = endpoint_of(jobs[0]);
+    uint32_t count = 1;
+    uint32_t seen = 0;
+    pthread_mutex_lock(&transfer->queue_lock);
+    ray__link_queue *queue = &transfer->queues[atomic_load(&jobs[0]->pull->urgency)];
+    ray__link_job *next = queue->first;
+    while (next != NULL && count < RAY__BATCH_MAX && seen++ < 16 * RAY__BATCH_MAX) {
+        ray__link_job *job = next;
+        next = job->next;
+        const ray_endpoint *other = job->opens ? endpoint_of(job) : NULL;
+        if (other != NULL && other->port == at->port && strcasecmp(other->host, at->host) == 0) {
+            take_up(transfer, queue, job);
+            jobs[count++] = job;
+        }
+    }
+    note_top(transfer);
+    pthread_mutex_unlock(&transfer->queue_lock);
+    return count;
+}
+
+// Many pulls from one place, on a connection that is there: they are begun together. Without such a connection the first one goes alone
+// and makes it, and beside a cap each waits for its own turn. False: nothing was done.
+static bool run_together(ray_transfer *transfer, ray__link_job *first) {
+    uint64_t again_ns = 0;
+    pthread_mutex_lock(&transfer->queue_lock);
+    bool is_alone = !first->opens || transfer->queue_length == 0;
+    pthread_mutex_unlock(&transfer->queue_lock);
+    is_alone = is_alone || !ray__flow_is_open(&transfer->receiving, atomic_load(&first->pull->urgency), ray__now_ns(), &again_ns);
+    ray__connection connection;
+    if (is_alone || !ray__idle_take(transfer, endpoint_of(first), transfer->stop, &connection)) {
+        return false;
+    }
+    ray_endpoint endpoint = *endpoint_of(first);
+    ray__link_job *jobs[RAY__BATCH_MAX] = {first};
+    uint32_t count = take_companions(transfer, jobs);
+    ray__batch_run(transfer, &endpoint, &connection, jobs, count);
+    for (uint32_t i = 1; i < count; i++) {
+        free(jobs[i]);
+    }
+    return true;
+}
+
+void ray__link_job_done(const ray__link_job *job, bool gave_place) {
+    ray_pull *pull = job->pull;
+    ray_transfer *transfer = pull->transfer;
+    if (job->source != RAY__SOURCE_DISK) {
+        pthread_mutex_lock(&pull->lock);
+        pull->sources[job->source].links--;
+        pthread_mutex_unlock(&pull->lock);
+    }
+    // While the pull is active still.
     pthread_mutex_lock(&transfer->queue_lock);
     transfer->queues[atomic_load(&pull->urgency)].running--;
     pull->links_running--;
@@ -152,6 +213,7 @@ static void job_ended(ray_transfer *transfer, ray_pull *pull, bool gave_place) {
     // One that had to wait for the limit of its class may go now.
     pthread_cond_signal(&transfer->queue_changed);
     pthread_mutex_unlock(&transfer->queue_lock);
+    ray__pull_leave(pull);
 }
 
 static void *run_links(void *context) {
@@ -161,20 +223,14 @@ static void *run_links(void *context) {
         if (job == NULL) {
             return NULL;
         }
-        ray_pull *pull = job->pull;
-        uint32_t source = job->source;
-        free(job);
-        bool gave_place = false;
-        if (source == RAY__SOURCE_DISK) {
-            ray__resume_verify(pull);
-        } else {
-            gave_place = ray__link_run(pull, source);
-            pthread_mutex_lock(&pull->lock);
-            pull->sources[source].links--;
-            pthread_mutex_unlock(&pull->lock);
+        if (job->source == RAY__SOURCE_DISK) {
+            ray__resume_verify(job->pull);
+            ray__link_job_done(job, false);
+        } else if (!run_together(transfer, job)) {
+            bool gave_place = ray__link_run(job->pull, job->source);
+            ray__link_job_done(job, gave_place);
         }
-        job_ended(transfer, pull, gave_place);
-        ray__pull_leave(pull);
+        free(job);
     }
 }
 
@@ -186,6 +242,7 @@ ray_status ray__link_queue_push(ray_pull *pull, uint32_t source) {
     }
     job->pull = pull;
     job->source = source;
+    job->opens = source != RAY__SOURCE_DISK && !pull->opened && !pull->goes_alone;
     ray_status status = RAY_OK;
     pthread_mutex_lock(&transfer->queue_lock);
     if (transfer->link_threads_idle <= transfer->queue_length && transfer->link_threads < RAY__LINKS_MAX) {

@@ -188,7 +188,7 @@ struct ray_pull {
     uint64_t deadline_ns;
     ray_pull_callbacks callbacks;
     void *context;
-    int stop; // eventfd: readable when the pull has ended
+    int stop; // eventfd: readable when the pull has ended; -1 before its first link, so that a pull that waits costs none
     _Atomic bool ended;
 
     pthread_mutex_t callback_lock; // callbacks run one at a time
@@ -199,6 +199,7 @@ struct ray_pull {
     bool opening;         // a link is asking the caller for a sink
     bool opened;
     bool finishing;
+    bool goes_alone;      // was begun in a batch that had no place for its data
     const ray_card *card; // during opened
     uint64_t open_next_ns; // when the next source is asked, if none has answered
     uint32_t active; // links queued or running, chunks being unpacked
@@ -225,6 +226,8 @@ struct ray_pull {
 
 // pull.c
 void ray__pull_acquire(ray_pull *pull);
+// Makes the event that its links wait with. A failure has ended the pull.
+ray_status ray__pull_make_stop(ray_pull *pull) RAY_NODISCARD;
 // Ends the pull with this status and the message, unless it has ended. Under the pull's lock.
 void ray__pull_end_locked(ray_pull *pull, ray_status status, const char *message);
 void ray__pull_end(ray_pull *pull, ray_status status, const char *message);
@@ -287,6 +290,7 @@ typedef struct ray__link_job {
     struct ray__link_job *next_of_pull;
     ray_pull *pull;
     uint32_t source; // or RAY__SOURCE_DISK
+    bool opens;      // nothing is known of the pull yet, so it may be asked for together with others
 } ray__link_job;
 
 #define RAY__LINKS_LOW_MAX 24u // of prefetch and background together
@@ -331,6 +335,23 @@ ray_status ray__pace(ray_transfer *transfer, const ray__connection *connection, 
 
 ray_status ray__link_receive(ray__link *link) RAY_NODISCARD;
 
+// The parts of ray__link_run, for batch.c.
+void ray__link_begin(ray__link *link, ray_pull *pull, uint32_t source);
+// Writes an OPEN on a new stream of the link's connection; answers its size.
+uint32_t ray__link_write_open(ray__link *link, uint8_t *message);
+// Allocates the card's body, whose size was checked; *card points into it.
+ray_status ray__link_read_card(ray__connection *connection, uint8_t **body, ray__card_message *card, uint32_t *stream) RAY_NODISCARD;
+// True when there are chunks to fetch on the card's stream.
+bool ray__link_answer(ray__link *link, const ray__card_message *card);
+void ray__link_note_failure(ray__link *link, ray_status status);
+
+// batch.c: many pulls begun together on a connection that is there
+#define RAY__BATCH_MAX 16u // as many streams as a sender allows on a connection
+
+// Runs these jobs, which all open at this endpoint, and gives their pulls up. Frees neither.
+void ray__batch_run(ray_transfer *transfer, const ray_endpoint *endpoint, ray__connection *connection, ray__link_job *const *jobs,
+                    uint32_t count);
+
 // queue.c: link threads and idle connections
 typedef struct ray__idle {
     ray_endpoint endpoint;
@@ -345,6 +366,8 @@ void ray__link_queue_move(ray_pull *pull, uint32_t urgency);
 void ray__link_queue_drop(ray_pull *pull);
 // Whether a link of this class should end early, because a more urgent pull waits for a thread. Who is told so does.
 bool ray__link_queue_wants_place(ray_transfer *transfer, uint32_t urgency);
+// The end of a job that a thread has: its link counts no more, and the pull goes on or finishes.
+void ray__link_job_done(const ray__link_job *job, bool gave_place);
 void ray__link_threads_stop(ray_transfer *transfer);
 bool ray__idle_take(ray_transfer *transfer, const ray_endpoint *endpoint, int stop, ray__connection *connection);
 void ray__idle_give(ray_transfer *transfer, const ray_endpoint *endpoint, const ray__connection *connection);
