@@ -82,6 +82,33 @@ ray_status ray_file_unchanged(const char *path, uint64_t size_bytes, int64_t mti
     return RAY_OK;
 }
 
+ray_status ray_file_read(const char *path, uint64_t offset, void *bytes, size_t size, size_t *got) {
+    *got = 0;
+    if (offset > INT64_MAX || size > INT64_MAX - offset) {
+        return ray__fail(RAY_INVALID_ARGUMENT, "%s: no file has a byte %" PRIu64, path, offset);
+    }
+    int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (file < 0) {
+        return ray__fail_errno(errno == ENOENT ? RAY_FILE_NOT_FOUND : RAY_FILE_NOT_READABLE, "cannot read %s", path);
+    }
+    ray_status status = RAY_OK;
+    while (*got < size) {
+        ssize_t count = pread(file, (uint8_t *)bytes + *got, size - *got, (off_t)(offset + *got));
+        if (count < 0 && errno == EINTR) {
+            continue;
+        }
+        if (count < 0) {
+            status = ray__fail_errno(RAY_SYSTEM, "reading %s", path);
+        }
+        if (count <= 0) {
+            break;
+        }
+        *got += (size_t)count;
+    }
+    close(file);
+    return status;
+}
+
 static ray_status check_room(int file, const char *path, uint64_t needed, uint64_t reserve) {
     struct statvfs room;
     if (fstatvfs(file, &room) != 0) {

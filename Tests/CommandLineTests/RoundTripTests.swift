@@ -26,6 +26,20 @@ import Testing
         }
     }
 
+    @Test func aPartIsFetchedAlone() async throws {
+        try await TestCluster.with(2) { cluster in
+            let bytes = Data((0..<9_000_000).map { UInt8(truncatingIfNeeded: $0 &* $0 >> 7) })
+            let ref = try await cluster.run("put", try cluster.makeFile("f", bytes)).line
+            for node in [1, 0] {
+                let get = try await cluster.run("get", ref, "--range", "4194300:5000", "-o", "part\(node)", on: node)
+                #expect(get.status == 0, "\(get.errors)")
+                #expect(try cluster.read("part\(node)") == bytes[4_194_300..<4_199_300])
+            }
+            #expect(try await cluster.run("get", ref, "--range", "8999990:", "-o", "tail", on: 1).status == 0)
+            #expect(try cluster.read("tail") == bytes[8_999_990...])
+        }
+    }
+
     @Test func anEmptyFileArrivesEmpty() async throws {
         try await TestCluster.with(2) { cluster in
             try cluster.makeFile("empty", Data())

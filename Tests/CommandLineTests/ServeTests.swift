@@ -97,6 +97,31 @@ private final class ServingTool {
 }
 
 @Suite(.serialized) struct ServeTests {
+    @Test(arguments: [
+        (0, 1), (4 << 20, 4 << 20), (4_194_303, 2), (0, 12 << 20), (13_000_000, 0), (13_000_000, 1 << 40), (14 << 20, 5),
+    ])
+    func aPartIsFetchedAlone(offset: Int, size: Int) async throws {
+        try await ServingTool.with { server in
+            let whole = Data(pattern((13 << 20) + 17))
+            try server.serve("a.bin", whole)
+            let outcome = try await server.fetch("a.bin", "--range", size == 0 ? "\(offset):" : "\(offset):\(size)", "-o", "part")
+            #expect(outcome.status == 0, "\(outcome.errors)")
+            let end = size == 0 ? whole.count : min(offset + size, whole.count)
+            let part = try Data(contentsOf: URL(fileURLWithPath: server.directory + "/part"))
+            #expect(part == whole[min(offset, whole.count)..<max(end, min(offset, whole.count))])
+            try server.expectOnly("part")
+        }
+    }
+
+    @Test(arguments: ["7", "x:1", "1:0", "-1:5", "1:2:3"]) func aRangeThatIsNoneIsSaid(text: String) async throws {
+        try await ServingTool.with { server in
+            let outcome = try await server.fetch("a.bin", "--range=\(text)")
+            #expect(outcome.status == 64, "\(outcome.errors)")
+            #expect(outcome.errors.contains("offset:size"), "\(outcome.errors)")
+            try server.expectOnly()
+        }
+    }
+
     @Test(arguments: [0, 1, 100_000, 5_000_000])
     func aServedFileIsFetched(size: Int) async throws {
         try await ServingTool.with { server in

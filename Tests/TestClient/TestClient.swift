@@ -9,6 +9,7 @@ import TestSupport
 ///     raystore-test-client hold SOCKET COUNT SIZE        puts objects, shares their refs, prints them
 ///     raystore-test-client open SOCKET REF...            opens and gets refs
 ///     raystore-test-client file SOCKET REF               opens and gets a file, prints its path
+///     raystore-test-client read SOCKET REF FROM TO       opens and reads a part, which it keeps
 ///     raystore-test-client churn SOCKET JOB SEED         puts, pins, reads and drops at random; prints a line for every 1,000
 ///     raystore-test-client late SOCKET COUNT SIZE        makes objects, prints their refs; seals the one whose number it reads
 ///     raystore-test-client nodes COUNT                   starts nodes; prints their directory and their processes
@@ -20,6 +21,7 @@ import TestSupport
         case "hold": try await hold(arguments[1], count: Int(arguments[2])!, size: Int(arguments[3])!)
         case "open": try await open(arguments[1], Array(arguments[2...]))
         case "file": try await file(arguments[1], arguments[2])
+        case "read": try await read(arguments[1], arguments[2], Int(arguments[3])!..<Int(arguments[4])!)
         case "churn": try await churn(arguments[1], job: UInt32(arguments[2])!, seed: UInt64(arguments[3])!)
         case "late": try LateObjects(arguments[1]).run(count: Int(arguments[2])!, size: Int(arguments[3])!)
         case "nodes": try await nodes(count: Int(arguments[1])!)
@@ -70,6 +72,15 @@ import TestSupport
         say("ready")
         untilInputEnds()
         withExtendedLifetime(file) {}
+    }
+
+    private static func read(_ socket: String, _ text: String, _ range: Range<Int>) async throws {
+        let session = try await Session.connect(socket: socket)
+        let ref = try await session.open(text, as: Bytes.self)
+        let part = try await session.read(ref, range)
+        say("ready")
+        untilInputEnds()
+        withExtendedLifetime(part) {}
     }
 
     /// Every object holds one byte over and over, which its reader checks.

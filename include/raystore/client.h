@@ -98,6 +98,7 @@ enum {
     RAY_REQUEST_UNBIND_NAME = 12, // text name                    -> id
     RAY_REQUEST_REPORT = 13,   // text what ("status", "list", "memory", "names", "nodes", ...), text arguments (JSON) -> JSON
     RAY_REQUEST_STOP = 14,     // u32 flags                       -> () ; then the node ends
+    RAY_REQUEST_READ = 15,     // u64 timeout_ns, u64 offset, u64 size (0: to the end), id -> u32 where, u32 zero, u64 size of all of it, id
 
     // Of guarded readers, who may else ask GET, WAIT, OPEN_REF, FIND_NAME and REPORT.
     RAY_REQUEST_PIN = 32,      // ids                             -> 48 bytes an id, for ray_client_pin_take
@@ -107,6 +108,10 @@ enum {
     RAY_REQUEST_HOLD_REF = 36, // id                              -> (one more ref of this session, of an id that OPEN_REF has opened)
 };
 
+// The answer to READ. HERE: the object is sealed on this node; read it as any other. FETCHED: the bytes of the range lie in an object of their
+// own, under the id in the answer, with the metadata of the object that was asked for. Nobody else knows that id, and this slot's ref bit is
+// set: take a ref and a pin and drop the ref, and it goes with the pin. It goes too when the process ends.
+enum { RAY_READ_HERE = 0, RAY_READ_FETCHED = 1 };
 enum { RAY_WAIT_FETCH = 1u << 0 };                       // ready means local, and pulls start
 enum { RAY_FILE_COPY = 0, RAY_FILE_REFERENCE = 1, RAY_FILE_ADOPT = 2 }; // modes of PUT_FILE
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// File: the whole-file operations that the store rests on: look, copy, move, protect, remove.
+// File: the whole-file operations that the store rests on: look, read, copy, move, protect, remove.
 //
 // A file is only ever seen under its final name when it is complete: copies are made under another name by the caller and moved in
 // place. Nothing here overwrites an existing file.
@@ -43,6 +43,9 @@ RAY_API ray_status ray_file_remove(const char *path);
 
 // RAY_SOURCE_CHANGED, with the path and what is different, unless the file is there with this size and time.
 RAY_API ray_status ray_file_unchanged(const char *path, uint64_t size_bytes, int64_t mtime_ns) RAY_NODISCARD;
+
+// Reads up to `size` bytes from this place on; *got is less only at the end of the file.
+RAY_API ray_status ray_file_read(const char *path, uint64_t offset, void *bytes, size_t size, size_t *got) RAY_NODISCARD;
 
 // Makes a directory and its parents with mode 0700; one that exists must be ours and closed to others: RAY_INVALID_ARGUMENT otherwise.
 RAY_API ray_status ray_directory_make_private(const char *path) RAY_NODISCARD;

@@ -1,21 +1,34 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// The bytes of an object, read where they lie in the store. As long as a `Bytes` exists the object is pinned; copies of it share the pin.
+/// The bytes of an object, or a part of them, read where they lie in the store. As long as a `Bytes` exists the object is pinned; copies of it share
+/// the pin. What was read of a file lies in memory of its own, which copies share too.
 ///
 /// A collection of `UInt8`; `Array(bytes)` copies.
 public struct Bytes: Sendable {
-    private let pin: SharedPin
+    private let memory: ByteMemory
+    private let range: Range<Int>
 
     init(_ pin: SharedPin) {
-        self.pin = pin
+        memory = .pinned(pin)
+        range = 0..<pin.pin.unsafeData.count
+    }
+
+    /// Of these bytes of the memory as many as there are.
+    init(_ memory: ByteMemory, _ range: Range<Int>) {
+        self.memory = memory
+        self.range = range.clamped(to: 0..<memory.unsafeData.count)
+    }
+
+    private var unsafeData: UnsafeRawBufferPointer {
+        UnsafeRawBufferPointer(rebasing: memory.unsafeData[range])
     }
 
     /// The bytes, without a copy.
     public var bytes: RawSpan {
         @_lifetime(borrow self)
         get {
-            // The pin lives as long as self is borrowed.
-            let span = RawSpan(_unsafeBytes: pin.pin.unsafeData)
+            // The memory lives as long as self is borrowed.
+            let span = RawSpan(_unsafeBytes: unsafeData)
             return _overrideLifetime(span, borrowing: self)
         }
     }
@@ -24,33 +37,32 @@ public struct Bytes: Sendable {
     public func withUnsafeBytes<Result, Failure: Error>(
         _ body: (UnsafeRawBufferPointer) throws(Failure) -> Result
     ) throws(Failure) -> Result {
-        defer { withExtendedLifetime(pin) {} }
-        return try body(pin.pin.unsafeData)
+        defer { withExtendedLifetime(memory) {} }
+        return try body(unsafeData)
     }
 }
 
 extension Bytes: RandomAccessCollection {
     public var startIndex: Int { 0 }
 
-    public var endIndex: Int { pin.pin.unsafeData.count }
+    public var endIndex: Int { range.count }
 
     public subscript(position: Int) -> UInt8 {
-        let data = pin.pin.unsafeData
-        precondition(position >= 0 && position < data.count, "index out of range")
-        return withExtendedLifetime(pin) { data[position] }
+        precondition(position >= 0 && position < range.count, "index out of range")
+        return withExtendedLifetime(memory) { memory.unsafeData[range.lowerBound + position] }
     }
 
     public func withContiguousStorageIfAvailable<Result>(
         _ body: (UnsafeBufferPointer<UInt8>) throws -> Result
     ) rethrows -> Result? {
-        defer { withExtendedLifetime(pin) {} }
-        return try body(pin.pin.unsafeData.assumingMemoryBound(to: UInt8.self))
+        defer { withExtendedLifetime(memory) {} }
+        return try body(unsafeData.assumingMemoryBound(to: UInt8.self))
     }
 }
 
 extension Bytes: Hashable {
     public static func == (a: Bytes, b: Bytes) -> Bool {
-        a.count == b.count && (a.pin === b.pin || a.elementsEqual(b))
+        a.count == b.count && (a.range == b.range && a.memory.isSame(as: b.memory) || a.elementsEqual(b))
     }
 
     public func hash(into hasher: inout Hasher) {

@@ -163,6 +163,10 @@ final class ClientDesk: ClientHostDelegate {
             let flags = try payload.integer(UInt32.self)
             return try await wait(
                 try payload.ids(), wanted: wanted, fetches: flags & UInt32(RAY_WAIT_FETCH) != 0, timeout: timeout)
+        case Int(RAY_REQUEST_READ):
+            return try await read(&payload, session) { [weak self] id, progress in
+                self?.host?.progress(client, requestID, of: id, progress)
+            }
         case Int(RAY_REQUEST_OPEN_REF):
             try await ownership.open(try payload.id(), for: session.slot)
         case Int(RAY_REQUEST_SHARE_REF):
@@ -220,7 +224,30 @@ final class ClientDesk: ClientHostDelegate {
         try await rooms.ownership.addFile(id, for: session.slot)
     }
 
-    // MARK: get and wait
+    // MARK: get, read and wait
+
+    private func read(
+        _ payload: inout RequestPayload, _ session: Session,
+        observer: @escaping @Sendable (ObjectID, ray_transfer_progress) -> Void
+    ) async throws(RayStoreError) -> [UInt8] {
+        let timeout = try payload.integer(UInt64.self)
+        let range = ByteRange(offset: try payload.integer(), size: try payload.integer())
+        let id = try payload.id()
+        let ownership = rooms.ownership
+        let part = Mutex(FetchedPart?.none)
+        do throws(RayStoreError) {
+            try await withTimeout(timeout, clock: rooms.clock) { () async throws(RayStoreError) in
+                let fetched = try await ownership.read(range, of: id, for: session.slot) { observer(id, $0) }
+                part.withLock { $0 = fetched }
+            } orThrow: {
+                RayStoreError(.timedOut, "the part of \(id) did not arrive in time", object: id)
+            }
+        } catch {
+            // What came in the last moment is the client's already, so it is told.
+            guard part.withLock({ $0 != nil }) else { throw error }
+        }
+        return (part.withLock { $0 } ?? .isHere).answer
+    }
 
     private func get(
         _ ids: [ObjectID], timeout: UInt64, observer: @escaping @Sendable (ObjectID, ray_transfer_progress) -> Void

@@ -92,7 +92,8 @@ public final class Node: PeerService {
         let files = FileKeeper(files: fileStore, store: store, catalog: catalog, log: log)
         let ownership = Ownership(
             me: id, store: store, catalog: catalog, files: files, pulls: pulls, transfer: transfer, links: links,
-            peers: peers, jobs: jobs, control: control, clock: clock, shareLease: options.shareLease, log: log)
+            peers: peers, jobs: jobs, control: control, clock: clock, shareLease: options.shareLease,
+            parts: PartNames(node: description.number), log: log)
         let reports = Reports(
             description: description, store: store, files: files, transfer: transfer, ownership: ownership, links: links,
             peers: peers, control: control, storage: storage)

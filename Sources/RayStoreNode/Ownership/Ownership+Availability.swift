@@ -10,35 +10,53 @@ extension Ownership {
     /// - Throws: what the object failed with; `notFound` for an id that no process of this node has opened; `sourceChanged`.
     func makeLocal(_ id: ObjectID, lingering: Bool, observer: Pulls.Observer?) async throws(RayStoreError) {
         while true {
-            guard let entry = store.entry(of: id) else { throw catalog.absence(of: id) }
-            switch entry.state {
-            case .sealed:
-                try files.checkUnchanged(id)
+            switch try whereabouts(of: id) {
+            case .here:
                 return
-            case .failed, .deleting:
-                let absence = catalog.absence(of: id)
-                guard absence.code == .notFound else { throw absence }
-                let code = entry.state == .failed ? entry.failure : .objectFreed
-                throw RayStoreError(code, "object \(id): \(code.text)", object: id)
-            default:
-                break
-            }
-            // Looked at only now: what is here already is here, however short the time.
-            if Task.isCancelled { throw RayStoreError(.cancelled, "the get of \(id) was cancelled", object: id) }
-            if let owner = borrowed[id]?.owner {
+            case .elsewhere(let owner):
                 try await pull(id, owner: owner, lingering: lingering, observer: observer)
-            } else if entry.state == .creating {
-                _ = try record(of: id)
+            case .beingMade:
                 await awaitChange(of: id)
-            } else if let record = owned[id], !record.holders.isEmpty {
-                try await pull(id, owner: me, lingering: lingering, observer: observer)
-            } else {
-                let absence = catalog.absence(of: id)
-                guard absence.code == .notFound else { throw absence }
-                throw RayStoreError(
-                    .objectLost, "every copy of \(id) is lost, and nothing is known that could make it again", object: id)
             }
         }
+    }
+
+    enum Whereabouts {
+        case here
+        /// To be had from its owner's node, or from who holds it.
+        case elsewhere(owner: NodeID)
+        /// By a process of this node.
+        case beingMade
+    }
+
+    /// Where the object is to be had now.
+    ///
+    /// - Throws: why it is nowhere; `cancelled` when it is not here and the task is.
+    func whereabouts(of id: ObjectID) throws(RayStoreError) -> Whereabouts {
+        guard let entry = store.entry(of: id) else { throw catalog.absence(of: id) }
+        switch entry.state {
+        case .sealed:
+            try files.checkUnchanged(id)
+            return .here
+        case .failed, .deleting:
+            let absence = catalog.absence(of: id)
+            guard absence.code == .notFound else { throw absence }
+            let code = entry.state == .failed ? entry.failure : .objectFreed
+            throw RayStoreError(code, "object \(id): \(code.text)", object: id)
+        default:
+            break
+        }
+        // Looked at only now: what is here already is here, however short the time.
+        if Task.isCancelled { throw RayStoreError(.cancelled, "the get of \(id) was cancelled", object: id) }
+        if let owner = borrowed[id]?.owner { return .elsewhere(owner: owner) }
+        if entry.state == .creating {
+            _ = try record(of: id)
+            return .beingMade
+        }
+        if let record = owned[id], !record.holders.isEmpty { return .elsewhere(owner: me) }
+        let absence = catalog.absence(of: id)
+        guard absence.code == .notFound else { throw absence }
+        throw RayStoreError(.objectLost, "every copy of \(id) is lost, and nothing is known that could make it again", object: id)
     }
 
     /// Whether the object is complete, here or elsewhere.
@@ -107,7 +125,7 @@ extension Ownership {
         }
     }
 
-    private func sources(of id: ObjectID, owner: NodeID) -> [BulkEndpoint] {
+    func sources(of id: ObjectID, owner: NodeID) -> [BulkEndpoint] {
         var sources = catalog.holders(of: id)
         if owner != me, let node = peers[owner] {
             sources.insert(BulkEndpoint(host: node.host, port: node.bulkPort), at: 0)
@@ -117,7 +135,7 @@ extension Ownership {
 
     /// Failures that end by themselves: the object is sealed later, or the membership decides that the node is gone. In use is a file whose
     /// last pull has told of its end and not yet given up the lock.
-    private static func mayPass(_ code: RayStoreError.Code) -> Bool {
+    static func mayPass(_ code: RayStoreError.Code) -> Bool {
         [.notSealed, .notLocal, .unreachable, .peerClosed, .fetchTimedOut, .inUse].contains(code)
     }
 

@@ -21,6 +21,7 @@ actor Ownership {
     let clock: any NodeClock
     let log: Logger
     let shareLease: Duration
+    let parts: PartNames
 
     var owned: [ObjectID: OwnedObject] = [:]
     var borrowed: [ObjectID: BorrowedObject] = [:]
@@ -33,7 +34,7 @@ actor Ownership {
     init(
         me: NodeID, store: NodeStore, catalog: Catalog, files: FileKeeper, pulls: Pulls, transfer: BulkTransfer,
         links: PeerLinks, peers: Peers, jobs: Jobs, control: any ControlStore, clock: any NodeClock, shareLease: Duration,
-        log: Logger
+        parts: PartNames, log: Logger
     ) {
         self.me = me
         self.store = store
@@ -47,6 +48,7 @@ actor Ownership {
         self.control = control
         self.clock = clock
         self.shareLease = shareLease
+        self.parts = parts
         self.log = log
     }
 

@@ -76,6 +76,18 @@ final class BulkTransfer: @unchecked Sendable {
         let operation = PullOperation(into: partialPath, progress: progress)
         return try await operation.run(.object(id), from: sources, on: CHandle(handle))
     }
+
+    /// Pulls a part of an object or a file into an object of its own.
+    ///
+    /// - Returns: the size of all of it.
+    /// - Throws: as `pull`; `storeFull`.
+    func pull(
+        _ range: StoredRange, of id: ObjectID, from sources: [BulkEndpoint],
+        progress: @escaping @Sendable (ray_transfer_progress) -> Void
+    ) async throws(RayStoreError) -> UInt64 {
+        let operation = PullOperation(of: range, progress: progress)
+        return try await operation.run(.object(id), from: sources, on: CHandle(handle)).size
+    }
 }
 
 /// What a pull brought.

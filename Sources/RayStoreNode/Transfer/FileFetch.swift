@@ -23,6 +23,8 @@ public struct FileFetch: Sendable {
     public var replaces = false
     /// Goes on with what an earlier fetch left; else begins anew.
     public var resumes = true
+    /// Only these bytes of it, or as many of them as there are; nil for all. A part is not resumed.
+    public var range: Range<UInt64>?
     /// The permissions of the file.
     public var mode: UInt32 = 0o600
 
@@ -58,9 +60,14 @@ public struct FileFetch: Sendable {
         try RayStoreError.check { ray_transfer_create(&options, &made).rawValue }
         let transfer = CHandle(made!)
         let (fetch, partial) = (self, partialPath)
-        let operation = PullOperation(
-            into: partial, keepsEarlier: resumes, place: { fetch.place(partial) },
-            progress: { progress(FetchProgress($0)) })
+        let operation =
+            if let range {
+                PullOperation(of: part(range, at: partial + ".\(getpid())"), progress: { progress(FetchProgress($0)) })
+            } else {
+                PullOperation(
+                    into: partial, keepsEarlier: resumes, place: { fetch.place(partial) },
+                    progress: { progress(FetchProgress($0)) })
+            }
         do throws(RayStoreError) {
             let pulled = try await operation.run(
                 .name(name), from: [BulkEndpoint(host: host, port: port)], on: transfer)
@@ -69,13 +76,20 @@ public struct FileFetch: Sendable {
         } catch {
             await transfer.destroyTransfer()
             // The engine removes what is of no use once it has opened it; a refusal comes before.
-            if Self.isForGood(error.code) { _ = ray_pull_discard(partial) }
+            if range == nil, Self.isForGood(error.code) { _ = ray_pull_discard(partial) }
             throw error
         }
     }
 
     private static func isForGood(_ code: RayStoreError.Code) -> Bool {
         [.fileNotFound, .notAFile, .notFound, .sourceChanged].contains(code)
+    }
+
+    private func part(_ range: Range<UInt64>, at path: String) -> FileRange {
+        let fetch = self
+        // 0 bytes would be all of them to the engine; a range of none ends where the file does at the latest.
+        let wanted = ByteRange(offset: range.isEmpty ? .max : range.lowerBound, size: UInt64(range.count))
+        return FileRange(wanted, at: path) { fetch.place(path) }
     }
 
     /// Runs with the lock of the partial file held.

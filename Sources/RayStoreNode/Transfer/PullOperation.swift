@@ -26,6 +26,7 @@ final class PullOperation: @unchecked Sendable {
     private let keepsEarlier: Bool
     private let place: @Sendable () -> RayStoreError?
     private let progress: @Sendable (ray_transfer_progress) -> Void
+    private let range: (any RangeSink)?
 
     /// - Parameters:
     ///   - partialPath: where a file is filled.
@@ -39,6 +40,16 @@ final class PullOperation: @unchecked Sendable {
         self.keepsEarlier = keepsEarlier
         self.place = place
         self.progress = progress
+        range = nil
+    }
+
+    /// A pull of a part of the data.
+    init(of range: any RangeSink, progress: @escaping @Sendable (ray_transfer_progress) -> Void) {
+        partialPath = ""
+        keepsEarlier = false
+        place = { nil }
+        self.progress = progress
+        self.range = range
     }
 
     /// Pulls; a cancelled task cancels the pull and waits for its end.
@@ -77,6 +88,8 @@ final class PullOperation: @unchecked Sendable {
         var options = ray_pull_options()
         options.struct_size = UInt32(MemoryLayout<ray_pull_options>.size)
         options.resume = UInt16(keepsEarlier ? RAY_RESUME_KEEP : RAY_RESUME_ANEW)
+        options.range_offset = range?.wanted.offset ?? 0
+        options.range_size = range?.wanted.size ?? 0
         var handle: OpaquePointer?
         let status: ray_status
         var object: ObjectID?
@@ -97,6 +110,7 @@ final class PullOperation: @unchecked Sendable {
         guard status == .ok, let handle else {
             let error = RayStoreError(status: status.rawValue, object: object)
             context.release()
+            _ = range?.end(with: error)
             finish(.failure(error))
             return
         }
@@ -127,6 +141,7 @@ final class PullOperation: @unchecked Sendable {
 
     private func opened(_ pull: OpaquePointer, _ card: ray_card) -> ray_status {
         state.withLock { $0.size = card.size_bytes }
+        if let range { return range.open(pull, card) }
         guard card.kind == UInt32(RAY_KIND_FILE) else { return ray_pull_into_store(pull) }
         let metadata = Array(UnsafeBufferPointer(start: card.metadata, count: Int(card.metadata_size)))
         let descriptor = Array(UnsafeBufferPointer(start: card.descriptor, count: Int(card.descriptor_size)))
@@ -135,8 +150,9 @@ final class PullOperation: @unchecked Sendable {
     }
 
     private func done(_ status: ray_status, _ message: String, _ progress: ray_transfer_progress) {
-        guard status == .ok else {
-            finish(.failure(RayStoreError(RayStoreError.Code(rawValue: status.rawValue), message)))
+        let failure = status == .ok ? nil : RayStoreError(RayStoreError.Code(rawValue: status.rawValue), message)
+        if let failure = range.map({ $0.end(with: failure) }) ?? failure {
+            finish(.failure(failure))
             return
         }
         if let failure = place() {

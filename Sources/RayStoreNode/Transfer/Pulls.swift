@@ -26,7 +26,7 @@ actor Pulls {
     private var nextTicket: UInt64 = 0
     private let clock: any NodeClock
     private let metrics: NodeMetrics
-    private let explain: @Sendable (RayStoreError) -> RayStoreError
+    nonisolated let explain: @Sendable (RayStoreError) -> RayStoreError
 
     /// - Parameter explain: adds to a failure what the node knows of it.
     init(clock: any NodeClock, metrics: NodeMetrics, explain: @escaping @Sendable (RayStoreError) -> RayStoreError) {

@@ -12,6 +12,7 @@ struct FetchCommand: AsyncParsableCommand {
         discussion: """
               raystore fetch 10.0.0.5:7000/train.jsonl --key-file serve.key
               raystore fetch 10.0.0.5:7000/logs/today.txt --key-file serve.key -o copy.txt
+              raystore fetch 10.0.0.5:7000/train.jsonl --key-file serve.key --range 1GiB:64KiB -o part.jsonl
 
             The file is complete and verified when it appears. A fetch that was interrupted, by Ctrl-C or a crash, goes on where it was when the \
             same command is given again; until then .NAME.raystore-part and .NAME.raystore-part.chunks lie beside the destination. If the file \
@@ -33,6 +34,11 @@ struct FetchCommand: AsyncParsableCommand {
         help: ArgumentHelp("The server's key. (default: cluster.key in the standard state directory)", valueName: "file"),
         completion: .file())
     var keyFile: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "Only so many bytes from there; without a size, to the end. A part is not resumed.", valueName: "offset:size"))
+    var range: RangeChoice?
 
     @Flag(help: "Replace a file that is there.")
     var force = false
@@ -90,6 +96,7 @@ struct FetchCommand: AsyncParsableCommand {
             host: source.address.host, port: source.address.port, name: source.path, destination: destination, key: key)
         request.replaces = force
         request.resumes = !noResume
+        request.range = range.map { UInt64($0.positions.lowerBound)..<UInt64($0.positions.upperBound) }
         request.mode = Self.usualMode
         let fetch = request
         let bar = ProgressBar(name, isSilent: json)

@@ -11,6 +11,7 @@ struct GetCommand: AsyncParsableCommand {
               raystore get train -o .                  under its own name, here
               raystore get train -o data/copy.jsonl    under another name
               raystore get train -o - | head           to standard output
+              raystore get train --range 0:4KiB -o -   the first 4 KiB, without fetching the rest
 
             The file is complete and verified when it appears. An existing file is replaced only with --force. Without -o the file is \
             fetched and verified, and not kept: the store's copy on this machine goes when nobody here uses it.
@@ -23,6 +24,12 @@ struct GetCommand: AsyncParsableCommand {
         name: .shortAndLong, help: ArgumentHelp("Where to put it: a path, a directory, or '-'.", valueName: "path"),
         completion: .file())
     var output: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "Only so many bytes from there, which have to fit into this node's memory; without a size, to the end.",
+            valueName: "offset:size"))
+    var range: RangeChoice?
 
     @Flag(help: "Replace a file that is there.")
     var force = false
@@ -78,6 +85,7 @@ struct GetCommand: AsyncParsableCommand {
         }
         let ref: ObjectRef<RayFile> = try await Connection.open(object, in: session, namespace: names.namespace)
         let isRef = (try? ObjectID(object)) != nil
+        if let range { return try await read(range, of: ref, from: session, at: destination) }
         let bar = ProgressBar(isRef ? String(object.prefix(8)) : object, isSilent: json)
         let pinned: PinnedValue
         do {
@@ -105,12 +113,32 @@ struct GetCommand: AsyncParsableCommand {
         return answer
     }
 
+    /// What is read has no name of its own and is no file: `kind` is that of bytes.
+    private func read(
+        _ range: RangeChoice, of ref: ObjectRef<RayFile>, from session: Session, at destination: String?
+    ) async throws -> Answer {
+        let bar = ProgressBar(String(object.prefix(30)), isSilent: json)
+        let bytes: Bytes
+        do {
+            bytes = try await session.read(ref, range.positions, timeout: timeout.map { .seconds($0) }) { bar.update($0) }
+        } catch {
+            bar.abandon()
+            throw error
+        }
+        let state = bar.finish() ?? TransferState()
+        return Answer(
+            ref: ref.id.description, kind: ObjectKind.bytes.word, name: nil, bytes: bytes.count,
+            path: try await place(.bytes(bytes), called: nil, at: destination), seconds: state.seconds, wireBytes: state.wire,
+            codecs: state.codecs)
+    }
+
     private func place(_ source: FileWriter.Source, called name: String?, at destination: String?) async throws -> String? {
         guard var destination else { return nil }
         if destination == "-" {
             switch source {
             case .file(let path): try await FileWriter.copy(path, to: STDOUT_FILENO)
             case .memory(let value): try value.object.withUnsafeBytes { bytes throws in try Console.writeUnsafe(bytes) }
+            case .bytes(let value): try value.withUnsafeBytes { bytes throws in try Console.writeUnsafe(bytes) }
             }
             return nil
         }

@@ -11,6 +11,7 @@ enum FileWriter {
     enum Source: Sendable {
         case file(path: String)
         case memory(PinnedValue)
+        case bytes(Bytes)
     }
 
     /// Refuses a destination that cannot be written before anything is fetched for it.
@@ -72,12 +73,11 @@ enum FileWriter {
             outcome = try pour(input, into: output, isCancelled: isCancelled)
         case .memory(let value):
             outcome = try value.object.withUnsafeBytes { bytes throws(RayStoreError) in
-                for start in stride(from: 0, to: bytes.count, by: stepBytes) {
-                    try isCancelled.check()
-                    let piece = UnsafeRawBufferPointer(rebasing: bytes[start..<min(start + stepBytes, bytes.count)])
-                    guard Console.writeAll(piece, to: output) else { return errno }
-                }
-                return 0
+                try write(bytes, into: output, isCancelled: isCancelled)
+            }
+        case .bytes(let value):
+            outcome = try value.withUnsafeBytes { bytes throws(RayStoreError) in
+                try write(bytes, into: output, isCancelled: isCancelled)
             }
         }
         guard outcome == 0 else { throw failure("\(destination) cannot be written", outcome) }
@@ -92,6 +92,18 @@ enum FileWriter {
             guard rename(partial, destination) == 0 else { throw failure("\(destination) cannot be made") }
             isPlaced = true
         }
+    }
+
+    /// Answers 0, or the errno of the write.
+    private static func write(
+        _ bytes: UnsafeRawBufferPointer, into output: Int32, isCancelled: CancelFlag
+    ) throws(RayStoreError) -> Int32 {
+        for start in stride(from: 0, to: bytes.count, by: stepBytes) {
+            try isCancelled.check()
+            let piece = UnsafeRawBufferPointer(rebasing: bytes[start..<min(start + stepBytes, bytes.count)])
+            guard Console.writeAll(piece, to: output) else { return errno }
+        }
+        return 0
     }
 
     private static func opened(_ path: String) throws(RayStoreError) -> Int32 {

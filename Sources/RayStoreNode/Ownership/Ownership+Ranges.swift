@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+internal import CRayStore
+internal import Logging
+internal import RayStore
+
+/// What became of a read.
+enum FetchedPart: Sendable {
+    /// The object is here as a whole: the client reads it itself.
+    case isHere
+    /// Under an id of its own, whose ref bit the client has.
+    case part(ObjectID, size: UInt64)
+
+    /// As client.h lays it out.
+    var answer: [UInt8] {
+        var writer = PayloadWriter()
+        switch self {
+        case .isHere:
+            writer.append(UInt32(RAY_READ_HERE))
+            writer.append(UInt32(0))
+            writer.append(UInt64(0))
+            writer.append(raw: [UInt8](repeating: 0, count: 28))
+        case .part(let id, let size):
+            writer.append(UInt32(RAY_READ_FETCHED))
+            writer.append(UInt32(0))
+            writer.append(size)
+            writer.append(id)
+        }
+        return writer.bytes
+    }
+}
+
+// Reading a part of an object without getting it.
+extension Ownership {
+    /// Fetches a part into an object of its own, which the client holds alone: it goes with the client's last hold on it.
+    ///
+    /// - Throws: as `makeLocal`; `storeFull`; `closed` when the client is gone.
+    func read(
+        _ range: ByteRange, of id: ObjectID, for client: ClientSlot, observer: @escaping Pulls.Observer
+    ) async throws(RayStoreError) -> FetchedPart {
+        var pause = Duration.milliseconds(10)
+        while true {
+            switch try whereabouts(of: id) {
+            case .here:
+                return .isHere
+            case .beingMade:
+                await awaitChange(of: id)
+            case .elsewhere(let owner):
+                let sources = sources(of: id, owner: owner)
+                guard !sources.isEmpty else {
+                    throw RayStoreError(
+                        .ownerDied, "the owner of \(id), node \(owner.short), is not in the cluster any more", object: id)
+                }
+                let part = StoredRange(range, as: parts.make(), in: store)
+                do throws(RayStoreError) {
+                    let size = try await transfer.pull(part, of: id, from: sources, progress: observer)
+                    return .part(try hand(part.part, to: client), size: size)
+                } catch {
+                    guard Self.mayPass(error.code), !Task.isCancelled else { throw pulls.explain(error) }
+                    log.debug("read again", metadata: ["object": "\(id)", "reason": "\(error.message)"])
+                }
+                try? await clock.sleep(for: pause)
+                pause = min(pause * 2, .milliseconds(500))
+            }
+        }
+    }
+
+    /// From here on the part is the client's.
+    private func hand(_ part: ObjectID, to client: ClientSlot) throws(RayStoreError) -> ObjectID {
+        do throws(RayStoreError) {
+            try store.giveRef(part, to: client)
+            return part
+        } catch {
+            // A value that never had a ref would stay.
+            store.delete(part, failure: .objectFreed)
+            throw error
+        }
+    }
+}
