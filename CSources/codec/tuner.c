@@ -3,194 +3,334 @@
 
 #include <string.h>
 
-// The ladder, with what to expect of a rung before it was used: raw bytes a second and thread, and its stored size in relation to
-// lz4's. Guesses of a recent core on text and logs; a rung that is used replaces them by what was measured.
-static const struct {
-    ray__choice choice;
-    double pack_rate;
-    double unpack_rate;
-    double size_to_lz4;
-} ladder[RAY_TUNER_RUNGS] = {
-    {{RAY_CODEC_NONE, 0}, 0, 0, 1.0},
-    {{RAY_CODEC_LZ4, 0}, 700e6, 3000e6, 1.0},
-    {{RAY_CODEC_ZSTD, -5}, 600e6, 1800e6, 0.98},
-    {{RAY_CODEC_ZSTD, -1}, 450e6, 1500e6, 0.85},
-    {{RAY_CODEC_ZSTD, 1}, 350e6, 1200e6, 0.70},
-    {{RAY_CODEC_ZSTD, 3}, 200e6, 1100e6, 0.66},
-    {{RAY_CODEC_ZSTD, 5}, 90e6, 1100e6, 0.63},
-    {{RAY_CODEC_ZSTD, 7}, 60e6, 1100e6, 0.61},
-    {{RAY_CODEC_ZSTD, 9}, 40e6, 1100e6, 0.59},
-};
-// The fastest packing that is thought possible; a link beyond it is not worth a sample.
-#define PACK_RATE_MAX 1500e6
 // Stored / raw above which a chunk counts as not shrinking.
 #define HOPELESS_RATIO 0.95
 #define HOPELESS_MAX 64u
-// A rung must promise this much over a cheaper one: measurements have noise, and packing costs cores that others may want.
-#define ADVANTAGE 0.95
-// Threads rarely have a core each; what they bring together is learned from what arrives, beginning low.
-#define EFFICIENCY_FIRST 0.6
-#define EFFICIENCY_MIN 0.02
-// While chunks go raw nothing is learned of packing, so it is trusted a little more each time until it is tried again.
-#define EFFICIENCY_REGAIN 1.02
-#define EFFICIENCY_GAIN 1.05
-// Choices after which a rung's measured figures are half forgotten, so that changed data or load is found out.
-#define STALE_AFTER 128u
+// Below which it is packed even before the link is known.
+#define VANISHES_RATIO 0.1
+// By how much a chunk's backlog moves the price: at most by this part. A chunk answers to what was chosen some eight chunks ago, so
+// faster steps would swing.
+#define STEP 0.12
+// What the backlog of the moment adds to that for this chunk alone: so two rungs are mixed.
+#define NUDGE 0.4
+// How far the price may leave the range in which it changes anything, so that it is soon back.
+#define BEYOND 1.3
+// Threads rarely have a core each; for the first guess of a price.
+#define CORES_PART 0.6
+// The link's rate must change by this factor for the price to be taken anew from what is known of the rungs.
+#define LINK_CHANGED 1.7
+// Packing is begun without a free core when half of the threads can pack all, or when what they can pack makes this much of the size.
+#define CLEAR_RATIO 0.65
+// Cores that must be free for packing harder where packing gains little, and what the free ones must bring for it to be begun.
+#define CORES_FREE 0.15
+#define WORTH_RATIO 0.96
+// A window long enough that a chunk more or less does not matter.
+#define WINDOW_NS 50000000u
+#define WINDOW_BYTES (16u * RAY_CHUNK_SIZE)
+// Packing must not bring less than this part of what raw brings.
+#define GAIN_MIN 0.98
+#define HOLD_MAX 64u
+#define RAW_FORGOTTEN 50u
+// Choices after which what was measured of a rung is to be tried again.
+#define STALE_AFTER 256u
+// Every so many choices a neighbour of the rungs in use is tried that was not measured: guesses alone would never be found out.
+#define EXPLORE_EVERY 12u
 
 void ray__tuner_init(ray__tuner *tuner, uint16_t threads, uint16_t peer_threads) {
     memset(tuner, 0, sizeof *tuner);
     pthread_mutex_init(&tuner->lock, NULL);
-    tuner->efficiency = EFFICIENCY_FIRST;
     tuner->threads = threads == 0 ? 1 : threads;
     tuner->peer_threads = peer_threads == 0 ? 1 : peer_threads;
-    for (int i = 0; i < RAY_TUNER_RUNGS; i++) {
-        tuner->rungs[i].pack_rate = ladder[i].pack_rate;
-    }
+    tuner->idle = 0;
+    ray__ladder_update(tuner);
 }
 
 void ray__tuner_end(ray__tuner *tuner) {
     pthread_mutex_destroy(&tuner->lock);
 }
 
-static bool link_outruns_codecs(const ray__tuner *tuner) {
-    return tuner->link_rate > PACK_RATE_MAX * tuner->threads;
+bool ray__tuner_is_ready(ray__tuner *tuner) {
+    pthread_mutex_lock(&tuner->lock);
+    bool is_ready = tuner->link_rate > 0 || (tuner->sample_ratio > 0 && tuner->sample_ratio < VANISHES_RATIO);
+    pthread_mutex_unlock(&tuner->lock);
+    return is_ready;
 }
 
 bool ray__tuner_wants_sample(ray__tuner *tuner) {
     pthread_mutex_lock(&tuner->lock);
-    bool wanted;
-    if (tuner->link_rate <= 0 || link_outruns_codecs(tuner)) {
-        wanted = false;
-    } else if (tuner->hopeless_skip > 0) {
+    bool wanted = tuner->sample_ratio <= 0 || tuner->hopeless_length > 0;
+    if (wanted && tuner->hopeless_skip > 0) {
         tuner->hopeless_skip--;
         wanted = false;
-    } else {
-        wanted = true;
     }
     pthread_mutex_unlock(&tuner->lock);
     return wanted;
 }
 
-void ray__tuner_sampled(ray__tuner *tuner, uint32_t raw_size, uint32_t stored_size) {
+// ---- the price -------------------------------------------------------------------------------------------------------------------
+
+static void look_at_gain(ray__tuner *tuner) {
+    double ratio;
+    (void)ray__ladder_price(tuner, 0.5 * tuner->threads, &ratio);
+    const ray__rung *first = &tuner->rungs[tuner->hull[tuner->hull_length > 1 ? 1 : 0]];
+    bool keeps_up = tuner->hull_length > 1 && first->seconds * tuner->link_rate < 0.5 * tuner->threads * first->ratio;
+    tuner->is_clear = keeps_up || ratio < CLEAR_RATIO;
+    (void)ray__ladder_price(tuner, (tuner->idle - CORES_FREE) * tuner->threads, &ratio);
+    tuner->is_worth_it = ratio < WORTH_RATIO;
+}
+
+static void keep_price_in_range(ray__tuner *tuner) {
+    double lowest;
+    double highest;
+    ray__ladder_prices(tuner, &lowest, &highest);
+    tuner->price = tuner->price < lowest / BEYOND ? lowest / BEYOND : tuner->price;
+    tuner->price = tuner->price > highest * BEYOND ? highest * BEYOND : tuner->price;
+}
+
+// Where what is known says it should be; from there the backlog moves it.
+static void place(ray__tuner *tuner) {
+    double ratio;
+    double highest;
+    tuner->placed_rate = tuner->link_rate;
+    look_at_gain(tuner);
+    ray__ladder_prices(tuner, &tuner->price, &highest);
+    tuner->price = tuner->is_clear ? ray__ladder_price(tuner, CORES_PART * tuner->threads, &ratio) : highest * BEYOND;
+}
+
+static void does_not_shrink(ray__tuner *tuner) {
+    uint32_t length = tuner->hopeless_length == 0 ? 2 : tuner->hopeless_length * 2;
+    tuner->hopeless_length = length > HOPELESS_MAX ? HOPELESS_MAX : length;
+    tuner->hopeless_skip = tuner->hopeless_length;
+}
+
+void ray__tuner_sampled(ray__tuner *tuner, uint32_t raw_size, uint32_t stored_size, uint64_t core_ns) {
     if (raw_size == 0) {
         return;
     }
     double ratio = stored_size == 0 || stored_size > raw_size ? 1.0 : (double)stored_size / raw_size;
     pthread_mutex_lock(&tuner->lock);
     if (ratio > HOPELESS_RATIO) {
-        uint32_t length = tuner->hopeless_length == 0 ? 2 : tuner->hopeless_length * 2;
-        tuner->hopeless_length = length > HOPELESS_MAX ? HOPELESS_MAX : length;
-        tuner->hopeless_skip = tuner->hopeless_length;
+        does_not_shrink(tuner);
     } else {
         tuner->hopeless_length = 0;
         tuner->hopeless_skip = 0;
+        tuner->sample_ratio = ratio;
+        tuner->sample_seconds = (double)core_ns / 1e9 / raw_size;
+        ray__ladder_update(tuner);
+        if (tuner->link_rate > 0) {
+            place(tuner);
+        }
     }
-    // This chunk's own sample counts more than the past: data changes from chunk to chunk.
-    tuner->lz4_ratio = tuner->lz4_ratio <= 0 ? ratio : 0.3 * tuner->lz4_ratio + 0.7 * ratio;
     pthread_mutex_unlock(&tuner->lock);
 }
 
-// Seconds a raw byte costs on a rung, by its slowest stage.
-static double cost_of(const ray__tuner *tuner, int rung) {
-    double ratio = rung == 0 ? 1.0 : tuner->rungs[rung].ratio;
-    if (ratio <= 0) {
-        ratio = tuner->lz4_ratio * ladder[rung].size_to_lz4;
+// Between -1, when no chunk waits for the link, and 1, when all do.
+// Between -1, when no chunk waits for the link, and 1, when all do.
+static double error_of(const ray__tuner *tuner, const ray__backlog *backlog) {
+    if (backlog->under_way < 3) {
+        return 0; // the end of the transfer, or a receiver that asks for little
     }
-    double slowest = ratio / tuner->link_rate;
-    if (rung > 0) {
-        double pack = 1.0 / (tuner->rungs[rung].pack_rate * tuner->threads * tuner->efficiency);
-        double unpack = 1.0 / (ladder[rung].unpack_rate * tuner->peer_threads);
-        slowest = pack > slowest ? pack : slowest;
-        slowest = unpack > slowest ? unpack : slowest;
-    }
-    return slowest;
+    // Each thread has a chunk; of the others, half wait for a thread and half for the link.
+    double under_way = backlog->under_way;
+    double wanted = under_way > tuner->threads + 3u ? (under_way - tuner->threads) / 2.0 : 1.5;
+    double error = backlog->ready - wanted;
+    error = error < 0 ? error / wanted : error / (under_way - wanted);
+    return error > 1 ? 1 : error;
 }
 
-static void forget_old_measurements(ray__tuner *tuner) {
-    for (int i = 1; i < RAY_TUNER_RUNGS; i++) {
-        if (++tuner->rungs[i].age >= STALE_AFTER) {
-            tuner->rungs[i].age = 0;
-            tuner->rungs[i].ratio = 0;
-            tuner->rungs[i].pack_rate = (tuner->rungs[i].pack_rate + ladder[i].pack_rate) / 2;
+// What the price alone would do wrong, since a chunk is answered for only when it has left.
+static uint32_t keep_flowing(const ray__tuner *tuner, uint32_t rung, const ray__backlog *backlog) {
+    // A raw chunk that takes the link longer than all others take the threads would make the threads wait for it.
+    uint32_t first = tuner->hull[tuner->hull_length > 1 ? 1 : 0];
+    double others = tuner->rungs[first].seconds * backlog->under_way / 2 / tuner->threads;
+    if (rung == 0 && tuner->is_clear && 1 / tuner->link_rate > others) {
+        return first;
+    }
+    // One that the threads cannot keep up with is for when enough waits for the link meanwhile.
+    uint32_t place = 0;
+    while (place + 1 < tuner->hull_length && tuner->hull[place] != rung) {
+        place++;
+    }
+    double waits = (double)backlog->ready_bytes / backlog->chunk_size / tuner->link_rate;
+    while (place > 1) {
+        const ray__rung *of = &tuner->rungs[tuner->hull[place]];
+        if (of->seconds / tuner->threads <= of->ratio / tuner->link_rate || of->seconds <= waits) {
+            break;
+        }
+        place--;
+    }
+    return tuner->hull[place];
+}
+
+static bool is_to_be_tried(const ray__tuner *tuner, uint32_t rung) {
+    return rung > 0 && rung < RAY_TUNER_RUNGS && (!tuner->rungs[rung].is_measured || tuner->rungs[rung].is_old);
+}
+
+static uint32_t rung_to_try(const ray__tuner *tuner, uint32_t rung) {
+    if (is_to_be_tried(tuner, rung + 1)) {
+        return rung + 1;
+    }
+    // Where even the strongest that is known leaves the threads idle, one beyond may be stronger.
+    for (uint32_t above = rung + 2; tuner->reason == RAY__REASON_STRONGEST && above < RAY_TUNER_RUNGS; above++) {
+        if (is_to_be_tried(tuner, above)) {
+            return above;
         }
     }
+    return is_to_be_tried(tuner, rung - 1) ? rung - 1 : rung;
 }
 
-ray__choice ray__tuner_choose(ray__tuner *tuner) {
+static uint32_t choose_by_price(ray__tuner *tuner, const ray__backlog *backlog) {
+    if (tuner->hold > 0) {
+        tuner->reason = RAY__REASON_NO_GAIN;
+        return 0;
+    }
+    double error = error_of(tuner, backlog);
+    bool has_core = tuner->rung == 0 ? tuner->is_worth_it && tuner->raw_goodput > 0 : tuner->idle > CORES_FREE;
+    bool may_pack_harder = tuner->is_clear || has_core;
+    tuner->reason = RAY__REASON_BALANCE;
+    if (error > 0 && tuner->receiver_limits) {
+        // What waits here waits for the receiver, which has less to do with what is packed lightly.
+        tuner->reason = RAY__REASON_RECEIVER;
+        error = -0.5;
+    } else if (error > 0 && !may_pack_harder) {
+        tuner->reason = RAY__REASON_FAST;
+        error = 0;
+    }
+    tuner->price *= 1 - STEP * error;
+    keep_price_in_range(tuner);
+    tuner->rung = keep_flowing(tuner, ray__ladder_rung(tuner, tuner->price * (1 - NUDGE * error)), backlog);
+    if (tuner->rung == tuner->hull[tuner->hull_length - 1] && tuner->rung != 0 && error >= 0) {
+        tuner->reason = RAY__REASON_STRONGEST;
+    }
+    if (tuner->rung > 0 && ++tuner->choices % EXPLORE_EVERY == 0) {
+        return rung_to_try(tuner, tuner->rung);
+    }
+    return tuner->rung;
+}
+
+static void age(ray__tuner *tuner) {
+    for (uint32_t rung = 1; rung < RAY_TUNER_RUNGS; rung++) {
+        tuner->rungs[rung].is_old = ++tuner->rungs[rung].age >= STALE_AFTER;
+    }
+}
+
+ray__choice ray__tuner_choose(ray__tuner *tuner, const ray__backlog *backlog) {
     pthread_mutex_lock(&tuner->lock);
-    int best = 0;
-    bool hopeless = tuner->hopeless_length > 0 || tuner->lz4_ratio <= 0;
-    if (tuner->link_rate > 0 && !link_outruns_codecs(tuner) && !hopeless) {
-        double best_cost = cost_of(tuner, 0);
-        for (int i = 1; i < RAY_TUNER_RUNGS; i++) {
-            double cost = cost_of(tuner, i);
-            if (cost < best_cost * ADVANTAGE) {
-                best = i;
-                best_cost = cost;
-            }
-        }
-        forget_old_measurements(tuner);
+    uint32_t rung = 0;
+    if (tuner->link_rate <= 0) {
+        // Packing what nearly vanishes cannot be wrong, whatever the link; for all else raw is the least risk.
+        tuner->reason = RAY__REASON_START;
+        rung = tuner->sample_ratio > 0 && tuner->sample_ratio < VANISHES_RATIO ? RAY_TUNER_SAMPLED : 0;
+    } else if (tuner->hopeless_length > 0 || tuner->sample_ratio <= 0) {
+        tuner->reason = RAY__REASON_HOPELESS;
+    } else {
+        rung = choose_by_price(tuner, backlog);
+        age(tuner);
     }
+    tuner->rungs[rung].count++;
     pthread_mutex_unlock(&tuner->lock);
-    return ladder[best].choice;
+    return ray__ladder_choice(rung);
 }
 
-void ray__tuner_packed(ray__tuner *tuner, ray__choice choice, uint32_t raw_size, uint32_t stored_size, uint64_t spent_ns) {
-    if (raw_size == 0 || spent_ns == 0) {
+// ---- what was measured -----------------------------------------------------------------------------------------------------------
+
+void ray__tuner_packed(ray__tuner *tuner, ray__choice choice, uint32_t raw_size, uint32_t stored_size, uint64_t core_ns) {
+    uint32_t rung = ray__ladder_find(choice);
+    if (raw_size == 0 || rung == 0 || rung == RAY_TUNER_RUNGS) {
+        return;
+    }
+    double seconds = (double)core_ns / 1e9 / raw_size;
+    double ratio = (double)stored_size / raw_size;
+    pthread_mutex_lock(&tuner->lock);
+    ray__rung *of = &tuner->rungs[rung];
+    ray__rung before = *of;
+    double weight = of->is_measured ? 0.2 : 1;
+    of->seconds += weight * (seconds - of->seconds);
+    of->ratio += weight * (ratio - of->ratio);
+    // What changes in the data or at the cores changes the others as well: those that were not used since go along.
+    for (uint32_t other = 1; before.is_measured && other < RAY_TUNER_RUNGS; other++) {
+        if (other != rung && tuner->rungs[other].is_measured && tuner->rungs[other].age > 16) {
+            tuner->rungs[other].seconds *= of->seconds / before.seconds;
+            double moved = tuner->rungs[other].ratio * of->ratio / before.ratio;
+            tuner->rungs[other].ratio = moved > 1 ? 1 : moved;
+        }
+    }
+    of->is_measured = true;
+    of->is_old = false;
+    of->age = 0;
+    if (ratio > HOPELESS_RATIO && of->ratio > HOPELESS_RATIO) {
+        does_not_shrink(tuner);
+    }
+    ray__ladder_update(tuner);
+    keep_price_in_range(tuner);
+    pthread_mutex_unlock(&tuner->lock);
+}
+
+static void measure_link(ray__tuner *tuner, const ray__span *span) {
+    if (span->drained_bytes == 0) {
+        return;
+    }
+    // The kernel counts in ticks of 1 to 10 ms, so a span in which the link was hardly busy says little.
+    bool is_full = span->limited_ns > span->span_ns / 4 * 3;
+    double rate = (double)span->drained_bytes * 1e9 / (double)(span->limited_ns > 0 ? span->limited_ns : span->span_ns);
+    if (tuner->link_rate <= 0) {
+        tuner->link_rate = rate > (double)span->rate ? rate : (double)span->rate;
+    } else if (is_full) {
+        bool is_other = rate > 2 * tuner->link_rate || 2 * rate < tuner->link_rate;
+        tuner->link_rate += (is_other ? 0.7 : 0.3) * (rate - tuner->link_rate);
+    } else if (rate > tuner->link_rate) {
+        tuner->link_rate += 0.1 * (rate - tuner->link_rate);
+    }
+}
+
+// Compares what came over with what raw would bring, and goes back to raw when that is more.
+static void judge_window(ray__tuner *tuner) {
+    tuner->goodput = (double)tuner->window_raw * 1e9 / (double)tuner->window_ns;
+    bool packs = tuner->window_packed > tuner->window_raw / 4;
+    if (tuner->window_packed < tuner->window_raw / 50) {
+        tuner->raw_goodput = tuner->goodput;
+        tuner->raw_age = 0;
+    } else if (++tuner->raw_age > RAW_FORGOTTEN) {
+        tuner->raw_goodput = 0;
+    }
+    if (tuner->hold > 0) {
+        if (--tuner->hold == 0) {
+            place(tuner);
+        }
+    } else if (packs) {
+        double raw = tuner->raw_goodput > 0 ? tuner->raw_goodput : tuner->link_rate;
+        if (tuner->goodput < GAIN_MIN * raw) {
+            uint32_t length = tuner->hold_length == 0 ? 4 : tuner->hold_length * 2;
+            tuner->hold_length = length > HOLD_MAX ? HOLD_MAX : length;
+            tuner->hold = tuner->hold_length;
+        } else {
+            tuner->hold_length -= tuner->hold_length > 0 ? 1 : 0;
+        }
+    }
+    tuner->window_ns = 0;
+    tuner->window_raw = 0;
+    tuner->window_packed = 0;
+}
+
+void ray__tuner_span(ray__tuner *tuner, const ray__span *span) {
+    if (span->span_ns == 0) {
         return;
     }
     pthread_mutex_lock(&tuner->lock);
-    for (int i = 1; i < RAY_TUNER_RUNGS; i++) {
-        if (ladder[i].choice.codec != choice.codec || ladder[i].choice.level != choice.level) {
-            continue;
-        }
-        double rate = (double)raw_size * 1e9 / (double)spent_ns;
-        double ratio = (double)stored_size / raw_size;
-        // The first measurement replaces the guess.
-        tuner->rungs[i].pack_rate = tuner->rungs[i].ratio <= 0 ? rate : 0.6 * tuner->rungs[i].pack_rate + 0.4 * rate;
-        tuner->rungs[i].ratio = tuner->rungs[i].ratio <= 0 ? ratio : 0.6 * tuner->rungs[i].ratio + 0.4 * ratio;
-        tuner->rungs[i].age = 0;
+    measure_link(tuner, span);
+    if (span->idle >= 0) {
+        tuner->idle += 0.4 * (span->idle - tuner->idle);
     }
-    pthread_mutex_unlock(&tuner->lock);
-}
-
-void ray__tuner_drained(ray__tuner *tuner, uint64_t bytes, uint64_t limited_ns) {
-    if (bytes == 0) {
-        return;
+    tuner->receiver_limits = span->receiver_ns > span->span_ns / 4;
+    look_at_gain(tuner);
+    if (tuner->link_rate > LINK_CHANGED * tuner->placed_rate || tuner->link_rate * LINK_CHANGED < tuner->placed_rate) {
+        place(tuner);
     }
-    // The clock of the kernel's counters is a millisecond at best; a link never busy counts as busy for a moment.
-    double seconds = limited_ns < 20000 ? 20e-6 : (double)limited_ns / 1e9;
-    double rate = (double)bytes / seconds;
-    pthread_mutex_lock(&tuner->lock);
-    tuner->link_rate = tuner->link_rate <= 0 ? rate : 0.7 * tuner->link_rate + 0.3 * rate;
-    pthread_mutex_unlock(&tuner->lock);
-}
-
-void ray__tuner_achieved(ray__tuner *tuner, uint64_t raw_bytes, uint64_t packed_bytes, uint64_t span_ns) {
-    if (raw_bytes == 0 || span_ns == 0) {
-        return;
+    tuner->window_ns += span->span_ns;
+    tuner->window_raw += span->raw_bytes;
+    tuner->window_packed += span->packed_raw_bytes;
+    if (tuner->window_ns >= WINDOW_NS && tuner->window_raw >= WINDOW_BYTES) {
+        judge_window(tuner);
     }
-    pthread_mutex_lock(&tuner->lock);
-    if (packed_bytes < raw_bytes / 2) {
-        tuner->efficiency *= EFFICIENCY_REGAIN;
-    } else if (tuner->link_rate > 0) {
-        // What the rungs that were used promise when nothing but the pack stage limits, against what came out.
-        double promised = 0;
-        uint32_t youngest = UINT32_MAX;
-        for (int i = 1; i < RAY_TUNER_RUNGS; i++) {
-            if (tuner->rungs[i].ratio > 0 && tuner->rungs[i].age < youngest) {
-                youngest = tuner->rungs[i].age;
-                promised = 1.0 / cost_of(tuner, i);
-            }
-        }
-        double achieved = (double)raw_bytes * 1e9 / (double)span_ns;
-        if (promised > 0) {
-            double factor = achieved / promised;
-            factor = factor < 0.5 ? 0.5 : factor > 1.5 ? 1.5 : factor;
-            // A promise kept may have been too modest: where the link was the limit, the threads could have done more.
-            tuner->efficiency *= factor > 0.95 && factor < 1.05 ? EFFICIENCY_GAIN : 0.5 + 0.5 * factor;
-        }
-    }
-    tuner->efficiency = tuner->efficiency > 1 ? 1 : tuner->efficiency < EFFICIENCY_MIN ? EFFICIENCY_MIN : tuner->efficiency;
     pthread_mutex_unlock(&tuner->lock);
 }

@@ -1,14 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-// Tuner: picks the codec of each chunk, so that the chunk arrives soonest.
+// Tuner: picks the codec of each chunk, so that the whole arrives soonest.
 //
-// Packing, sending and unpacking overlap, so the time a chunk costs is that of the slowest stage:
+// Packing, sending and unpacking overlap, so the slowest stage decides, and the best is reached when both the link and the cores are
+// full. That point mostly lies between two codecs, so chunks must get the one or the other in the right proportion. The tuner holds a
+// *price*: what a second of a core is worth, in bytes on the wire. Each chunk gets the rung (none, lz4, zstd from fast to strong) that is
+// cheapest in core seconds times price plus bytes.
 //
-//     max(pack_time / threads, stored_size / link_rate, unpack_time / peer_threads)
+// What moves the price is the *backlog*: of the chunks under way at this end, the part that is packed and waits for the link. Much of it:
+// the link is the limit, cores are worth less, chunks are packed harder. None: the cores are the limit, and chunks are packed more lightly.
+// That needs no model of who else uses the cores, not even when the receiver runs on the same ones; and where a rung is right for a wide
+// range of prices, nothing swings.
 //
-// The rungs of a ladder (none, lz4, zstd from fast to strong) have a speed and a ratio each: guessed at first, measured when used. The
-// link's rate is what the peer acknowledged while the link itself was the limit, so a slow peer does not look like a slow link.
-// On a link that is faster than any codec nothing is ever sampled: raw costs nothing to choose. Data that does not shrink is noticed on a
-// small sample, and then looked at again ever more rarely.
+// Three things the backlog does not tell come from elsewhere. What the rungs cost and gain: measured by use, guessed before. Whether
+// packing gains anything at all: raw bytes that arrive must outrun what raw brings. And whether a core is free for a small gain.
+//
+// Data that does not shrink is noticed on a small sample, and then looked at again ever more rarely.
 //
 // It knows no sockets and no clock: whoever uses it brings measurements. Thread safety: all functions may be called from any thread.
 #ifndef RAY_CODEC_TUNER_INTERNAL_H
@@ -18,47 +24,113 @@
 
 #include "raystore/codec.h"
 
-#define RAY_TUNER_SAMPLE (64u << 10) // of a chunk, packed by lz4 to guess its ratio
-#define RAY_TUNER_RUNGS 9
+#define RAY_TUNER_SAMPLE (64u << 10) // of a chunk, packed by zstd 1 to guess its ratio
+#define RAY_TUNER_SAMPLED 5u // the rung that samples are packed with
+#define RAY_TUNER_RUNGS 13
 
 typedef struct ray__choice {
     uint16_t codec;
     int16_t level;
 } ray__choice;
 
+typedef struct ray__rung {
+    double seconds;  // of a core for a raw byte, packing
+    double ratio;    // stored / raw
+    bool is_measured; // else both are guesses
+    bool is_old;     // measured long ago
+    uint32_t age;    // choices since it was last used
+    uint32_t count;  // chunks that used it
+} ray__rung;
+
+// Why the latest chunk got what it got.
+typedef enum ray__reason {
+    RAY__REASON_START,    // nothing is known of the link yet
+    RAY__REASON_HOPELESS, // the data does not shrink
+    RAY__REASON_FAST,     // raw arrives soonest: the link outruns what the free cores can pack
+    RAY__REASON_STRONGEST, // the link is the limit even for the strongest codec
+    RAY__REASON_BALANCE,  // link and cores are both full
+    RAY__REASON_RECEIVER, // the receiver is the limit
+    RAY__REASON_NO_GAIN,  // packing was tried and brought less than raw
+} ray__reason;
+
 typedef struct ray__tuner {
     pthread_mutex_t lock;
     uint16_t threads;      // that may pack at once
     uint16_t peer_threads; // that may unpack at once
     double link_rate;      // bytes a second, 0 before anything is known
-    double efficiency;     // of the threads together: others use the cores as well, the receiver perhaps among them
-    double lz4_ratio;      // stored / raw of recent samples, 1 when it does not shrink
+    double placed_rate;    // the link's rate when the price was last taken from what is known of the rungs
+    double sample_ratio;   // stored / raw of the latest sample by zstd 1, 0 before the first
+    double sample_seconds; // of a core for a raw byte of it
     uint32_t hopeless_skip; // chunks not to be looked at, after a sample that did not shrink
     uint32_t hopeless_length;
-    struct {
-        double pack_rate; // raw bytes a second and thread
-        double ratio;     // stored / raw, 0 before it was used
-        uint32_t age;     // choices since it was last used
-    } rungs[RAY_TUNER_RUNGS];
+    double price;          // of a core's second, in bytes
+    uint32_t rung;         // that the latest chunk got by the price
+    double idle;           // part of this machine's cores that nobody uses
+    bool receiver_limits;
+    bool is_clear;         // packing gains much, so it needs no free core
+    bool is_worth_it;      // with the free cores it gains something
+    uint32_t hold;         // windows in which chunks go raw, after packing brought less
+    uint32_t hold_length;
+    uint64_t window_ns;    // the window that is being summed up, of some spans
+    uint64_t window_raw;
+    uint64_t window_packed;
+    double goodput;        // raw bytes a second of the last window, 0 before one
+    double raw_goodput;    // of the last one that went raw, 0 when that is too long ago
+    uint32_t raw_age;      // windows since
+    uint32_t choices;
+    ray__reason reason;
+    uint32_t hull_length;
+    uint8_t hull[RAY_TUNER_RUNGS]; // rungs worth standing on, from fast to strong; the first is raw
+    ray__rung rungs[RAY_TUNER_RUNGS];
 } ray__tuner;
 
 void ray__tuner_init(ray__tuner *tuner, uint16_t threads, uint16_t peer_threads);
 void ray__tuner_end(ray__tuner *tuner);
 
+// Whether the link is known. Until then chunks should be asked for one at a time: the first goes raw.
+bool ray__tuner_is_ready(ray__tuner *tuner);
+
 // Whether a sample of the next chunk would help to choose. If not, choose at once.
 bool ray__tuner_wants_sample(ray__tuner *tuner);
-void ray__tuner_sampled(ray__tuner *tuner, uint32_t raw_size, uint32_t stored_size);
+void ray__tuner_sampled(ray__tuner *tuner, uint32_t raw_size, uint32_t stored_size, uint64_t core_ns);
 
-ray__choice ray__tuner_choose(ray__tuner *tuner);
+// Of the chunks that are asked for and given to the workers (under_way), those that are prepared and wait for the link.
+typedef struct ray__backlog {
+    uint32_t under_way;
+    uint32_t ready;
+    uint64_t ready_bytes; // stored
+    uint32_t chunk_size;  // raw
+} ray__backlog;
+ray__choice ray__tuner_choose(ray__tuner *tuner, const ray__backlog *backlog);
 
-// A chunk was packed in this time by one thread. stored_size = raw_size says that it did not shrink.
-void ray__tuner_packed(ray__tuner *tuner, ray__choice choice, uint32_t raw_size, uint32_t stored_size, uint64_t spent_ns);
+// A chunk was packed with this much time of a core. stored_size = raw_size says that it did not shrink.
+void ray__tuner_packed(ray__tuner *tuner, ray__choice choice, uint32_t raw_size, uint32_t stored_size, uint64_t core_ns);
 
-// So many bytes were drained while the link was the limit for limited_ns. Spans too short to mean anything are to be summed up by the caller.
-void ray__tuner_drained(ray__tuner *tuner, uint64_t bytes, uint64_t limited_ns);
+// What happened in a span of some 50 ms, on all connections together.
+typedef struct ray__span {
+    uint64_t span_ns;
+    uint64_t raw_bytes;        // left, in raw bytes
+    uint64_t packed_raw_bytes; // of which packed
+    uint64_t drained_bytes;    // acknowledged by the peer
+    uint64_t limited_ns;       // in which the link was the limit
+    uint64_t receiver_ns;      // in which the receiver was
+    uint64_t rate;             // of the link at least, if something else knows it, else 0
+    double idle;               // part of this machine's cores that nobody used; negative: not known
+} ray__span;
+void ray__tuner_span(ray__tuner *tuner, const ray__span *span);
 
+// ---- the ladder: tuner_ladder.c ------------------------------------------------------------------------------------------------
 
-// In span_ns so many raw bytes left, packed_bytes of them packed. What packing should have brought is compared with it.
-void ray__tuner_achieved(ray__tuner *tuner, uint64_t raw_bytes, uint64_t packed_bytes, uint64_t span_ns);
+ray__choice ray__ladder_choice(uint32_t rung);
+// Answers RAY_TUNER_RUNGS when it is not on the ladder.
+uint32_t ray__ladder_find(ray__choice choice);
+// Guesses what was not measured from what was, and finds the hull anew.
+void ray__ladder_update(ray__tuner *tuner);
+// The rung that this price of a core's second makes cheapest.
+uint32_t ray__ladder_rung(const ray__tuner *tuner, double price);
+// The price at which the link and this many cores are both full, by what is known of the rungs; and what is left there of a raw byte.
+double ray__ladder_price(const ray__tuner *tuner, double cores, double *ratio);
+// Prices beyond which nothing changes: below the first the strongest rung is used, above the second none.
+void ray__ladder_prices(const ray__tuner *tuner, double *lowest, double *highest);
 
 #endif

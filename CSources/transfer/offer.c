@@ -12,9 +12,6 @@
 #include "base/error_internal.h"
 #include "transfer/answer_internal.h"
 
-// The kernel counts busy time in ticks of 1 to 10 ms.
-#define DRAIN_SPAN_NS (50 * RAY__MS)
-
 static int64_t mtime_of(const struct stat *info) {
     return (int64_t)info->st_mtim.tv_sec * 1000000000 + info->st_mtim.tv_nsec;
 }
@@ -144,7 +141,7 @@ ray_status ray__offer_open(ray_transfer *transfer, const ray__open *open, const 
     made->file = -1;
     ray__answer_init(&made->answer);
     ray__tuner_init(&made->tuner, (uint16_t)transfer->workers.count, open->threads);
-    pthread_mutex_init(&made->drain_lock, NULL);
+    ray__gauge_init(&made->gauge);
     made->status = find_and_open(transfer, made);
     if (made->status != RAY_OK) {
         snprintf(made->answer.text, sizeof made->answer.text, "%s", ray_last_error_message());
@@ -207,7 +204,7 @@ void ray__offer_release(ray_transfer *transfer, ray__offer *offer) {
     ray__sums_release(offer->sums);
     ray__answer_end(&offer->answer);
     ray__tuner_end(&offer->tuner);
-    pthread_mutex_destroy(&offer->drain_lock);
+    ray__gauge_end(&offer->gauge);
     free(offer->name);
     free(offer);
 }
@@ -265,35 +262,4 @@ ray_status ray__offer_read(ray__offer *offer, void *bytes, uint64_t offset, size
         size -= (size_t)got;
     }
     return ray__offer_check(offer);
-}
-
-// Connections of one pull share the link, so their counts are added up: bytes over the time in which the link was the limit, which is
-// at most the time that went by.
-void ray__offer_drained(ray__offer *offer, ray__drain *last, const ray__connection *connection, const ray_chunk_header *chunk) {
-    ray__drain now;
-    ray__connection_drain(connection, &now);
-    uint64_t time = ray__now_ns();
-    pthread_mutex_lock(&offer->drain_lock);
-    offer->drained.acked_bytes += now.acked_bytes - last->acked_bytes;
-    offer->drained.limited_ns += now.limited_ns - last->limited_ns;
-    *last = now;
-    if (chunk != NULL) {
-        offer->raw_sent += chunk->raw_size;
-        offer->packed_sent += chunk->codec != RAY_CODEC_NONE ? chunk->raw_size : 0;
-    }
-    if (offer->drain_since_ns == 0) {
-        offer->drain_since_ns = time;
-        offer->drained = (ray__drain){0, 0};
-    } else if (time - offer->drain_since_ns >= DRAIN_SPAN_NS) {
-        uint64_t span = time - offer->drain_since_ns;
-        uint64_t limited = offer->drained.limited_ns < span ? offer->drained.limited_ns : span;
-        ray__tuner_drained(&offer->tuner, offer->drained.acked_bytes, limited);
-        ray__tuner_achieved(&offer->tuner, offer->raw_sent, offer->packed_sent, span);
-        atomic_store(&offer->drain_known, true);
-        offer->drain_since_ns = time;
-        offer->drained = (ray__drain){0, 0};
-        offer->raw_sent = 0;
-        offer->packed_sent = 0;
-    }
-    pthread_mutex_unlock(&offer->drain_lock);
 }

@@ -21,8 +21,12 @@
 #define IN_MAX (2 * (RAY__MESSAGE_HEADER_SIZE + RAY__OPEN_BODY_MAX))
 // Chunks asked for and not begun. A receiver with a larger window than this waits in the socket.
 #define WAITING_MAX 1024u
-#define ORDERS_MAX 4u
+// Chunks that a connection has under way: for each thread one, and some more that wait for a thread or for the link.
+#define ORDERS_MIN 4u
+#define ORDERS_MAX 8u
 #define STREAMS_MAX 16u
+// How long to wait for another connection of the same pull before looking at this one again.
+#define GATE_NS (20 * RAY__MS)
 
 typedef struct waiting {
     uint32_t stream;
@@ -51,6 +55,7 @@ typedef struct session {
     waiting waiting[WAITING_MAX];
     ray__ring *prepared;
     _Atomic uint32_t at_workers;
+    uint32_t order_count;
     uint32_t free_count;
     ray__order *free_orders[ORDERS_MAX];
     ray__order orders[ORDERS_MAX];
@@ -147,7 +152,7 @@ static ray_status take_open(session *s, uint32_t name, const uint8_t *body, uint
     ray__offer *offer = NULL;
     RAY_TRY(ray__offer_open(s->transfer, &open, s->connection->peer, &offer));
     ray__connection_drain(s->connection, &s->drain);
-    ray__offer_drained(offer, &s->drain, s->connection, NULL);
+    ray__gauge_drained(offer, &s->drain, s->connection, NULL);
     // Where the caps allow nothing now the data does not travel with the card: it is asked for, and then waits its turn.
     uint64_t again_ns = 0;
     bool with_data = ray__flow_is_open(&s->transfer->sending, open.urgency, ray__now_ns(), &again_ns);
@@ -233,15 +238,15 @@ static ray_status read_requests(session *s, bool may_wait) {
     return take_messages(s);
 }
 
-static void submit_orders(session *s) {
+// Answers the offer whose next chunk has to wait for another connection's, or NULL.
+static ray__offer *submit_orders(session *s) {
     while (s->waiting_count > 0 && s->free_count > 0) {
         const waiting *next = &s->waiting[s->waiting_first];
         stream *of = find_stream(s, next->stream);
         if (of != NULL) {
-            // Until the link is known each chunk is chosen alone: the first would otherwise all go raw over a slow one.
-            bool known = atomic_load(&of->offer->drain_known) || next->codec != RAY_CODEC_AUTO || s->transfer->codec != RAY_CODEC_AUTO;
-            if (!known && s->free_count < ORDERS_MAX) {
-                return;
+            bool is_tuned = next->codec == RAY_CODEC_AUTO && s->transfer->codec == RAY_CODEC_AUTO;
+            if (!ray__gauge_begin(of->offer, is_tuned)) {
+                return of->offer;
             }
             ray__order *order = s->free_orders[--s->free_count];
             order->offer = of->offer;
@@ -260,6 +265,7 @@ static void submit_orders(session *s) {
         s->waiting_first = (s->waiting_first + 1) % WAITING_MAX;
         s->waiting_count--;
     }
+    return NULL;
 }
 
 static ray_status send_failed(session *s, const ray__order *order) {
@@ -303,7 +309,7 @@ static ray_status send_chunk(session *s, ray__order *order) {
     }
     if (status == RAY_OK) {
         ray__offer_sent(s->transfer, offer, order->header.raw_size, order->header.stored_size);
-        ray__offer_drained(offer, &s->drain, s->connection, &order->header);
+        ray__gauge_drained(offer, &s->drain, s->connection, &order->header);
     }
     return status;
 }
@@ -312,6 +318,7 @@ static void put_back(session *s, ray__order *order) {
     ray__buffers_give(&s->transfer->send_buffers, order->packed);
     order->packed = NULL;
     owe_no_more(s, order->raw_size, order->urgency);
+    ray__gauge_left(order);
     for (uint32_t i = 0; i < STREAMS_MAX; i++) {
         if (s->streams[i].offer == order->offer && s->streams[i].name == order->stream && s->streams[i].orders > 0) {
             s->streams[i].orders--;
@@ -333,19 +340,21 @@ static ray__order *next_prepared(session *s) {
 static ray_status serve_requests(session *s) {
     ray_status status = RAY_OK;
     while (status == RAY_OK) {
-        bool idle = s->waiting_count == 0 && s->free_count == ORDERS_MAX;
+        bool idle = s->waiting_count == 0 && s->free_count == s->order_count;
         status = read_requests(s, idle);
-        submit_orders(s);
-        if (status == RAY_OK && s->free_count < ORDERS_MAX) {
+        ray__offer *waits_for = submit_orders(s);
+        if (status == RAY_OK && s->free_count < s->order_count) {
             ray__order *order = next_prepared(s);
             stream *of = find_stream(s, order->stream);
             if (of != NULL && of->offer == order->offer) {
                 status = order->status == RAY_OK ? send_chunk(s, order) : send_failed(s, order);
             }
             put_back(s, order);
+        } else if (status == RAY_OK && waits_for != NULL) {
+            ray__gauge_wait(waits_for, GATE_NS);
         }
     }
-    while (s->free_count < ORDERS_MAX) {
+    while (s->free_count < s->order_count) {
         put_back(s, next_prepared(s));
     }
     while (atomic_load(&s->at_workers) != 0) {
@@ -364,7 +373,9 @@ ray_status ray__serve(ray_transfer *transfer, ray__connection *connection) {
         s->transfer = transfer;
         s->connection = connection;
         connection->silent_ns = RAY__SERVED_SILENT_NS;
-        for (uint32_t i = 0; i < ORDERS_MAX; i++) {
+        s->order_count = transfer->workers.count + 2;
+        s->order_count = s->order_count < ORDERS_MIN ? ORDERS_MIN : s->order_count > ORDERS_MAX ? ORDERS_MAX : s->order_count;
+        for (uint32_t i = 0; i < s->order_count; i++) {
             s->orders[i].job.run = ray__order_prepare;
             s->orders[i].transfer = transfer;
             s->orders[i].prepared = s->prepared;

@@ -16,6 +16,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "base/cores_internal.h"
 #include "codec/tuner_internal.h"
 #include "transfer/connection_internal.h"
 #include "transfer/flow_internal.h"
@@ -66,6 +67,19 @@ struct ray_answer {
     char text[RAY__TEXT_MAX];
 };
 
+// The chunks of an offer on their way to the link, and what became of those that left.
+typedef struct ray__gauge {
+    _Atomic uint32_t under_way; // given to workers and not yet sent
+    _Atomic uint32_t ready;     // of which prepared
+    _Atomic uint64_t ready_bytes;
+    pthread_mutex_t lock;
+    pthread_cond_t known; // the tuner knows the link, or nothing is under way
+    uint64_t since_ns;    // the span that is being summed up, on all connections
+    ray__drain drained;
+    ray__span span;
+    ray__cores cores;
+} ray__gauge;
+
 // An object or file that is being sent to one pull, over any number of connections.
 typedef struct ray__offer {
     struct ray__offer *next;
@@ -87,12 +101,7 @@ typedef struct ray__offer {
     ray__sums *sums;
     _Atomic bool changed; // the file is not what it was
     ray__tuner tuner;
-    pthread_mutex_t drain_lock;
-    uint64_t drain_since_ns;
-    ray__drain drained; // since then, on all connections
-    uint64_t raw_sent;  // the same, in raw bytes
-    uint64_t packed_sent;
-    _Atomic bool drain_known;
+    ray__gauge gauge;
 } ray__offer;
 
 ray_status ray__offer_open(ray_transfer *transfer, const ray__open *open, const char *peer, ray__offer **offer) RAY_NODISCARD;
@@ -105,9 +114,6 @@ ray_status ray__offer_read(ray__offer *offer, void *bytes, uint64_t offset, size
 void ray__offer_sent(ray_transfer *transfer, ray__offer *offer, uint32_t raw_size, uint32_t stored_size);
 // Looks at the file's size and time.
 ray_status ray__offer_check(ray__offer *offer) RAY_NODISCARD;
-// Tells the tuner how the link does, after a chunk (NULL: none yet) left on this connection.
-void ray__offer_drained(ray__offer *offer, ray__drain *last, const ray__connection *connection, const ray_chunk_header *chunk);
-
 // A chunk that a connection owes, prepared by a worker. The connection has a fixed number of them.
 typedef struct ray__order {
     ray__job job;
@@ -121,6 +127,7 @@ typedef struct ray__order {
     int16_t level;
     uint16_t urgency;
     uint32_t raw_size;
+    uint32_t ready_size; // as counted by the offer's gauge
     ray_status status;
     char text[RAY__TEXT_MAX];
     ray_chunk_header header;
@@ -128,6 +135,21 @@ typedef struct ray__order {
 } ray__order;
 
 void ray__order_prepare(ray__job *job, ray__worker *worker);
+
+// gauge.c
+void ray__gauge_init(ray__gauge *gauge);
+void ray__gauge_end(ray__gauge *gauge);
+// Counts a chunk as under way. False when it has to wait: until the link is known each chunk is chosen alone, for the first would
+// otherwise all go raw over a slow one.
+bool ray__gauge_begin(ray__offer *offer, bool is_tuned);
+// Waits until one that had to wait can be tried again.
+void ray__gauge_wait(ray__offer *offer, uint64_t timeout_ns);
+void ray__gauge_prepared(ray__order *order);
+// It was sent, or dropped.
+void ray__gauge_left(ray__order *order);
+void ray__gauge_backlog(const ray__offer *offer, ray__backlog *backlog);
+// Tells the tuner how the link does, after a chunk (NULL: none yet) left on this connection.
+void ray__gauge_drained(ray__offer *offer, ray__drain *last, const ray__connection *connection, const ray_chunk_header *chunk);
 
 typedef struct ray__served ray__served;
 
