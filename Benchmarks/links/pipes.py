@@ -105,7 +105,9 @@ def iperf3(link, size, seconds=2):
         wait_until(lambda: listens(link, 1, PORT + 3), "iperf3's start")
 
         def way():
-            out = subprocess.run(link.at(0, ["iperf3", "-c", link.hosts[1], "-p", str(PORT + 3), "-t", str(seconds), "-J"]),
-                                 stdout=subprocess.PIPE, check=True, text=True, timeout=60).stdout
-            return size / (json.loads(out)["end"]["sum_received"]["bits_per_second"] / 8), 0
+            out = json.loads(subprocess.run(link.at(0, ["iperf3", "-c", link.hosts[1], "-p", str(PORT + 3), "-t", str(seconds), "-J"]),
+                                            stdout=subprocess.PIPE, text=True, timeout=60).stdout)
+            if "error" in out:
+                raise Failed(f"iperf3: {out['error']}")
+            return size / (out["end"]["sum_received"]["bits_per_second"] / 8), 0
         yield way
