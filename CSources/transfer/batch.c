@@ -229,6 +229,6 @@ void ray__batch_run(ray_transfer *transfer, const ray_endpoint *endpoint, ray__c
     ray__connection_close(&b->link.connection);
     atomic_fetch_sub(&transfer->open_links, 1);
     give_up(b);
-    free(b->link.piece);
+    free(b->link.held);
     free(b);
 }

@@ -306,7 +306,7 @@ bool ray__link_run(ray_pull *pull, uint32_t source) {
     ray__pull_return_chunks(pull, link->due, link->due_count);
     atomic_fetch_sub(&pull->transfer->open_links, 1);
     bool gave_place = link->gives_place;
-    free(link->piece);
+    free(link->held);
     free(link);
     return gave_place;
 }

@@ -29,6 +29,7 @@ void ray_pull_release(ray_pull *pull) {
     }
     pthread_mutex_destroy(&pull->lock);
     pthread_mutex_destroy(&pull->callback_lock);
+    pthread_mutex_destroy(&pull->sink.turn);
     pthread_cond_destroy(&pull->opened_changed);
     free(pull->chunks);
     free(pull->checksums);
@@ -348,6 +349,7 @@ static ray_status make_pull(ray_transfer *transfer, const ray_object_id *id, con
     pull->sink.journal.file = -1;
     pthread_mutex_init(&pull->lock, NULL);
     pthread_mutex_init(&pull->callback_lock, NULL);
+    pthread_mutex_init(&pull->sink.turn, NULL);
     pthread_cond_init(&pull->opened_changed, NULL);
     *made = pull;
     return RAY_OK;

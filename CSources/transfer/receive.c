@@ -90,29 +90,43 @@ static ray_status ask(ray__link *link, uint64_t *wait_until_ns) {
 
 // ---- receive -------------------------------------------------------------------------------------------------------------
 
+// Writes what the link holds of a chunk that ends at `end` so far. While another link writes, this one receives on, until it must.
+static ray_status write_held(ray__link *link, uint32_t *held, uint64_t end, bool must) {
+    ray_pull *pull = link->pull;
+    bool written = true;
+    ray_status status = must ? ray__sink_write(pull, link->held, *held, end - *held)
+                             : ray__sink_try_write(pull, link->held, *held, end - *held, &written);
+    if (status != RAY_OK) {
+        ray__pull_end(pull, status, ray_last_error_message());
+        return status;
+    }
+    *held = written ? 0 : *held;
+    return RAY_OK;
+}
+
 static ray_status receive_raw(ray__link *link, const ray_chunk_header *header, bool *matches) {
     ray_pull *pull = link->pull;
     uint64_t offset = (uint64_t)header->index * pull->chunk_size;
     uint8_t *place = ray__sink_place(pull, header->index);
-    if (place == NULL && link->piece == NULL) {
-        link->piece = aligned_alloc(4096, RAY_CHECKSUM_PIECE);
-        if (link->piece == NULL) {
-            return ray__fail(RAY_OUT_OF_MEMORY, "a buffer of %u bytes", RAY_CHECKSUM_PIECE);
+    if (place == NULL && link->held == NULL) {
+        link->held = aligned_alloc(4096, RAY__HELD_MAX);
+        if (link->held == NULL) {
+            return ray__fail(RAY_OUT_OF_MEMORY, "a buffer of %u bytes", RAY__HELD_MAX);
         }
     }
     ray__checksum sum;
     ray__checksum_begin(&sum);
-    for (uint32_t at = 0; at < header->raw_size; at += RAY_CHECKSUM_PIECE) {
+    uint32_t held = 0;
+    for (uint32_t at = 0; at < header->raw_size;) {
         uint32_t size = header->raw_size - at < RAY_CHECKSUM_PIECE ? header->raw_size - at : RAY_CHECKSUM_PIECE;
-        uint8_t *piece = place != NULL ? place + at : link->piece;
+        uint8_t *piece = place != NULL ? place + at : link->held + held;
         RAY_TRY(ray__connection_read(&link->connection, piece, size));
         ray__checksum_add(&sum, piece, size);
+        at += size;
         if (place == NULL) {
-            ray_status written = ray__sink_write(pull, piece, size, offset + at);
-            if (written != RAY_OK) {
-                ray__pull_end(pull, written, ray_last_error_message());
-                return written;
-            }
+            held += size;
+            bool must = at == header->raw_size || held + RAY_CHECKSUM_PIECE > RAY__HELD_MAX;
+            RAY_TRY(write_held(link, &held, offset + at, must));
         }
         if (atomic_load(&pull->ended)) {
             return ray__fail(RAY_CANCELLED, "the pull has ended");

@@ -2,10 +2,12 @@
 // Where a pull's bytes go: an object being filled in the store, a new file, or memory of the caller (memory_sink.c).
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "base/error_internal.h"
@@ -42,7 +44,14 @@ static ray_status out_of_disk(const char *path, int file, uint64_t needed) {
                      (unsigned long long)needed, available);
 }
 
-// Room is taken before the first byte is asked for. A size that the disk cannot have is refused before it is tried.
+// A file whose disk is memory: to reserve its pages takes as long as to write them, and nobody else could be let in meanwhile.
+static bool is_in_memory(int file) {
+    struct statfs kind;
+    return fstatfs(file, &kind) == 0 && kind.f_type == TMPFS_MAGIC;
+}
+
+// Room is taken before the first byte is asked for, where that costs little. A size that the disk cannot have is refused before it is
+// tried.
 static ray_status reserve(const char *path, int file, uint64_t size) {
     struct statvfs disk;
     struct stat info;
@@ -54,10 +63,13 @@ static ray_status reserve(const char *path, int file, uint64_t size) {
     if (fstatvfs(file, &disk) == 0 && disk.f_blocks != 0 && size > has && size - has > (uint64_t)disk.f_bavail * disk.f_frsize) {
         return out_of_disk(path, file, size - has);
     }
-    int result;
-    do {
-        result = fallocate(file, 0, 0, (off_t)size);
-    } while (result != 0 && errno == EINTR);
+    int result = -1;
+    errno = EOPNOTSUPP;
+    if (!is_in_memory(file)) {
+        do {
+            result = fallocate(file, 0, 0, (off_t)size);
+        } while (result != 0 && errno == EINTR);
+    }
     if (result != 0 && errno == EOPNOTSUPP) {
         result = ftruncate(file, (off_t)size);
     }
@@ -151,15 +163,7 @@ uint8_t *ray__sink_place(const ray_pull *pull, uint32_t index) {
     return pull->sink.kind == RAY__SINK_MEMORY ? ray__memory_place(pull, offset, ray__chunk_raw_size(pull->size_bytes, pull->chunk_size, index)) : NULL;
 }
 
-ray_status ray__sink_write(ray_pull *pull, const void *bytes, size_t size, uint64_t offset) {
-    if (pull->sink.kind == RAY__SINK_MEMORY) {
-        ray__memory_write(pull, bytes, size, offset);
-        return RAY_OK;
-    }
-    if (pull->sink.kind == RAY_KIND_OBJECT) {
-        memcpy(pull->sink.writer.data + offset, bytes, size);
-        return RAY_OK;
-    }
+static ray_status write_in_turn(ray_pull *pull, const void *bytes, size_t size, uint64_t offset) {
     const uint8_t *at = bytes;
     while (size > 0) {
         ssize_t written = pwrite(pull->sink.file, at, size, (off_t)offset);
@@ -175,6 +179,35 @@ ray_status ray__sink_write(ray_pull *pull, const void *bytes, size_t size, uint6
         }
     }
     return RAY_OK;
+}
+
+ray_status ray__sink_write(ray_pull *pull, const void *bytes, size_t size, uint64_t offset) {
+    if (pull->sink.kind == RAY__SINK_MEMORY) {
+        ray__memory_write(pull, bytes, size, offset);
+        return RAY_OK;
+    }
+    if (pull->sink.kind == RAY_KIND_OBJECT) {
+        memcpy(pull->sink.writer.data + offset, bytes, size);
+        return RAY_OK;
+    }
+    pthread_mutex_lock(&pull->sink.turn);
+    ray_status status = write_in_turn(pull, bytes, size, offset);
+    pthread_mutex_unlock(&pull->sink.turn);
+    return status;
+}
+
+ray_status ray__sink_try_write(ray_pull *pull, const void *bytes, size_t size, uint64_t offset, bool *written) {
+    *written = true;
+    if (pull->sink.kind != RAY_KIND_FILE) {
+        return ray__sink_write(pull, bytes, size, offset);
+    }
+    *written = pthread_mutex_trylock(&pull->sink.turn) == 0;
+    if (!*written) {
+        return RAY_OK;
+    }
+    ray_status status = write_in_turn(pull, bytes, size, offset);
+    pthread_mutex_unlock(&pull->sink.turn);
+    return status;
 }
 
 // Whoever serves this copy later need not hash it again, if it is still the same then.

@@ -182,6 +182,7 @@ typedef struct ray__sink {
     ray_object_writer writer;
     int file;
     char *path;
+    pthread_mutex_t turn; // to write to the file: the kernel lets one thread at a time, and others burn their core meanwhile
     ray__journal journal; // of a file that can be resumed
     bool goes_on;         // the journal lists chunks of an earlier pull
 } ray__sink;
@@ -278,6 +279,8 @@ void ray__pull_source_failed_locked(ray_pull *pull, uint32_t source, ray_status 
 // Makes the sink ready for size_bytes and counts its chunks. Under no lock; only the link that opens.
 ray_status ray__sink_begin(ray_pull *pull) RAY_NODISCARD;
 ray_status ray__sink_write(ray_pull *pull, const void *bytes, size_t size, uint64_t offset) RAY_NODISCARD;
+// The same, but not (*written) while another thread writes to the file.
+ray_status ray__sink_try_write(ray_pull *pull, const void *bytes, size_t size, uint64_t offset, bool *written) RAY_NODISCARD;
 ray_status ray__sink_finish(ray_pull *pull) RAY_NODISCARD;
 // Where a chunk may be received straight into, before it is verified; NULL: nowhere, it goes through ray__sink_write.
 uint8_t *ray__sink_place(const ray_pull *pull, uint32_t index);
@@ -329,6 +332,8 @@ typedef struct ray__link_queue {
 bool ray__link_run(ray_pull *pull, uint32_t source);
 
 // receive.c: one connection of a pull
+#define RAY__HELD_MAX (4u * RAY_CHECKSUM_PIECE)
+
 typedef struct ray__link {
     ray_pull *pull;
     uint32_t source;
@@ -340,7 +345,7 @@ typedef struct ray__link {
     uint64_t due_bytes;     // raw, of the chunks that are due
     bool gives_place;       // asks for no more, since its place is wanted
     uint32_t due_urgency;   // the class that they count in
-    uint8_t *piece;         // RAY_CHECKSUM_PIECE bytes, for files
+    uint8_t *held;          // RAY__HELD_MAX bytes on their way into a file
 } ray__link;
 
 // urgency.c
