@@ -12,8 +12,10 @@
 #include "codec/bytes_internal.h"
 #include "transfer/answer_internal.h"
 
-void ray__answer_init(ray_answer *answer) {
+void ray__answer_init(ray_answer *answer, ray__share *share, int stop) {
     memset(answer, 0, sizeof *answer);
+    answer->share = share;
+    answer->stop = stop;
     answer->kind = RAY__ANSWER_NOTHING;
     answer->file = -1;
 }
@@ -29,6 +31,10 @@ void ray__answer_end(ray_answer *answer) {
     answer->path = NULL;
     answer->metadata = NULL;
     answer->descriptor = NULL;
+    if (answer->taken_bytes > 0) {
+        ray__share_give(answer->share, answer->taken_bytes);
+    }
+    answer->taken_bytes = 0;
 }
 
 void ray_answer_object(ray_answer *answer) {
@@ -38,11 +44,6 @@ void ray_answer_object(ray_answer *answer) {
 
 static uint8_t *keep(ray_answer *answer, const void *bytes, size_t size) {
     if (size == 0) {
-        return NULL;
-    }
-    if (size > RAY_METADATA_MAX) {
-        answer->failure = RAY_TOO_LARGE;
-        snprintf(answer->text, sizeof answer->text, "metadata and descriptor of a file are at most %u bytes", RAY_METADATA_MAX);
         return NULL;
     }
     uint8_t *kept = malloc(size);
@@ -64,6 +65,18 @@ void ray_answer_file(ray_answer *answer, const char *path, uint64_t size_bytes, 
     if (answer->path == NULL) {
         answer->failure = RAY_OUT_OF_MEMORY;
     }
+    if (metadata_size > RAY_METADATA_MAX || descriptor_size > RAY_METADATA_MAX) {
+        answer->failure = RAY_TOO_LARGE;
+        snprintf(answer->text, sizeof answer->text, "metadata and descriptor of a file are at most %u bytes", RAY_METADATA_MAX);
+        return;
+    }
+    // Both at once: who has one and waits for the other would keep others from either.
+    ray_status waited = ray__share_get(answer->share, metadata_size + descriptor_size, answer->stop);
+    if (waited != RAY_OK) {
+        answer->failure = waited;
+        return;
+    }
+    answer->taken_bytes = metadata_size + descriptor_size;
     answer->metadata = keep(answer, metadata, metadata_size);
     answer->metadata_size = answer->metadata == NULL ? 0 : (uint32_t)metadata_size;
     answer->descriptor = keep(answer, descriptor, descriptor_size);

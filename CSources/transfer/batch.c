@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <sys/uio.h>
 
+#include "base/checksum_internal.h"
 #include "base/clock_internal.h"
 #include "base/error_internal.h"
 #include "transfer/transfer_internal.h"
@@ -132,14 +133,14 @@ static ray_status read_cards(batch *b) {
     }
     for (; expected > 0; expected--) {
         ray__card_message card;
-        uint8_t *body = NULL;
+        ray__card_body body = {0};
         uint32_t stream = 0;
         RAY_TRY(wait_for_card(b));
-        ray_status status = ray__link_read_card(&b->link.connection, &body, &card, &stream);
+        ray_status status = ray__link_read_card(b->transfer, &b->link.connection, &body, &card, &stream);
         if (status == RAY_OK) {
             status = take_card(b, &card, stream);
         }
-        free(body);
+        ray__card_body_free(b->transfer, &body);
         RAY_TRY(status);
     }
     return RAY_OK;
@@ -229,6 +230,6 @@ void ray__batch_run(ray_transfer *transfer, const ray_endpoint *endpoint, ray__c
     ray__connection_close(&b->link.connection);
     atomic_fetch_sub(&transfer->open_links, 1);
     give_up(b);
-    free(b->link.held);
+    ray__memory_free(&transfer->memory, b->link.held, RAY__HELD_MAX);
     free(b);
 }

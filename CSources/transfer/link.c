@@ -5,9 +5,12 @@
 #include <string.h>
 #include <sys/uio.h>
 
+#include "base/checksum_internal.h"
 #include "base/clock_internal.h"
 #include "base/error_internal.h"
 #include "transfer/transfer_internal.h"
+
+#define AGAIN_NS (10 * RAY__MS)
 
 static ray_status connect_link(ray__link *link, const ray_endpoint *endpoint, bool fresh, bool *reused) {
     ray_transfer *transfer = link->pull->transfer;
@@ -38,7 +41,8 @@ static ray_status send_open(ray__link *link) {
     return ray__connection_write(&link->connection, &part, 1, false);
 }
 
-ray_status ray__link_read_card(ray__connection *connection, uint8_t **body, ray__card_message *card, uint32_t *stream) {
+ray_status ray__link_read_card(ray_transfer *transfer, ray__connection *connection, ray__card_body *body, ray__card_message *card,
+                               uint32_t *stream) {
     uint8_t header[RAY__MESSAGE_HEADER_SIZE];
     ray__message message;
     RAY_TRY(ray__connection_read(connection, header, sizeof header));
@@ -47,13 +51,22 @@ ray_status ray__link_read_card(ray__connection *connection, uint8_t **body, ray_
         return ray__fail(RAY_PROTOCOL, "%s answered an OPEN with a message of type %u", connection->peer, message.type);
     }
     *stream = message.stream;
-    *body = malloc(message.body_size);
-    if (*body == NULL) {
+    RAY_TRY(ray__share_wait(&transfer->cards_received, message.body_size, connection->stop));
+    body->size = message.body_size;
+    body->bytes = malloc(message.body_size);
+    if (body->bytes == NULL) {
         return ray__fail(RAY_OUT_OF_MEMORY, "a card of %u bytes", message.body_size);
     }
-    RAY_TRY(ray__connection_read(connection, *body, message.body_size));
-    RAY_TRY(ray__message_verify(header, &message, *body));
-    return ray__card_read(*body, message.body_size, card);
+    RAY_TRY(ray__connection_read(connection, body->bytes, message.body_size));
+    RAY_TRY(ray__message_verify(header, &message, body->bytes));
+    return ray__card_read(body->bytes, message.body_size, card);
+}
+
+void ray__card_body_free(ray_transfer *transfer, ray__card_body *body) {
+    free(body->bytes);
+    if (body->size > 0) {
+        ray__share_give(&transfer->cards_received, body->size);
+    }
 }
 
 static void add_holders(ray_pull *pull, const ray__card_message *card) {
@@ -155,8 +168,22 @@ static ray_status place_inline(ray__link *link, const ray__card_message *card) {
     return RAY_OK;
 }
 
+// The source has no memory for it beside what else was opened on the connection.
+static void try_again_alone(ray__link *link) {
+    ray_pull *pull = link->pull;
+    pthread_mutex_lock(&pull->lock);
+    pull->goes_alone = true;
+    pull->sources[link->source].retry_at_ns = ray__now_ns() + AGAIN_NS;
+    pthread_mutex_unlock(&pull->lock);
+    ray__transfer_wake_supervisor(pull->transfer);
+}
+
 bool ray__link_answer(ray__link *link, const ray__card_message *card) {
     ray_pull *pull = link->pull;
+    if (card->status == RAY_AGAIN) {
+        try_again_alone(link);
+        return false;
+    }
     add_holders(pull, card);
     if (card->status != RAY_OK) {
         char text[RAY__TEXT_MAX];
@@ -245,18 +272,18 @@ static ray_status run_once(ray__link *link, const ray_endpoint *endpoint, bool f
     }
     RAY_TRY(connect_link(link, endpoint, fresh, &reused));
     ray__card_message card;
-    uint8_t *body = NULL;
+    ray__card_body body = {0};
     ray_status status = send_open(link);
     if (status == RAY_OK) {
         uint32_t stream = 0;
-        status = ray__link_read_card(&link->connection, &body, &card, &stream);
+        status = ray__link_read_card(link->pull->transfer, &link->connection, &body, &card, &stream);
         if (status == RAY_OK && stream != link->stream) {
             status = ray__fail(RAY_PROTOCOL, "%s sent a card that nobody asked for", link->connection.peer);
         }
     }
     *stale = reused && status != RAY_OK && status != RAY_CANCELLED;
     bool fetches = status == RAY_OK && ray__link_answer(link, &card);
-    free(body);
+    ray__card_body_free(link->pull->transfer, &body);
     if (fetches) {
         status = ray__link_receive(link);
     }
@@ -306,7 +333,7 @@ bool ray__link_run(ray_pull *pull, uint32_t source) {
     ray__pull_return_chunks(pull, link->due, link->due_count);
     atomic_fetch_sub(&pull->transfer->open_links, 1);
     bool gave_place = link->gives_place;
-    free(link->held);
+    ray__memory_free(&pull->transfer->memory, link->held, RAY__HELD_MAX);
     free(link);
     return gave_place;
 }

@@ -118,17 +118,19 @@ static ray__offer *find_open(ray_transfer *transfer, const ray__open *open) {
     return offer;
 }
 
-ray_status ray__offer_open(ray_transfer *transfer, const ray__open *open, const char *peer, ray__offer **offer) {
+ray_status ray__offer_open(ray_transfer *transfer, const ray__open *open, const char *peer, bool may_wait, ray__offer **offer) {
     ray__offer *made = find_open(transfer, open);
     if (made != NULL && !atomic_load(&made->changed)) {
         *offer = made;
         return RAY_OK;
     }
     ray__offer_release(transfer, made);
+    RAY_TRY(ray__share_get(&transfer->answers, sizeof *made, may_wait ? transfer->stop : -1));
     made = calloc(1, sizeof *made);
     char *name = made != NULL && open->name[0] != '\0' ? strdup(open->name) : NULL;
     if (made == NULL || (name == NULL && open->name[0] != '\0')) {
         free(made);
+        ray__share_give(&transfer->answers, sizeof *made);
         return ray__fail(RAY_OUT_OF_MEMORY, "opening an object for a peer");
     }
     made->name = name;
@@ -139,7 +141,7 @@ ray_status ray__offer_open(ray_transfer *transfer, const ray__open *open, const 
     made->chunk_size = open->chunk_size;
     made->id = open->id;
     made->file = -1;
-    ray__answer_init(&made->answer);
+    ray__answer_init(&made->answer, &transfer->answers, may_wait ? transfer->stop : -1);
     ray__tuner_init(&made->tuner, (uint16_t)transfer->workers.count, open->threads);
     ray__gauge_init(&made->gauge);
     made->status = find_and_open(transfer, made);
@@ -207,6 +209,7 @@ void ray__offer_release(ray_transfer *transfer, ray__offer *offer) {
     ray__gauge_end(&offer->gauge);
     free(offer->name);
     free(offer);
+    ray__share_give(&transfer->answers, sizeof *offer);
 }
 
 void ray__offer_sent(ray_transfer *transfer, ray__offer *offer, uint32_t raw_size, uint32_t stored_size) {

@@ -109,7 +109,7 @@ static ray_status receive_raw(ray__link *link, const ray_chunk_header *header, b
     uint64_t offset = (uint64_t)header->index * pull->chunk_size;
     uint8_t *place = ray__sink_place(pull, header->index);
     if (place == NULL && link->held == NULL) {
-        link->held = aligned_alloc(4096, RAY__HELD_MAX);
+        link->held = ray__memory_allocate(&pull->transfer->memory, RAY__HELD_MAX);
         if (link->held == NULL) {
             return ray__fail(RAY_OUT_OF_MEMORY, "a buffer of %u bytes", RAY__HELD_MAX);
         }

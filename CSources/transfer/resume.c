@@ -130,7 +130,7 @@ static bool is_right(const ray_pull *pull, uint32_t index, uint64_t checksum, ui
 }
 
 void ray__resume_verify(ray_pull *pull) {
-    uint8_t *piece = aligned_alloc(4096, RAY_CHECKSUM_PIECE);
+    uint8_t *piece = ray__memory_allocate(&pull->transfer->memory, RAY_CHECKSUM_PIECE);
     if (piece == NULL) {
         ray__pull_end(pull, RAY_OUT_OF_MEMORY, "no memory to look at what is here already");
         return;
@@ -139,7 +139,7 @@ void ray__resume_verify(ray_pull *pull) {
     for (uint32_t at = 0; next_recorded(pull, &at, &checksum); at++) {
         ray__pull_chunk_was_here(pull, at, is_right(pull, at, checksum, piece));
     }
-    free(piece);
+    ray__memory_free(&pull->transfer->memory, piece, RAY_CHECKSUM_PIECE);
 }
 
 ray_status ray_pull_discard(const char *path) {

@@ -62,6 +62,7 @@ typedef struct session {
     ray__drain drain;
     uint64_t due_bytes[RAY_URGENCY_COUNT]; // raw, asked for and not yet sent
 } session;
+_Static_assert(sizeof(session) <= RAY__SESSION_MAX, "what memory_internal.h reserves is enough");
 
 // A chunk is owed from now on, or is not any more.
 static void owe(session *s, uint32_t raw_size, uint32_t urgency) {
@@ -98,6 +99,9 @@ static ray_status send_bytes(session *s, void *bytes, size_t size, bool more) {
 static ray_status send_card(session *s, uint32_t name, ray__offer *offer, bool with_data, uint32_t urgency) {
     ray__card_message card;
     ray__offer_card(offer, with_data, &card);
+    // The message, and before it a file's data.
+    uint64_t taken = RAY__MESSAGE_HEADER_SIZE + ray__card_size(&card) + card.inline_size;
+    RAY_TRY(ray__share_wait(&s->transfer->cards_sent, taken, s->connection->stop));
     uint8_t *file_data = NULL;
     if ((card.flags & RAY__CARD_INLINE) != 0 && offer->file >= 0) {
         file_data = malloc(card.inline_size + 1);
@@ -126,7 +130,19 @@ static ray_status send_card(session *s, uint32_t name, ray__offer *offer, bool w
     }
     free(message);
     free(file_data);
+    ray__share_give(&s->transfer->cards_sent, taken);
     return status;
+}
+
+// There is no memory for one more while this connection holds what others are waiting for.
+static ray_status send_try_again(session *s, uint32_t name) {
+    ray__card_message card;
+    memset(&card, 0, sizeof card);
+    card.status = RAY_AGAIN;
+    uint8_t message[RAY__MESSAGE_HEADER_SIZE + RAY__CARD_FIXED_SIZE];
+    ray__card_write(&card, message + RAY__MESSAGE_HEADER_SIZE);
+    ray__message_seal(message, RAY__MESSAGE_CARD, name, RAY__CARD_FIXED_SIZE);
+    return send_bytes(s, message, sizeof message, false);
 }
 
 static ray_status take_open(session *s, uint32_t name, const uint8_t *body, uint32_t size) {
@@ -143,14 +159,20 @@ static ray_status take_open(session *s, uint32_t name, const uint8_t *body, uint
         return ray__fail(RAY_PROTOCOL, "%s opened stream %u twice", s->connection->peer, name);
     }
     stream *place = NULL;
-    for (uint32_t i = 0; i < STREAMS_MAX && place == NULL; i++) {
-        place = s->streams[i].offer == NULL ? &s->streams[i] : NULL;
+    bool has_others = false;
+    for (uint32_t i = 0; i < STREAMS_MAX; i++) {
+        has_others = has_others || s->streams[i].offer != NULL;
+        place = place == NULL && s->streams[i].offer == NULL ? &s->streams[i] : place;
     }
     if (place == NULL) {
         return ray__fail(RAY_PROTOCOL, "%s opened more than %u streams", s->connection->peer, STREAMS_MAX);
     }
     ray__offer *offer = NULL;
-    RAY_TRY(ray__offer_open(s->transfer, &open, s->connection->peer, &offer));
+    ray_status opened = ray__offer_open(s->transfer, &open, s->connection->peer, !has_others, &offer);
+    if (opened == RAY_AGAIN) {
+        return send_try_again(s, name);
+    }
+    RAY_TRY(opened);
     ray__connection_drain(s->connection, &s->drain);
     ray__gauge_drained(offer, &s->drain, s->connection, NULL);
     // Where the caps allow nothing now the data does not travel with the card: it is asked for, and then waits its turn.
@@ -368,6 +390,7 @@ ray_status ray__serve(ray_transfer *transfer, ray__connection *connection) {
     if (s == NULL) {
         return ray__fail(RAY_OUT_OF_MEMORY, "serving %s", connection->peer);
     }
+    ray__memory_took(&transfer->memory, sizeof *s);
     ray_status status = ray__ring_create(ORDERS_MAX, &s->prepared);
     if (status == RAY_OK) {
         s->transfer = transfer;
@@ -392,5 +415,6 @@ ray_status ray__serve(ray_transfer *transfer, ray__connection *connection) {
     }
     ray__ring_destroy(s->prepared);
     free(s);
+    ray__memory_gave(&transfer->memory, sizeof *s);
     return status;
 }

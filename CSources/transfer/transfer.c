@@ -107,15 +107,37 @@ static void end_locks(ray_transfer *transfer) {
     pthread_mutex_destroy(&transfer->idle_lock);
 }
 
+static uint32_t at_most(uint32_t count, uint64_t share_bytes) {
+    return share_bytes / RAY__BUFFER_SIZE < count ? (uint32_t)(share_bytes / RAY__BUFFER_SIZE) : count;
+}
+
+// As memory_internal.h says.
+static ray_status deal_memory_out(ray_transfer *transfer) {
+    uint64_t fixed = (uint64_t)transfer->workers.count * RAY_CHUNK_SIZE + (uint64_t)RAY__LINKS_MAX * RAY__LINK_BUFFER_MAX +
+                     (uint64_t)RAY__SERVED_MAX * RAY__SESSION_MAX;
+    if (transfer->memory_max_bytes < fixed + RAY__MEMORY_SHARED_MIN) {
+        return ray__fail(RAY_INVALID_ARGUMENT, "memory_max_bytes is %llu; on %u cores it must be at least %llu",
+                         (unsigned long long)transfer->memory_max_bytes, transfer->workers.count,
+                         (unsigned long long)(fixed + RAY__MEMORY_SHARED_MIN));
+    }
+    uint64_t shared = transfer->memory_max_bytes - fixed;
+    // As many as links can be receiving into, and as many again as workers can be unpacking.
+    transfer->receive_buffers.limit = at_most(RAY__LINKS_MAX + 2 * transfer->workers.count, shared / 8 * 3);
+    transfer->send_buffers.limit = at_most(SEND_BUFFERS, shared / 8 * 3);
+    transfer->answers.limit = shared / 8;
+    transfer->cards_sent.limit = shared / 16;
+    transfer->cards_received.limit = shared / 16;
+    return RAY_OK;
+}
+
 static ray_status start(ray_transfer *transfer, const char *bind_host, uint16_t bind_port) {
     transfer->stop = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (transfer->stop < 0) {
         return ray__fail_errno(RAY_SYSTEM, "an event for a transfer; raise the limit of open files");
     }
     RAY_TRY(ray__sums_cache_create(&transfer->sums));
-    RAY_TRY(ray__workers_start(&transfer->workers));
-    // As many as links can be receiving into, and as many again as workers can be unpacking.
-    ray__buffers_init(&transfer->receive_buffers, RAY__LINKS_MAX + 2 * transfer->workers.count);
+    RAY_TRY(ray__workers_start(&transfer->workers, &transfer->memory));
+    RAY_TRY(deal_memory_out(transfer));
     RAY_TRY(ray__thread_start(&transfer->supervisor, "ray-supervisor", supervise, transfer));
     transfer->supervising = true;
     return bind_host == NULL ? RAY_OK : ray__serving_start(transfer, bind_host, bind_port);
@@ -153,8 +175,12 @@ ray_status ray_transfer_create(const ray_transfer_options *options, ray_transfer
         return ray__fail(RAY_OUT_OF_MEMORY, "a transfer");
     }
     init_locks(made);
-    ray__buffers_init(&made->send_buffers, SEND_BUFFERS);
-    ray__buffers_init(&made->receive_buffers, 0);
+    made->memory_max_bytes = given.memory_max_bytes == 0 ? RAY__MEMORY_DEFAULT : given.memory_max_bytes;
+    ray__buffers_init(&made->send_buffers, &made->memory, 0);
+    ray__buffers_init(&made->receive_buffers, &made->memory, 0);
+    ray__share_init(&made->answers, &made->memory, 0);
+    ray__share_init(&made->cards_sent, &made->memory, 0);
+    ray__share_init(&made->cards_received, &made->memory, 0);
     made->listener = -1;
     made->stop = -1;
     made->connection_count = given.connection_count == 0 ? CONNECTIONS : given.connection_count;
@@ -215,6 +241,9 @@ void ray_transfer_destroy(ray_transfer *transfer) {
     ray__sums_cache_destroy(transfer->sums);
     ray__buffers_end(&transfer->send_buffers);
     ray__buffers_end(&transfer->receive_buffers);
+    ray__share_end(&transfer->answers);
+    ray__share_end(&transfer->cards_sent);
+    ray__share_end(&transfer->cards_received);
     if (transfer->stop >= 0) {
         close(transfer->stop);
     }
@@ -246,6 +275,8 @@ void ray_transfer_stats_read(ray_transfer *transfer, ray_transfer_stats *stats) 
     now.refused_count = atomic_load(&transfer->refused_count);
     now.corrupt_count = atomic_load(&transfer->corrupt_count);
     now.retried_count = atomic_load(&transfer->retried_count);
+    now.buffer_bytes = atomic_load(&transfer->memory.used);
+    now.buffer_peak_bytes = atomic_load(&transfer->memory.peak);
     memcpy(stats, &now, size);
 }
 

@@ -8,6 +8,8 @@
 //   <= 32 links      a link pulls from one source over one connection (link.c); made when needed
 //   <= 256 served    a thread for each accepted connection (serve.c)
 //
+// What they share of a direction is in flow_internal.h, what memory they may take in memory_internal.h.
+//
 // Locks, in the order in which they may be taken: list_lock, a pull's lock, then one of queue_lock, idle_lock, supervise_lock. served_lock and the
 // others stand alone. No callback runs under any of them.
 #ifndef RAY_TRANSFER_TRANSFER_INTERNAL_H
@@ -30,6 +32,7 @@
 #define RAY__PROVING_MAX 32u  // accepted connections that have not proved themselves yet
 #define RAY__IDLE_MAX 64u     // connections kept for the next pull
 #define RAY__SOURCES_MAX 64u  // of a pull
+#define RAY__SESSION_MAX (64u << 10) // of what a served connection keeps for itself
 #define RAY__PULLS_MAX 65536u // at once
 
 #define RAY__MS 1000000ull
@@ -62,6 +65,9 @@ struct ray_answer {
     uint8_t *descriptor;
     uint32_t descriptor_size;
     ray_status failure; // of an answer function, such as no memory
+    ray__share *share;  // for what it keeps
+    uint64_t taken_bytes;
+    int stop;
     uint32_t holder_count;
     ray_endpoint holders[RAY__HOLDERS_MAX];
     char text[RAY__TEXT_MAX];
@@ -104,7 +110,8 @@ typedef struct ray__offer {
     ray__gauge gauge;
 } ray__offer;
 
-ray_status ray__offer_open(ray_transfer *transfer, const ray__open *open, const char *peer, ray__offer **offer) RAY_NODISCARD;
+// may_wait: for memory. Else RAY_AGAIN, as an answer or as the offer's status.
+ray_status ray__offer_open(ray_transfer *transfer, const ray__open *open, const char *peer, bool may_wait, ray__offer **offer) RAY_NODISCARD;
 void ray__offer_release(ray_transfer *transfer, ray__offer *offer);
 // Fills a card; its pointers are valid as long as the offer is.
 void ray__offer_card(const ray__offer *offer, bool with_data, ray__card_message *card);
@@ -332,7 +339,7 @@ typedef struct ray__link_queue {
 bool ray__link_run(ray_pull *pull, uint32_t source);
 
 // receive.c: one connection of a pull
-#define RAY__HELD_MAX (4u * RAY_CHECKSUM_PIECE)
+#define RAY__HELD_MAX RAY__LINK_BUFFER_MAX
 
 typedef struct ray__link {
     ray_pull *pull;
@@ -366,8 +373,16 @@ ray_status ray__link_receive(ray__link *link) RAY_NODISCARD;
 void ray__link_begin(ray__link *link, ray_pull *pull, uint32_t source);
 // Writes an OPEN on a new stream of the link's connection; answers its size.
 uint32_t ray__link_write_open(ray__link *link, uint8_t *message);
-// Allocates the card's body, whose size was checked; *card points into it.
-ray_status ray__link_read_card(ray__connection *connection, uint8_t **body, ray__card_message *card, uint32_t *stream) RAY_NODISCARD;
+// Bytes of a card, within the share of cards that are received.
+typedef struct ray__card_body {
+    uint8_t *bytes;
+    uint32_t size; // as taken of the share
+} ray__card_body;
+
+// Waits for room for the body, whose size was checked; *card points into it. To be freed also after a failure.
+ray_status ray__link_read_card(ray_transfer *transfer, ray__connection *connection, ray__card_body *body, ray__card_message *card,
+                               uint32_t *stream) RAY_NODISCARD;
+void ray__card_body_free(ray_transfer *transfer, ray__card_body *body);
 // True when there are chunks to fetch on the card's stream.
 bool ray__link_answer(ray__link *link, const ray__card_message *card);
 void ray__link_note_failure(ray__link *link, ray_status status);
@@ -414,6 +429,11 @@ struct ray_transfer {
     ray_served_fn served_by_name;
     void *context;
     ray__workers workers;
+    ray__memory memory;
+    uint64_t memory_max_bytes;
+    ray__share answers;
+    ray__share cards_sent;
+    ray__share cards_received;
     ray__flow sending;
     ray__flow receiving;
     ray__buffers send_buffers;

@@ -34,15 +34,16 @@ static uint32_t core_count(void) {
     return (uint32_t)count > RAY__WORKERS_MAX ? RAY__WORKERS_MAX : (uint32_t)count;
 }
 
-ray_status ray__workers_start(ray__workers *workers) {
+ray_status ray__workers_start(ray__workers *workers, ray__memory *memory) {
     memset(workers, 0, sizeof *workers);
+    workers->memory = memory;
     RAY_TRY(ray__ring_create(RAY__JOBS_MAX, &workers->jobs));
     uint32_t wanted = core_count();
     ray_status status = RAY_OK;
     while (workers->count < wanted && status == RAY_OK) {
         ray__worker *worker = &workers->workers[workers->count];
         worker->jobs = workers->jobs;
-        worker->raw = aligned_alloc(4096, RAY_CHUNK_SIZE);
+        worker->raw = ray__memory_allocate(memory, RAY_CHUNK_SIZE);
         status = worker->raw == NULL ? ray__fail(RAY_OUT_OF_MEMORY, "a buffer of one chunk for each worker")
                                      : ray_codec_create(&worker->codec);
         if (status == RAY_OK) {
@@ -51,7 +52,7 @@ ray_status ray__workers_start(ray__workers *workers) {
         if (status == RAY_OK) {
             workers->count++;
         } else {
-            free(worker->raw);
+            ray__memory_free(memory, worker->raw, RAY_CHUNK_SIZE);
             ray_codec_destroy(worker->codec);
         }
     }
@@ -69,7 +70,7 @@ void ray__workers_stop(ray__workers *workers) {
     for (uint32_t i = 0; i < workers->count; i++) {
         pthread_join(workers->workers[i].thread, NULL);
         ray_codec_destroy(workers->workers[i].codec);
-        free(workers->workers[i].raw);
+        ray__memory_free(workers->memory, workers->workers[i].raw, RAY_CHUNK_SIZE);
     }
     ray__ring_destroy(workers->jobs);
     memset(workers, 0, sizeof *workers);
@@ -82,8 +83,9 @@ void ray__workers_submit(ray__workers *workers, ray__job *job) {
     (void)pushed;
 }
 
-void ray__buffers_init(ray__buffers *buffers, uint32_t limit) {
+void ray__buffers_init(ray__buffers *buffers, ray__memory *memory, uint32_t limit) {
     memset(buffers, 0, sizeof *buffers);
+    buffers->memory = memory;
     buffers->limit = limit;
     pthread_condattr_t monotonic;
     pthread_condattr_init(&monotonic);
@@ -95,7 +97,7 @@ void ray__buffers_init(ray__buffers *buffers, uint32_t limit) {
 
 void ray__buffers_end(ray__buffers *buffers) {
     for (uint32_t i = 0; i < buffers->spare_count; i++) {
-        free(buffers->spare[i]);
+        ray__memory_free(buffers->memory, buffers->spare[i], RAY__BUFFER_SIZE);
     }
     pthread_cond_destroy(&buffers->returned);
     pthread_mutex_destroy(&buffers->lock);
@@ -112,7 +114,7 @@ uint8_t *ray__buffers_take(ray__buffers *buffers, uint64_t timeout_ns) {
     if (buffers->spare_count > 0) {
         taken = buffers->spare[--buffers->spare_count];
     } else if (buffers->made < buffers->limit) {
-        taken = aligned_alloc(4096, RAY_CHUNK_SIZE + RAY__BUFFER_TAIL);
+        taken = ray__memory_allocate(buffers->memory, RAY__BUFFER_SIZE);
         buffers->made += taken != NULL ? 1 : 0;
     }
     pthread_mutex_unlock(&buffers->lock);
@@ -126,11 +128,11 @@ void ray__buffers_give(ray__buffers *buffers, uint8_t *buffer) {
     pthread_mutex_lock(&buffers->lock);
     if (buffers->spare_count < SPARE_KEPT) {
         buffers->spare[buffers->spare_count++] = buffer;
-        buffer = NULL;
     } else {
+        // Before another is made in its stead.
+        ray__memory_free(buffers->memory, buffer, RAY__BUFFER_SIZE);
         buffers->made--;
     }
     pthread_cond_signal(&buffers->returned);
     pthread_mutex_unlock(&buffers->lock);
-    free(buffer);
 }

@@ -9,6 +9,7 @@
 
 #include "raystore/codec.h"
 #include "ring/ring_internal.h"
+#include "transfer/memory_internal.h"
 
 #define RAY__WORKERS_MAX 16u
 // Jobs that may wait. More than all connections can have under way would be of no use.
@@ -28,11 +29,12 @@ struct ray__job {
 
 typedef struct ray__workers {
     ray__ring *jobs;
+    ray__memory *memory;
     uint32_t count;
     ray__worker workers[RAY__WORKERS_MAX];
 } ray__workers;
 
-ray_status ray__workers_start(ray__workers *workers) RAY_NODISCARD;
+ray_status ray__workers_start(ray__workers *workers, ray__memory *memory) RAY_NODISCARD;
 // Runs what was submitted, then joins. Nothing may be submitted any more.
 void ray__workers_stop(ray__workers *workers);
 void ray__workers_submit(ray__workers *workers, ray__job *job);
@@ -43,13 +45,16 @@ void ray__workers_submit(ray__workers *workers, ray__job *job);
 typedef struct ray__buffers {
     pthread_mutex_t lock;
     pthread_cond_t returned;
+    ray__memory *memory;
     uint32_t limit;
     uint32_t made;
     uint32_t spare_count;
     uint8_t *spare[64];
 } ray__buffers;
 
-void ray__buffers_init(ray__buffers *buffers, uint32_t limit);
+#define RAY__BUFFER_SIZE (RAY_CHUNK_SIZE + RAY__BUFFER_TAIL)
+
+void ray__buffers_init(ray__buffers *buffers, ray__memory *memory, uint32_t limit);
 void ray__buffers_end(ray__buffers *buffers);
 // NULL when all are in use until the timeout, or when there is no memory.
 uint8_t *ray__buffers_take(ray__buffers *buffers, uint64_t timeout_ns);

@@ -102,6 +102,10 @@ typedef struct ray_transfer_options {
     uint64_t send_rate_max_bytes;
     uint64_t receive_rate_max_bytes;
     uint64_t urgency_rate_max_bytes[RAY_URGENCY_COUNT];
+    // Of all buffers together, in both directions; 0: 512 MiB. At least 88 MiB and 4 MiB for each core that this process may use, up to 16:
+    // RAY_INVALID_ARGUMENT says how many. Where there is no more, a chunk waits, or leaves unpacked; nothing fails. What is not counted: the
+    // kernel's buffers, the compressors' tables, 9 bytes for each chunk of a pull, the checksums kept (32 MiB at most).
+    uint64_t memory_max_bytes;
 } ray_transfer_options;
 
 // Starts serving, if bind_host is given. RAY_ADDRESS_IN_USE names the address, RAY_INVALID_ARGUMENT the option that is not possible.
@@ -123,6 +127,8 @@ typedef struct ray_transfer_stats {
     uint64_t refused_count;       // connections without the key
     uint64_t corrupt_count;       // chunks that did not match their checksum
     uint64_t retried_count;       // chunks asked for again, for any reason
+    uint64_t buffer_bytes;        // taken of memory_max_bytes now
+    uint64_t buffer_peak_bytes;   // the most that ever was
 } ray_transfer_stats;
 
 RAY_API void ray_transfer_stats_read(ray_transfer *transfer, ray_transfer_stats *stats);
