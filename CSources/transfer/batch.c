@@ -154,6 +154,7 @@ static ray_status fetch_members(batch *b) {
         }
         take_up(b, i);
         b->link.connection.stop = b->link.pull->stop;
+        ray__link_enlist(&b->link);
         ray_status status = ray__link_receive(&b->link);
         b->link.connection.stop = b->transfer->stop;
         if (status != RAY_OK) {
@@ -161,7 +162,7 @@ static ray_status fetch_members(batch *b) {
         }
         ray__link_gives_up(&b->link);
         b->gave_place = b->link.gives_place;
-        ray__pull_return_chunks(b->link.pull, b->link.due, b->link.due_count);
+        ray__link_return_due(&b->link);
         finish_member(b, i);
         RAY_TRY(status);
     }

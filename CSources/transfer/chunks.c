@@ -5,10 +5,11 @@
 #include "base/clock_internal.h"
 #include "transfer/transfer_internal.h"
 
+// Links to those that have all of it.
 static uint32_t running_links(const ray_pull *pull) {
     uint32_t count = 0;
     for (uint32_t i = 0; i < pull->source_count; i++) {
-        count += pull->sources[i].links;
+        count += pull->sources[i].partial ? 0 : pull->sources[i].links;
     }
     return count;
 }
@@ -26,53 +27,282 @@ static bool may_ask(ray_pull *pull, uint32_t raw_size, uint64_t *wait_until_ns) 
     return may;
 }
 
-uint32_t ray__pull_take_chunks(ray_pull *pull, uint32_t capacity, uint32_t *indices, uint64_t *wait_until_ns) {
-    uint32_t taken = 0;
-    if (wait_until_ns != NULL) {
-        *wait_until_ns = 0;
+// A source of several has so much due that it brings it in about a second, so that a slow one never holds many chunks.
+static uint32_t room_of(const ray_pull *pull, const ray__link *link) {
+    const ray__pull_source *source = &pull->sources[link->source];
+    uint32_t room = link->depth > link->due_count ? link->depth - link->due_count : 0;
+    if (source->rate == 0 || pull->source_count < 2) {
+        return room;
     }
-    pthread_mutex_lock(&pull->lock);
-    // Near the end every link gets its share, so that the last chunks are not all due from the slowest.
-    uint32_t links = running_links(pull);
-    uint32_t share = pull->missing_count / (links == 0 ? 1 : links) + 1;
-    uint32_t limit = capacity < share ? capacity : share;
-    uint32_t at = pull->search_from;
-    while (taken < limit && pull->missing_count > 0 && !atomic_load(&pull->ended)) {
-        while (at < pull->chunk_count && pull->chunks[at] != RAY__CHUNK_MISSING) {
-            at++;
+    uint64_t second = source->rate / pull->chunk_size + 1;
+    uint64_t limit = second < RAY__DUE_MIN ? RAY__DUE_MIN : second;
+    uint64_t rest = limit > source->due_count ? limit - source->due_count : 0;
+    return rest < room ? (uint32_t)rest : room;
+}
+
+static void note_due(ray__link *link, uint32_t index, uint64_t now) {
+    link->due[link->due_count] = index;
+    link->due_since_ns[link->due_count++] = now;
+    link->pull->sources[link->source].due_count++;
+}
+
+static void ask_locked(ray__link *link, ray__request *request, uint32_t index, uint8_t depth, uint64_t now) {
+    link->pull->chunks[index] = RAY__CHUNK_ASKED;
+    link->pull->depths[index] = depth;
+    request->indices[request->count++] = index;
+    note_due(link, index, now);
+}
+
+uint32_t ray__referred_pop_locked(ray_pull *pull, uint32_t source) {
+    ray__pull_source *from = &pull->sources[source];
+    while (from->referred_count > 0) {
+        uint32_t index = from->referred_first;
+        from->referred_first = pull->next_referred[index];
+        from->referred_count--;
+        if (pull->chunks[index] == RAY__CHUNK_REFERRED) {
+            return index; // others came from elsewhere meanwhile
         }
-        if (at == pull->chunk_count) {
-            break;
+    }
+    return RAY__NO_CHUNK;
+}
+
+// What this source was said to have. All of a request have the same depth.
+static void take_referred(ray__link *link, ray__request *request, uint32_t room, uint64_t now, uint64_t *wait_until_ns) {
+    ray_pull *pull = link->pull;
+    ray__pull_source *source = &pull->sources[link->source];
+    while (request->count < room && source->referred_count > 0) {
+        uint8_t depth = pull->depths[source->referred_first];
+        bool fits = pull->chunks[source->referred_first] != RAY__CHUNK_REFERRED || request->count == 0 || depth == request->depth;
+        if (!fits || !may_ask(pull, ray__chunk_raw_size(pull->size_bytes, pull->chunk_size, source->referred_first), wait_until_ns)) {
+            return;
         }
-        if (wait_until_ns != NULL && !may_ask(pull, ray__chunk_raw_size(pull->size_bytes, pull->chunk_size, at), wait_until_ns)) {
-            break;
+        uint32_t index = ray__referred_pop_locked(pull, link->source);
+        if (index == RAY__NO_CHUNK) {
+            return;
         }
-        pull->chunks[at] = RAY__CHUNK_ASKED;
+        request->depth = pull->depths[index];
+        ask_locked(link, request, index, pull->depths[index], now);
+    }
+}
+
+static uint32_t whole_count(const ray_pull *pull) {
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < pull->source_count; i++) {
+        count += !pull->sources[i].ended && !pull->sources[i].partial;
+    }
+    return count;
+}
+
+static void take_missing(ray__link *link, ray__request *request, uint32_t room, uint64_t now, uint64_t *wait_until_ns) {
+    ray_pull *pull = link->pull;
+    bool is_partial = pull->sources[link->source].partial;
+    // A chunk that is late from here is asked for elsewhere, if there is an elsewhere.
+    uint64_t self = is_partial || whole_count(pull) > 1 ? 1ull << link->source : 0;
+    bool moves = true; // everything before `at` is taken
+    for (uint32_t at = pull->search_from; request->count < room && pull->missing_count > 0 && at < pull->chunk_count; at++) {
+        if (pull->chunks[at] != RAY__CHUNK_MISSING) {
+            pull->search_from = moves ? at + 1 : pull->search_from;
+            continue;
+        }
+        uint8_t flags = pull->depths[at] == RAY__NO_REFER ? RAY__REQUEST_NO_REFER : 0;
+        if ((pull->away[at] & self) != 0 || (request->count > 0 && flags != request->flags)) {
+            moves = false;
+            continue;
+        }
+        if (!may_ask(pull, ray__chunk_raw_size(pull->size_bytes, pull->chunk_size, at), wait_until_ns)) {
+            return;
+        }
+        request->flags = flags;
+        // One that lacks chunks itself is asked for what it has, at a depth at which it refers to nobody.
+        request->depth = is_partial ? RAY__DEPTH_MAX : 0;
+        ask_locked(link, request, at, request->depth, now);
         pull->missing_count--;
-        indices[taken++] = at++;
+        pull->search_from = moves ? at + 1 : pull->search_from;
     }
-    pull->search_from = at;
+}
+
+void ray__pull_take_chunks(ray__link *link, ray__request *request, uint64_t *wait_until_ns) {
+    ray_pull *pull = link->pull;
+    uint64_t now = ray__now_ns();
+    request->count = 0;
+    *wait_until_ns = 0;
+    pthread_mutex_lock(&pull->lock);
+    if (!atomic_load(&pull->ended)) {
+        uint32_t room = room_of(pull, link);
+        take_referred(link, request, room, now, wait_until_ns);
+        if (request->count == 0 && (!pull->sources[link->source].partial || !ray__pull_has_whole_locked(pull))) {
+            // Near the end every link gets its share, so that the last chunks are not all due from the slowest.
+            uint32_t links = running_links(pull);
+            uint32_t share = pull->missing_count / (links == 0 ? 1 : links) + 1;
+            take_missing(link, request, room < share ? room : share, now, wait_until_ns);
+        }
+    }
     pthread_mutex_unlock(&pull->lock);
-    return taken;
+}
+
+bool ray__pull_take_inline(ray_pull *pull, uint32_t *index) {
+    bool found = false;
+    pthread_mutex_lock(&pull->lock);
+    for (uint32_t at = 0; at < pull->chunk_count && !found && !atomic_load(&pull->ended); at++) {
+        if (pull->chunks[at] == RAY__CHUNK_MISSING) {
+            pull->chunks[at] = RAY__CHUNK_ASKED;
+            pull->missing_count--;
+            *index = at;
+            found = true;
+        }
+    }
+    pthread_mutex_unlock(&pull->lock);
+    return found;
+}
+
+// A chunk to be asked for again. What was referred is asked of one that has all of it, who shall not refer again.
+void ray__chunk_missing_locked(ray_pull *pull, uint32_t index, bool may_be_referred) {
+    pull->chunks[index] = RAY__CHUNK_MISSING;
+    pull->depths[index] = may_be_referred ? 0 : RAY__NO_REFER;
+    pull->missing_count++;
+    pull->search_from = index < pull->search_from ? index : pull->search_from;
+    ray__partial_changed_locked(pull); // who waits for it here goes elsewhere
 }
 
 static void return_locked(ray_pull *pull, uint32_t index) {
     if (pull->chunks[index] == RAY__CHUNK_ASKED) {
-        pull->chunks[index] = RAY__CHUNK_MISSING;
-        pull->missing_count++;
-        pull->search_from = index < pull->search_from ? index : pull->search_from;
+        ray__chunk_missing_locked(pull, index, pull->depths[index] == 0);
         pull->progress.retried_count++;
         atomic_fetch_add(&pull->transfer->retried_count, 1);
     }
 }
 
-void ray__pull_return_chunks(ray_pull *pull, const uint32_t *indices, uint32_t count) {
-    pthread_mutex_lock(&pull->lock);
-    bool ended = atomic_load(&pull->ended);
-    for (uint32_t i = 0; i < count && !ended; i++) {
-        return_locked(pull, indices[i]);
+bool ray__link_is_due(ray__link *link, uint32_t index) {
+    bool found = false;
+    pthread_mutex_lock(&link->pull->lock);
+    for (uint32_t i = 0; i < link->due_count && !found; i++) {
+        found = link->due[i] == index;
     }
-    if (count > 0) {
+    pthread_mutex_unlock(&link->pull->lock);
+    return found;
+}
+
+static void measure_locked(ray_pull *pull, ray__pull_source *source, uint64_t asked_ns, uint64_t now) {
+    pull->arrived_ns = now;
+    source->arrived_ns = now;
+    uint64_t took = asked_ns == UINT64_MAX || asked_ns > now ? 0 : now - asked_ns;
+    if (took != 0) {
+        pull->chunk_time_ns = pull->chunk_time_ns == 0 ? took : pull->chunk_time_ns - pull->chunk_time_ns / 8 + took / 8;
+    }
+    if (source->rate_since_ns == 0) {
+        source->rate_since_ns = asked_ns == UINT64_MAX ? now : asked_ns;
+    }
+    source->rate_bytes += pull->chunk_size;
+    uint64_t span = now - source->rate_since_ns;
+    if (span >= RAY__RATE_SPAN_NS) {
+        uint64_t rate = (uint64_t)((double)source->rate_bytes * 1e9 / (double)span);
+        source->rate = source->rate == 0 ? rate : source->rate / 2 + rate / 2 + 1;
+        source->rate_since_ns = now;
+        source->rate_bytes = 0;
+    }
+}
+
+// Answered: with the chunk, or why there is none.
+static void not_due(ray__link *link, uint32_t index, bool arrived) {
+    ray_pull *pull = link->pull;
+    pthread_mutex_lock(&pull->lock);
+    for (uint32_t i = 0; i < link->due_count; i++) {
+        if (link->due[i] == index) {
+            if (arrived) {
+                measure_locked(pull, &pull->sources[link->source], link->due_since_ns[i], ray__now_ns());
+            }
+            link->due_count--;
+            link->due[i] = link->due[link->due_count];
+            link->due_since_ns[i] = link->due_since_ns[link->due_count];
+            pull->sources[link->source].due_count--;
+            break;
+        }
+    }
+    pthread_mutex_unlock(&pull->lock);
+}
+
+void ray__link_answered(ray__link *link, uint32_t index) {
+    not_due(link, index, true);
+}
+
+void ray__link_not_due(ray__link *link, uint32_t index) {
+    not_due(link, index, false);
+}
+
+void ray__link_enlist(ray__link *link) {
+    pthread_mutex_lock(&link->pull->lock);
+    link->next = link->pull->links;
+    link->pull->links = link;
+    pthread_mutex_unlock(&link->pull->lock);
+}
+
+void ray__link_return_due(ray__link *link) {
+    ray_pull *pull = link->pull;
+    pthread_mutex_lock(&pull->lock);
+    for (uint32_t i = 0; i < link->due_count; i++) {
+        // One that is asked for elsewhere too is left to that.
+        if (!atomic_load(&pull->ended) && link->due_since_ns[i] != UINT64_MAX) {
+            return_locked(pull, link->due[i]);
+        }
+    }
+    bool returned = link->due_count > 0;
+    pull->sources[link->source].due_count -= link->due_count;
+    link->due_count = 0;
+    ray__link **place = &pull->links;
+    while (*place != link) {
+        place = &(*place)->next;
+    }
+    *place = link->next;
+    if (returned) {
+        ray__pull_schedule_locked(pull, ray__now_ns());
+    }
+    pthread_mutex_unlock(&pull->lock);
+}
+
+void ray__referred_return_locked(ray_pull *pull, uint32_t source) {
+    for (uint32_t index = ray__referred_pop_locked(pull, source); index != RAY__NO_CHUNK; index = ray__referred_pop_locked(pull, source)) {
+        ray__chunk_missing_locked(pull, index, false);
+    }
+}
+
+// The source that is referred to, or UINT32_MAX when it is of no use.
+static uint32_t referred_source_locked(ray_pull *pull, const ray__refer *refer) {
+    if (refer->holder.port == 0) {
+        return UINT32_MAX;
+    }
+    uint32_t at = ray__pull_find_locked(pull, &refer->holder);
+    if (at == UINT32_MAX && pull->source_count < RAY__SOURCES_MAX) {
+        at = pull->source_count;
+        ray__pull_add_locked(pull, &refer->holder, true);
+        pull->sources[at].referred = true;
+        pull->sources[at].partial = true;
+    }
+    return at != UINT32_MAX && !pull->sources[at].ended ? at : UINT32_MAX;
+}
+
+void ray__pull_chunk_referred(ray__link *link, const ray__refer *refer) {
+    ray_pull *pull = link->pull;
+    uint32_t index = refer->index;
+    pthread_mutex_lock(&pull->lock);
+    if (!atomic_load(&pull->ended) && pull->chunks[index] == RAY__CHUNK_ASKED) {
+        uint32_t at = referred_source_locked(pull, refer);
+        if (at == UINT32_MAX || at == link->source || refer->depth == 0) {
+            if (refer->holder.port == 0) {
+                pull->away[index] |= 1ull << link->source;
+            }
+            ray__chunk_missing_locked(pull, index, false);
+        } else {
+            ray__pull_source *to = &pull->sources[at];
+            pull->chunks[index] = RAY__CHUNK_REFERRED;
+            pull->depths[index] = refer->depth;
+            if (to->referred_count++ == 0) {
+                to->referred_first = index;
+            } else {
+                pull->next_referred[to->referred_last] = index;
+            }
+            to->referred_last = index;
+            ray__partial_changed_locked(pull);
+        }
         ray__pull_schedule_locked(pull, ray__now_ns());
     }
     pthread_mutex_unlock(&pull->lock);
@@ -89,7 +319,9 @@ void ray__pull_chunk_arrived(ray_pull *pull, uint32_t source, const ray_chunk_he
         }
     }
     pthread_mutex_lock(&pull->lock);
-    if (pull->chunks[header->index] == RAY__CHUNK_ASKED) {
+    if (pull->chunks[header->index] != RAY__CHUNK_HERE) {
+        // Not always from where it was asked for last.
+        pull->missing_count -= pull->chunks[header->index] == RAY__CHUNK_MISSING;
         pull->chunks[header->index] = RAY__CHUNK_HERE;
         pull->checksums[header->index] = header->checksum;
         pull->here_count++;
@@ -103,6 +335,7 @@ void ray__pull_chunk_arrived(ray_pull *pull, uint32_t source, const ray_chunk_he
         }
         pull->sources[source].attempts = 0;
         pull->sources[source].corrupt = 0;
+        ray__partial_changed_locked(pull);
         if (pull->here_count == pull->chunk_count) {
             ray__pull_end_locked(pull, RAY_OK, "");
         }
@@ -115,6 +348,7 @@ void ray__pull_chunk_was_here(ray_pull *pull, uint32_t index, bool is_right) {
     pthread_mutex_lock(&pull->lock);
     if (is_right) {
         pull->chunks[index] = RAY__CHUNK_HERE;
+        ray__partial_changed_locked(pull);
         pull->here_count++;
         pull->progress.done_bytes += raw_size;
         pull->progress.resumed_bytes += raw_size;
@@ -123,9 +357,7 @@ void ray__pull_chunk_was_here(ray_pull *pull, uint32_t index, bool is_right) {
         }
     } else {
         pull->checksums[index] = 0;
-        pull->chunks[index] = RAY__CHUNK_MISSING;
-        pull->missing_count++;
-        pull->search_from = index < pull->search_from ? index : pull->search_from;
+        ray__chunk_missing_locked(pull, index, true);
         ray__pull_schedule_locked(pull, ray__now_ns());
     }
     pthread_mutex_unlock(&pull->lock);
@@ -165,6 +397,10 @@ static bool is_of_the_network(ray_status status) {
     return status == RAY_UNREACHABLE || status == RAY_PEER_CLOSED || status == RAY_TIMED_OUT;
 }
 
+static bool final_of_all(const ray_pull *pull) {
+    return pull->source_status == RAY_OK && !ray__pull_has_whole_locked(pull);
+}
+
 void ray__pull_source_failed_locked(ray_pull *pull, uint32_t source, ray_status status, const char *message, bool final) {
     ray__pull_source *failed = &pull->sources[source];
     uint64_t now = ray__now_ns();
@@ -176,6 +412,15 @@ void ray__pull_source_failed_locked(ray_pull *pull, uint32_t source, ray_status 
     // TIMED_OUT is the caller's own limit, and a copy that a card promised and that is not there is lost.
     ray_status told = is_of_the_network(status) ? RAY_UNREACHABLE : status;
     told = told == RAY_NOT_FOUND && failed->learned ? RAY_OBJECT_LOST : told;
+    if (pull->opened) {
+        ray__referred_return_locked(pull, source);
+    }
+    // What became of another receiver says nothing of the object.
+    if (failed->referred && !final_of_all(pull)) {
+        ray__pull_schedule_locked(pull, now);
+        ray__transfer_wake_supervisor(pull->transfer);
+        return;
+    }
     if (pull->source_status == RAY_OK || weight_of(told) >= weight_of(pull->source_status)) {
         pull->source_status = told;
         snprintf(pull->source_message, sizeof pull->source_message, "%s", message);

@@ -61,6 +61,11 @@ void ray__gauge_left(ray__order *order) {
     ray__gauge *gauge = &order->offer->gauge;
     atomic_fetch_sub(&gauge->ready, 1);
     atomic_fetch_sub(&gauge->ready_bytes, order->ready_size);
+    ray__gauge_cancel(order->offer);
+}
+
+void ray__gauge_cancel(ray__offer *offer) {
+    ray__gauge *gauge = &offer->gauge;
     if (atomic_fetch_sub(&gauge->under_way, 1) == 1) {
         pthread_mutex_lock(&gauge->lock);
         pthread_cond_broadcast(&gauge->known);

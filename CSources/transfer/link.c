@@ -26,6 +26,10 @@ static ray_status connect_link(ray__link *link, const ray_endpoint *endpoint, bo
 uint32_t ray__link_write_open(ray__link *link, uint8_t *message) {
     ray__open open = {.id = link->pull->id, .token = link->pull->token, .threads = (uint16_t)link->pull->transfer->workers.count,
                        .chunk_size = link->pull->chunk_size, .urgency = (uint16_t)atomic_load(&link->pull->urgency)};
+    if (link->pull->name == NULL && link->pull->range_offset == 0 && link->pull->range_size == 0) {
+        open.port = link->pull->transfer->advertise_port;
+        memcpy(open.host, link->pull->transfer->advertise_host, sizeof open.host);
+    }
     if (link->pull->name != NULL) {
         snprintf(open.name, sizeof open.name, "%s", link->pull->name);
     }
@@ -99,6 +103,9 @@ static ray_status open_sink(ray_pull *pull, const ray__card_message *message) {
     pthread_mutex_unlock(&pull->callback_lock);
     pull->card = NULL;
     RAY_TRY(status);
+    if (pull->sink.kind != RAY__SINK_MEMORY) {
+        RAY_TRY(ray__partial_keep_card(pull, &card));
+    }
     return ray__sink_begin(pull);
 }
 
@@ -152,7 +159,7 @@ static ray_status place_inline(ray__link *link, const ray__card_message *card) {
     ray_pull *pull = link->pull;
     uint32_t index;
     // None is left for us if another source was faster.
-    while (ray__pull_take_chunks(pull, 1, &index, NULL) == 1) {
+    while (ray__pull_take_inline(pull, &index)) {
         uint64_t offset = (uint64_t)index * pull->chunk_size;
         uint32_t size = ray__chunk_raw_size(pull->size_bytes, pull->chunk_size, index);
         ray_status status = ray__sink_write(pull, card->inline_data + offset, size, offset);
@@ -229,6 +236,7 @@ bool ray__link_answer(ray__link *link, const ray__card_message *card) {
     }
     pthread_mutex_lock(&pull->lock);
     pull->sources[link->source].answered = true;
+    pull->sources[link->source].partial = (card->flags & RAY__CARD_PARTIAL) != 0;
     ray__pull_schedule_locked(pull, 0);
     pthread_mutex_unlock(&pull->lock);
     return true;
@@ -251,12 +259,16 @@ void ray__link_note_failure(ray__link *link, ray_status status) {
     bool named = strstr(ray_last_error_message(), link->connection.peer) != NULL;
     snprintf(text, sizeof text, "%s%s%.200s", named ? "" : link->connection.peer, named ? "" : ": ", ray_last_error_message());
     pthread_mutex_lock(&link->pull->lock);
-    bool known = atomic_load(&link->pull->ended) || link->pull->sources[link->source].ended;
+    bool known = atomic_load(&link->pull->ended) || link->pull->sources[link->source].ended || link->kicked;
     pthread_mutex_unlock(&link->pull->lock);
     if (known) {
         return;
     }
-    bool final = status == RAY_KEY_REFUSED || status == RAY_VERSION_MISMATCH || status == RAY_EXISTS;
+    pthread_mutex_lock(&link->pull->lock);
+    // A receiver that broke is not waited for: who referred to it has what it was to bring.
+    bool referred = link->pull->sources[link->source].referred;
+    pthread_mutex_unlock(&link->pull->lock);
+    bool final = referred || status == RAY_KEY_REFUSED || status == RAY_VERSION_MISMATCH || status == RAY_EXISTS;
     if (status == RAY_CORRUPT) {
         ray__pull_chunk_corrupt(link->pull, link->source, UINT32_MAX, text);
     }
@@ -300,6 +312,7 @@ void ray__link_begin(ray__link *link, ray_pull *pull, uint32_t source) {
     uint64_t depth_max = sizeof link->due / sizeof link->due[0];
     link->depth = (uint32_t)(depth < 2 ? 2 : depth > depth_max ? depth_max : depth);
     link->due_count = 0;
+    link->kicked = false;
     link->gives_place = false;
 }
 
@@ -317,6 +330,7 @@ bool ray__link_run(ray_pull *pull, uint32_t source) {
     pthread_mutex_unlock(&pull->lock);
     link->connection.socket = -1;
     ray__link_begin(link, pull, source);
+    ray__link_enlist(link);
     atomic_fetch_add(&pull->transfer->open_links, 1);
     bool stale = false;
     ray_status status = run_once(link, &endpoint, false, &stale);
@@ -328,9 +342,9 @@ bool ray__link_run(ray_pull *pull, uint32_t source) {
     if (status != RAY_OK) {
         ray__link_note_failure(link, status);
     }
+    ray__link_return_due(link);
     ray__connection_close(&link->connection);
     ray__link_gives_up(link);
-    ray__pull_return_chunks(pull, link->due, link->due_count);
     atomic_fetch_sub(&pull->transfer->open_links, 1);
     bool gave_place = link->gives_place;
     ray__memory_free(&pull->transfer->memory, link->held, RAY__HELD_MAX);

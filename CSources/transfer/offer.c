@@ -21,8 +21,8 @@ static const char *when(const ray__offer *offer) {
 }
 
 ray_status ray__offer_check(ray__offer *offer) {
-    if (offer->file < 0) {
-        return RAY_OK;
+    if (offer->file < 0 || offer->partial != NULL) {
+        return RAY_OK; // what is verified and still being written to has another time at every look
     }
     struct stat info;
     if (fstat(offer->file, &info) != 0) {
@@ -91,6 +91,9 @@ static ray_status find(ray_transfer *transfer, ray__offer *offer) {
 }
 
 static ray_status find_and_open(ray_transfer *transfer, ray__offer *offer) {
+    if (offer->name == NULL && ray__partial_open(transfer, offer)) {
+        return RAY_OK;
+    }
     ray_status found = find(transfer, offer);
     if (found != RAY_OK) {
         return ray__fail(found, "%s", offer->answer.text[0] != '\0' ? offer->answer.text : ray_status_text(found));
@@ -148,6 +151,10 @@ ray_status ray__offer_open(ray_transfer *transfer, const ray__open *open, const 
     if (made->status != RAY_OK) {
         snprintf(made->answer.text, sizeof made->answer.text, "%s", ray_last_error_message());
     } else if (made->answer.kind != RAY__ANSWER_NOTHING && made->size_bytes > RAY_INLINE_MAX) {
+        ray__swarm_join(transfer, made, open);
+    }
+    // What is still being filled has its checksums with the pull.
+    if (made->status == RAY_OK && made->answer.kind != RAY__ANSWER_NOTHING && made->size_bytes > RAY_INLINE_MAX && made->partial == NULL) {
         made->sums = ray__sums_acquire(transfer->sums, &made->id, made->size_bytes, made->chunk_size,
                                         made->name != NULL ? (int64_t)made->answer.edition : made->answer.mtime_ns);
     }
@@ -197,6 +204,8 @@ void ray__offer_release(ray_transfer *transfer, ray__offer *offer) {
     if (offer->name != NULL) {
         report(transfer, offer);
     }
+    ray__swarm_leave(transfer, offer);
+    ray__partial_close(transfer, offer);
     if (offer->pinned) {
         ray_object_release(transfer->store, &offer->view);
     }
@@ -228,7 +237,7 @@ void ray__offer_card(const ray__offer *offer, bool with_data, ray__card_message 
     if (offer->status != RAY_OK || offer->answer.kind == RAY__ANSWER_NOTHING) {
         return;
     }
-    card->flags = RAY__CARD_HERE;
+    card->flags = RAY__CARD_HERE | (offer->partial != NULL ? RAY__CARD_PARTIAL : 0);
     card->kind = (uint16_t)offer->answer.kind;
     card->size_bytes = offer->size_bytes;
     card->chunk_size = offer->chunk_size;

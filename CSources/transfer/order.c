@@ -106,7 +106,7 @@ static ray_status prepare(ray__order *order, ray__worker *worker) {
     if (choice.codec != RAY_CODEC_NONE) {
         RAY_TRY(pack(order, worker, &raw, raw_size, choice));
     }
-    uint64_t checksum = ray__sums_get(offer->sums, order->index);
+    uint64_t checksum = order->checksum != 0 ? order->checksum : ray__sums_get(offer->sums, order->index);
     if (checksum == 0) {
         if (raw != NULL) {
             checksum = ray__checksum_of(raw, raw_size);
@@ -122,7 +122,13 @@ static ray_status prepare(ray__order *order, ray__worker *worker) {
 void ray__order_prepare(ray__job *job, ray__worker *worker) {
     ray__order *order = (ray__order *)(void *)job;
     order->packed = NULL;
-    order->status = prepare(order, worker);
+    ray__reader reader;
+    if (ray__partial_enter(order->offer, &reader, -1)) {
+        order->status = prepare(order, worker);
+        ray__partial_leave(order->offer, &reader);
+    } else {
+        order->status = ray__fail(RAY_NOT_LOCAL, "the pull that was to bring it here has failed");
+    }
     if (order->status != RAY_OK) {
         snprintf(order->text, sizeof order->text, "%s", ray_last_error_message());
         ray__buffers_give(&order->transfer->send_buffers, order->packed);

@@ -31,7 +31,14 @@ void ray_pull_release(ray_pull *pull) {
     pthread_mutex_destroy(&pull->callback_lock);
     pthread_mutex_destroy(&pull->sink.turn);
     pthread_cond_destroy(&pull->opened_changed);
+    pthread_cond_destroy(&pull->claims_changed);
+    pthread_cond_destroy(&pull->readers_changed);
     free(pull->chunks);
+    free(pull->depths);
+    free(pull->next_referred);
+    free(pull->away);
+    free(pull->metadata);
+    free(pull->descriptor);
     free(pull->checksums);
     free(pull->sink.path);
     free(pull->name);
@@ -69,6 +76,8 @@ void ray__pull_end_locked(ray_pull *pull, ray_status status, const char *message
     atomic_store(&pull->ended, true);
     pthread_cond_broadcast(&pull->opened_changed);
     ray__link_queue_drop(pull);
+    pthread_cond_broadcast(&pull->claims_changed);
+    ray__partial_changed_locked(pull);
     // Of a complete pull no chunk is due anywhere, so this only ends waits for connections and cards that nobody needs now.
     raise_stop_locked(pull);
     if (pull->active == 0) {
@@ -107,6 +116,8 @@ static void finish(ray_pull *pull) {
             snprintf(pull->message, sizeof pull->message, "%s", ray_last_error_message());
         }
     }
+    // Those that are served from here keep an object from now on, or have let go of its memory.
+    ray__partial_settle(pull, status);
     if (status != RAY_OK) {
         ray__sink_abandon(pull, status);
     }
@@ -157,11 +168,18 @@ void ray__pull_leave(ray_pull *pull) {
 
 // ---- sources -------------------------------------------------------------------------------------------------------------
 
-void ray__pull_add_locked(ray_pull *pull, const ray_endpoint *endpoint, bool learned) {
+uint32_t ray__pull_find_locked(const ray_pull *pull, const ray_endpoint *endpoint) {
     for (uint32_t i = 0; i < pull->source_count; i++) {
         if (pull->sources[i].endpoint.port == endpoint->port && strcasecmp(pull->sources[i].endpoint.host, endpoint->host) == 0) {
-            return;
+            return i;
         }
+    }
+    return UINT32_MAX;
+}
+
+void ray__pull_add_locked(ray_pull *pull, const ray_endpoint *endpoint, bool learned) {
+    if (ray__pull_find_locked(pull, endpoint) != UINT32_MAX) {
+        return;
     }
     if (pull->source_count < RAY__SOURCES_MAX) {
         ray__pull_source *added = &pull->sources[pull->source_count++];
@@ -202,19 +220,22 @@ static void schedule_opening_locked(ray_pull *pull, uint64_t now) {
     }
 }
 
-// Afterwards: a link for every source first, then more, never more links than chunks are missing.
+// Afterwards: a link for every source first, then more, never more links than chunks are missing. One that lacks chunks itself gets one
+// link, for those it was said to have.
 static void schedule_fetching_locked(ray_pull *pull, uint64_t now) {
     uint32_t wanted = pull->missing_count;
+    bool has_whole = ray__pull_has_whole_locked(pull);
     for (uint32_t round = 0; round < pull->connection_count; round++) {
-        for (uint32_t i = 0; i < pull->source_count && wanted > 0; i++) {
+        for (uint32_t i = 0; i < pull->source_count && !atomic_load(&pull->ended); i++) {
             ray__pull_source *source = &pull->sources[i];
+            bool useful = source->referred_count > 0 || (wanted > 0 && (!source->partial || !has_whole));
             if (source->links > round) {
-                wanted--;
-            } else if (usable(source, now) && !atomic_load(&pull->ended)) {
+                wanted -= wanted > 0 && !source->partial;
+            } else if (useful && usable(source, now)) {
                 // A source that never answered gets one link, until it has.
-                if (round == 0 || source->answered) {
+                if (round == 0 || (source->answered && !source->partial)) {
                     start_link_locked(pull, i);
-                    wanted--;
+                    wanted -= wanted > 0 && !source->partial;
                 }
             }
         }
@@ -291,13 +312,14 @@ uint64_t ray__pull_tend(ray_pull *pull, uint64_t now) {
                  pull->source_message[0] != '\0' ? "; " : "", pull->source_message);
         ray__pull_end_locked(pull, RAY_TIMED_OUT, text);
     }
+    uint64_t look = ray__tail_look_locked(pull, now);
     ray__pull_schedule_locked(pull, now);
     bool show = pull->opened && now >= pull->progress_due_ns && !atomic_load(&pull->ended);
     if (now >= pull->progress_due_ns) {
         pull->progress_due_ns = now + RAY__PROGRESS_NS;
     }
     bool last = may_finish_locked(pull);
-    uint64_t next = atomic_load(&pull->ended) ? UINT64_MAX : next_time_locked(pull, now);
+    uint64_t next = atomic_load(&pull->ended) ? UINT64_MAX : earlier(look, next_time_locked(pull, now));
     pthread_mutex_unlock(&pull->lock);
     if (show) {
         show_progress(pull);
@@ -351,6 +373,8 @@ static ray_status make_pull(ray_transfer *transfer, const ray_object_id *id, con
     pthread_mutex_init(&pull->callback_lock, NULL);
     pthread_mutex_init(&pull->sink.turn, NULL);
     pthread_cond_init(&pull->opened_changed, NULL);
+    pthread_cond_init(&pull->claims_changed, NULL);
+    pthread_cond_init(&pull->readers_changed, NULL);
     *made = pull;
     return RAY_OK;
 }

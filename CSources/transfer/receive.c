@@ -26,60 +26,52 @@ typedef struct parcel {
 } parcel;
 _Static_assert(sizeof(parcel) <= RAY__BUFFER_TAIL, "a parcel fits behind its bytes");
 
-static void unpack_parcel(ray__job *job, ray__worker *worker) {
-    parcel *p = (parcel *)(void *)job;
+static void place_parcel(parcel *p, ray__worker *worker) {
     ray_pull *pull = p->pull;
     uint8_t *place = ray__sink_place(pull, p->header.index);
     uint8_t *raw = place != NULL ? place : worker->raw;
+    ray_status status = ray__chunk_unpack(worker->codec, p->header.codec, p->buffer, p->header.stored_size, raw, p->header.raw_size);
+    if (status == RAY_OK && ray__checksum_of(raw, p->header.raw_size) != p->header.checksum) {
+        status = ray__fail(RAY_CORRUPT, "chunk %u does not match its checksum", p->header.index);
+    }
+    if (status != RAY_OK) {
+        ray__pull_chunk_corrupt(pull, p->source, p->header.index, ray_last_error_message());
+        return;
+    }
+    uint64_t offset = (uint64_t)p->header.index * pull->chunk_size;
+    status = place != NULL ? RAY_OK : ray__sink_write(pull, raw, p->header.raw_size, offset);
+    if (status != RAY_OK) {
+        ray__pull_end(pull, status, ray_last_error_message());
+    } else {
+        ray__pull_chunk_arrived(pull, p->source, &p->header);
+    }
+}
+
+static void unpack_parcel(ray__job *job, ray__worker *worker) {
+    parcel *p = (parcel *)(void *)job;
+    ray_pull *pull = p->pull;
     if (!atomic_load(&pull->ended)) {
-        ray_status status = ray__chunk_unpack(worker->codec, p->header.codec, p->buffer, p->header.stored_size, raw, p->header.raw_size);
-        if (status == RAY_OK && ray__checksum_of(raw, p->header.raw_size) != p->header.checksum) {
-            status = ray__fail(RAY_CORRUPT, "chunk %u does not match its checksum", p->header.index);
-        }
-        if (status != RAY_OK) {
-            ray__pull_chunk_corrupt(pull, p->source, p->header.index, ray_last_error_message());
-        } else {
-            uint64_t offset = (uint64_t)p->header.index * pull->chunk_size;
-            status = place != NULL ? RAY_OK : ray__sink_write(pull, raw, p->header.raw_size, offset);
-            if (status != RAY_OK) {
-                ray__pull_end(pull, status, ray_last_error_message());
-            } else {
-                ray__pull_chunk_arrived(pull, p->source, &p->header);
-            }
+        enum ray__claimed claimed = ray__claim_take(pull, p->header.index, NULL);
+        if (claimed == RAY__CLAIM_MINE) {
+            place_parcel(p, worker);
+            ray__claim_drop(pull, p->header.index);
+        } else if (claimed == RAY__CLAIM_BUSY) {
+            // A worker waits for nobody: the link that is at it returns the chunk, and it is asked for once more.
+            ray__claim_kick(pull, p->header.index);
         }
     }
     ray__buffers_give(&pull->transfer->receive_buffers, p->buffer);
     ray__pull_leave(pull);
 }
 
-static bool is_due(const ray__link *link, uint32_t index) {
-    for (uint32_t i = 0; i < link->due_count; i++) {
-        if (link->due[i] == index) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static void not_due_any_more(ray__link *link, uint32_t index) {
-    for (uint32_t i = 0; i < link->due_count; i++) {
-        if (link->due[i] == index) {
-            link->due[i] = link->due[--link->due_count];
-            return;
-        }
-    }
-}
-
 // ---- ask -----------------------------------------------------------------------------------------------------------------
 
 static ray_status ask(ray__link *link, uint64_t *wait_until_ns) {
     ray__request request = {.codec = link->pull->codec, .level = link->pull->level, .urgency = (uint16_t)atomic_load(&link->pull->urgency)};
-    request.count = ray__pull_take_chunks(link->pull, link->depth - link->due_count, request.indices, wait_until_ns);
+    ray__pull_take_chunks(link, &request, wait_until_ns);
     if (request.count == 0) {
         return RAY_OK;
     }
-    memcpy(link->due + link->due_count, request.indices, request.count * sizeof request.indices[0]);
-    link->due_count += request.count;
     ray__link_asked(link, request.indices, request.count);
     uint8_t message[RAY__MESSAGE_HEADER_SIZE + RAY__REQUEST_BODY_MAX];
     uint32_t size = ray__request_write(&request, message + RAY__MESSAGE_HEADER_SIZE);
@@ -136,16 +128,22 @@ static ray_status receive_raw(ray__link *link, const ray_chunk_header *header, b
     return RAY_OK;
 }
 
+static ray_status take_buffer(ray_pull *pull, uint8_t **buffer) {
+    *buffer = NULL;
+    while (*buffer == NULL) {
+        *buffer = ray__buffers_take(&pull->transfer->receive_buffers, 100 * RAY__MS);
+        if (*buffer == NULL && atomic_load(&pull->ended)) {
+            return ray__fail(RAY_CANCELLED, "the pull has ended");
+        }
+    }
+    return RAY_OK;
+}
+
 static ray_status receive_packed(ray__link *link, const ray_chunk_header *header) {
     ray_pull *pull = link->pull;
     ray_transfer *transfer = pull->transfer;
     uint8_t *buffer = NULL;
-    while (buffer == NULL) {
-        buffer = ray__buffers_take(&transfer->receive_buffers, 100 * RAY__MS);
-        if (buffer == NULL && atomic_load(&pull->ended)) {
-            return ray__fail(RAY_CANCELLED, "the pull has ended");
-        }
-    }
+    RAY_TRY(take_buffer(pull, &buffer));
     ray_status status = ray__connection_read(&link->connection, buffer, header->stored_size);
     if (status != RAY_OK) {
         ray__buffers_give(&transfer->receive_buffers, buffer);
@@ -160,6 +158,43 @@ static ray_status receive_packed(ray__link *link, const ray_chunk_header *header
     return RAY_OK;
 }
 
+static void settle_chunk(ray__link *link, const ray_chunk_header *header, bool matches) {
+    if (matches) {
+        ray__pull_chunk_arrived(link->pull, link->source, header);
+    } else {
+        char text[RAY__TEXT_MAX];
+        snprintf(text, sizeof text, "chunk %u does not match its checksum", header->index);
+        ray__pull_chunk_corrupt(link->pull, link->source, header->index, text);
+    }
+}
+
+// A chunk that is here, or that another link is receiving: it comes into a buffer, and is placed if it is whole before the other.
+static ray_status receive_again(ray__link *link, const ray_chunk_header *header) {
+    ray_pull *pull = link->pull;
+    uint8_t *buffer = NULL;
+    RAY_TRY(take_buffer(pull, &buffer));
+    ray_status status = ray__connection_read(&link->connection, buffer, header->stored_size);
+    if (status == RAY_OK) {
+        ray__link_answered(link, header->index);
+        ray__link_arrived(link, header);
+        bool matches = ray__checksum_of(buffer, header->raw_size) == header->checksum;
+        enum ray__claimed claimed = matches ? ray__claim_wait(link, header->index) : RAY__CLAIM_BUSY;
+        if (claimed == RAY__CLAIM_MINE) {
+            status = ray__sink_write(pull, buffer, header->raw_size, (uint64_t)header->index * pull->chunk_size);
+            if (status != RAY_OK) {
+                ray__pull_end(pull, status, ray_last_error_message());
+            } else {
+                settle_chunk(link, header, true);
+            }
+            ray__claim_drop(pull, header->index);
+        } else if (!matches) {
+            settle_chunk(link, header, false);
+        }
+    }
+    ray__buffers_give(&pull->transfer->receive_buffers, buffer);
+    return status;
+}
+
 static ray_status receive_chunk(ray__link *link, const uint8_t *message_header, const ray__message *message) {
     ray_pull *pull = link->pull;
     uint8_t frame[RAY_CHUNK_HEADER_SIZE];
@@ -167,7 +202,7 @@ static ray_status receive_chunk(ray__link *link, const uint8_t *message_header, 
     RAY_TRY(ray__connection_read(&link->connection, frame, sizeof frame));
     RAY_TRY(ray__message_verify(message_header, message, frame));
     RAY_TRY(ray_chunk_header_read(frame, sizeof frame, &header));
-    if (!ray_object_id_equal(&header.id, &pull->id) || !is_due(link, header.index) ||
+    if (!ray_object_id_equal(&header.id, &pull->id) || !ray__link_is_due(link, header.index) ||
         header.raw_size != ray__chunk_raw_size(pull->size_bytes, pull->chunk_size, header.index) ||
         message->body_size != RAY_CHUNK_HEADER_SIZE + header.stored_size) {
         return ray__fail(RAY_PROTOCOL, "%s sent chunk %u with %u bytes, which was not asked for", link->connection.peer, header.index,
@@ -176,22 +211,23 @@ static ray_status receive_chunk(ray__link *link, const uint8_t *message_header, 
     atomic_fetch_add(&pull->transfer->received_wire_bytes, header.stored_size);
     if (header.codec != RAY_CODEC_NONE) {
         RAY_TRY(receive_packed(link, &header));
-        not_due_any_more(link, header.index);
+        ray__link_answered(link, header.index);
         ray__link_arrived(link, &header);
         return RAY_OK;
     }
-    bool matches = false;
-    RAY_TRY(receive_raw(link, &header, &matches));
-    not_due_any_more(link, header.index);
-    ray__link_arrived(link, &header);
-    if (matches) {
-        ray__pull_chunk_arrived(pull, link->source, &header);
-    } else {
-        char text[RAY__TEXT_MAX];
-        snprintf(text, sizeof text, "chunk %u does not match its checksum", header.index);
-        ray__pull_chunk_corrupt(pull, link->source, header.index, text);
+    enum ray__claimed claimed = ray__claim_take(pull, header.index, link);
+    if (claimed != RAY__CLAIM_MINE) {
+        return receive_again(link, &header);
     }
-    return RAY_OK;
+    bool matches = false;
+    ray_status status = receive_raw(link, &header, &matches);
+    if (status == RAY_OK) {
+        ray__link_answered(link, header.index);
+        ray__link_arrived(link, &header);
+        settle_chunk(link, &header, matches);
+    }
+    ray__claim_drop(pull, header.index);
+    return status;
 }
 
 static ray_status receive_failed(ray__link *link, const uint8_t *message_header, const ray__message *message) {
@@ -200,12 +236,27 @@ static ray_status receive_failed(ray__link *link, const uint8_t *message_header,
     RAY_TRY(ray__connection_read(&link->connection, body, message->body_size));
     RAY_TRY(ray__message_verify(message_header, message, body));
     RAY_TRY(ray__failed_read(body, message->body_size, &failed));
-    if (!is_due(link, failed.index)) {
+    if (!ray__link_is_due(link, failed.index)) {
         return ray__fail(RAY_PROTOCOL, "%s refused chunk %u, which was not asked for", link->connection.peer, failed.index);
     }
     char text[RAY__TEXT_MAX];
     snprintf(text, sizeof text, "%s: %.220s", link->connection.peer, failed.text[0] != '\0' ? failed.text : ray_status_text(failed.status));
     ray__pull_source_failed(link->pull, link->source, failed.status, text, true);
+    return RAY_OK;
+}
+
+static ray_status receive_refer(ray__link *link, const uint8_t *message_header, const ray__message *message) {
+    uint8_t body[RAY__REFER_BODY_MAX];
+    ray__refer refer;
+    RAY_TRY(ray__connection_read(&link->connection, body, message->body_size));
+    RAY_TRY(ray__message_verify(message_header, message, body));
+    RAY_TRY(ray__refer_read(body, message->body_size, &refer));
+    if (!ray__link_is_due(link, refer.index)) {
+        return ray__fail(RAY_PROTOCOL, "%s referred chunk %u, which was not asked for", link->connection.peer, refer.index);
+    }
+    ray__link_not_due(link, refer.index);
+    ray__link_refused(link, refer.index);
+    ray__pull_chunk_referred(link, &refer);
     return RAY_OK;
 }
 
@@ -217,7 +268,16 @@ static ray_status receive_message(ray__link *link) {
     if (message.stream != link->stream || message.type == RAY__MESSAGE_CARD) {
         return ray__fail(RAY_PROTOCOL, "%s sent a message of type %u that nobody asked for", link->connection.peer, message.type);
     }
-    return message.type == RAY__MESSAGE_CHUNK ? receive_chunk(link, header, &message) : receive_failed(link, header, &message);
+    switch (message.type) {
+    case RAY__MESSAGE_CHUNK:
+        return receive_chunk(link, header, &message);
+    case RAY__MESSAGE_REFER:
+        return receive_refer(link, header, &message);
+    case RAY__MESSAGE_WAIT:
+        return ray__message_verify(header, &message, header); // it is alive: that is all it says
+    default:
+        return receive_failed(link, header, &message);
+    }
 }
 
 static bool source_ended(ray__link *link) {
@@ -237,7 +297,7 @@ ray_status ray__link_receive(ray__link *link) {
         uint64_t wait_until_ns = 0;
         // What begins gets at least a window's worth, so that it gets on however often its place is wanted.
         link->gives_place = link->gives_place || (asked && ray__link_queue_wants_place(link->pull->transfer, atomic_load(&link->pull->urgency)));
-        if (link->due_count < link->depth && !link->gives_place) {
+        if (!link->gives_place) {
             RAY_TRY(ask(link, &wait_until_ns));
             asked = true;
         }

@@ -2,14 +2,19 @@
 // Serving: the thread of an accepted connection. It proves the key, then reads requests and sends chunks in turn.
 //
 // Requests are small and bounded by the receiver's window, so they wait in the socket while a chunk is being sent. Workers prepare the
-// next chunks meanwhile; what is prepared first leaves first.
+// next chunks meanwhile; what is prepared first leaves first. What cannot be sent yet (it has not come here itself, or others are served
+// first) is kept until it can (refer.c, partial.c).
 #include "transfer/serve_internal.h"
 
+#include <errno.h>
+#include <poll.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 #include "base/clock_internal.h"
 #include "base/error_internal.h"
@@ -35,6 +40,8 @@ typedef struct waiting {
     int16_t level;
     uint16_t urgency;
     uint32_t raw_size;
+    uint8_t depth;
+    uint8_t flags;
 } waiting;
 
 typedef struct stream {
@@ -42,15 +49,18 @@ typedef struct stream {
     ray__offer *offer; // NULL: free
     uint32_t orders;   // under way; the offer stays for them after CLOSE
     bool closed;
+    bool held;                 // something of it waits for a place
+    ray__watcher coming;       // for chunks that are on their way here
+    ray__watcher turn;         // for a place
 } stream;
 
 typedef struct session {
     ray_transfer *transfer;
     ray__connection *connection;
     stream streams[STREAMS_MAX];
+    int wake; // eventfd of the watchers
     uint32_t in_size;
     uint8_t in[IN_MAX];
-    uint32_t waiting_first;
     uint32_t waiting_count;
     waiting waiting[WAITING_MAX];
     ray__ring *prepared;
@@ -84,10 +94,16 @@ static stream *find_stream(session *s, uint32_t name) {
     return NULL;
 }
 
+static void end_stream(session *s, stream *ended) {
+    ray__partial_unwatch(ended->offer, &ended->coming);
+    ray__swarm_unwatch(ended->offer, &ended->turn);
+    ray__offer_release(s->transfer, ended->offer);
+    memset(ended, 0, sizeof *ended);
+}
+
 static void end_stream_if_unused(session *s, stream *ended) {
     if (ended->closed && ended->orders == 0) {
-        ray__offer_release(s->transfer, ended->offer);
-        memset(ended, 0, sizeof *ended);
+        end_stream(s, ended);
     }
 }
 
@@ -185,6 +201,10 @@ static ray_status take_open(session *s, uint32_t name, const uint8_t *body, uint
     }
     place->name = name;
     place->offer = offer;
+    place->coming.event = s->wake;
+    place->turn.event = s->wake;
+    ray__partial_watch(offer, &place->coming);
+    ray__swarm_watch(offer, &place->turn);
     return RAY_OK;
 }
 
@@ -202,8 +222,9 @@ static ray_status take_request(session *s, uint32_t name, const uint8_t *body, u
         }
         // take_requests has seen that there is room.
         uint32_t raw_size = ray__chunk_raw_size(of->offer->size_bytes, of->offer->chunk_size, request.indices[i]);
-        s->waiting[(s->waiting_first + s->waiting_count++) % WAITING_MAX] =
-            (waiting){name, request.indices[i], request.codec, request.level, request.urgency, raw_size};
+        s->waiting[s->waiting_count++] = (waiting){
+            name, request.indices[i], request.codec, request.level, request.urgency, raw_size, request.depth, request.flags,
+        };
         owe(s, raw_size, request.urgency);
     }
     return RAY_OK;
@@ -260,43 +281,114 @@ static ray_status read_requests(session *s, bool may_wait) {
     return take_messages(s);
 }
 
-// Answers the offer whose next chunk has to wait for another connection's, or NULL.
-static ray__offer *submit_orders(session *s) {
-    while (s->waiting_count > 0 && s->free_count > 0) {
-        const waiting *next = &s->waiting[s->waiting_first];
-        stream *of = find_stream(s, next->stream);
-        if (of != NULL) {
-            bool is_tuned = next->codec == RAY_CODEC_AUTO && s->transfer->codec == RAY_CODEC_AUTO;
-            if (!ray__gauge_begin(of->offer, is_tuned)) {
-                return of->offer;
-            }
-            ray__order *order = s->free_orders[--s->free_count];
-            order->offer = of->offer;
-            order->stream = next->stream;
-            order->index = next->index;
-            order->codec = next->codec;
-            order->level = next->level;
-            order->urgency = next->urgency;
-            order->raw_size = next->raw_size;
-            of->orders++;
-            atomic_fetch_add(&s->at_workers, 1);
-            ray__workers_submit(&s->transfer->workers, &order->job);
-        } else {
-            owe_no_more(s, next->raw_size, next->urgency);
-        }
-        s->waiting_first = (s->waiting_first + 1) % WAITING_MAX;
-        s->waiting_count--;
-    }
-    return NULL;
+static ray_status send_failed(session *s, uint32_t name, uint32_t index, ray_status why, const char *text) {
+    uint8_t message[RAY__MESSAGE_HEADER_SIZE + RAY__FAILED_BODY_MAX];
+    ray__failed failed = {.index = index, .status = why};
+    snprintf(failed.text, sizeof failed.text, "%s", text);
+    uint32_t size = ray__failed_write(&failed, message + RAY__MESSAGE_HEADER_SIZE);
+    ray__message_seal(message, RAY__MESSAGE_FAILED, name, size);
+    return send_bytes(s, message, RAY__MESSAGE_HEADER_SIZE + size, false);
 }
 
-static ray_status send_failed(session *s, const ray__order *order) {
-    uint8_t message[RAY__MESSAGE_HEADER_SIZE + RAY__FAILED_BODY_MAX];
-    ray__failed failed = {.index = order->index, .status = order->status};
-    memcpy(failed.text, order->text, sizeof failed.text);
-    uint32_t size = ray__failed_write(&failed, message + RAY__MESSAGE_HEADER_SIZE);
-    ray__message_seal(message, RAY__MESSAGE_FAILED, order->stream, size);
+static ray_status send_refer(session *s, uint32_t name, const ray__refer *refer) {
+    uint8_t message[RAY__MESSAGE_HEADER_SIZE + RAY__REFER_BODY_MAX];
+    uint32_t size = ray__refer_write(refer, message + RAY__MESSAGE_HEADER_SIZE);
+    ray__message_seal(message, RAY__MESSAGE_REFER, name, size);
     return send_bytes(s, message, RAY__MESSAGE_HEADER_SIZE + size, false);
+}
+
+static void submit_order(session *s, stream *of, const waiting *next, uint64_t checksum, bool has_place) {
+    ray__order *order = s->free_orders[--s->free_count];
+    order->offer = of->offer;
+    order->stream = next->stream;
+    order->index = next->index;
+    order->codec = next->codec;
+    order->level = next->level;
+    order->urgency = next->urgency;
+    order->raw_size = next->raw_size;
+    order->checksum = checksum;
+    order->given = true;
+    order->has_place = has_place;
+    of->orders++;
+    atomic_fetch_add(&s->at_workers, 1);
+    ray__workers_submit(&s->transfer->workers, &order->job);
+}
+
+enum fate { FATE_KEPT, FATE_BEGUN, FATE_OVER };
+
+// Begins a chunk if it can be sent now, says who else has it, or keeps it.
+static ray_status try_waiting(session *s, const waiting *next, enum fate *fate, ray__offer **gated) {
+    stream *of = find_stream(s, next->stream);
+    *fate = FATE_OVER;
+    if (of == NULL) {
+        return RAY_OK;
+    }
+    uint64_t checksum = 0;
+    enum ray__presence presence = RAY__COMING;
+    if (s->free_count > 0) {
+        presence = of->offer->partial == NULL ? RAY__HERE
+                                              : ray__partial_look(of->offer, &of->coming, next->index, next->depth, &checksum);
+    }
+    if (presence == RAY__COMING) {
+        *fate = FATE_KEPT;
+        return RAY_OK;
+    }
+    ray__refer refer = {.index = next->index};
+    if (presence == RAY__AWAY) {
+        return send_refer(s, next->stream, &refer);
+    }
+    if (presence == RAY__GONE) {
+        return send_failed(s, next->stream, next->index, RAY_NOT_LOCAL, "the pull that was to bring it here has failed");
+    }
+    if (!ray__gauge_begin(of->offer, next->codec == RAY_CODEC_AUTO && s->transfer->codec == RAY_CODEC_AUTO)) {
+        *gated = of->offer;
+        *fate = FATE_KEPT;
+        return RAY_OK;
+    }
+    ray__request request = {.depth = next->depth, .flags = next->flags};
+    bool has_place = false;
+    enum ray__verdict verdict = ray__swarm_decide(of->offer, &of->turn, next->index, &request, &refer, &has_place);
+    if (verdict != RAY__SEND) {
+        ray__gauge_cancel(of->offer);
+    }
+    if (verdict == RAY__REFER) {
+        return send_refer(s, next->stream, &refer);
+    }
+    if (verdict == RAY__HOLD) {
+        of->held = true;
+        *fate = FATE_KEPT;
+        return RAY_OK;
+    }
+    submit_order(s, of, next, checksum, has_place);
+    *fate = FATE_BEGUN;
+    return RAY_OK;
+}
+
+static ray_status submit_orders(session *s, ray__offer **gated) {
+    ray_status status = RAY_OK;
+    uint32_t kept_count = 0;
+    for (uint32_t i = 0; i < STREAMS_MAX; i++) {
+        s->streams[i].held = false;
+    }
+    for (uint32_t i = 0; i < s->waiting_count; i++) {
+        waiting next = s->waiting[i];
+        enum fate fate = FATE_KEPT;
+        if (status == RAY_OK) {
+            status = try_waiting(s, &next, &fate, gated);
+        }
+        if (fate == FATE_KEPT) {
+            s->waiting[kept_count++] = next;
+        } else if (fate == FATE_OVER) {
+            owe_no_more(s, next.raw_size, next.urgency);
+        }
+    }
+    s->waiting_count = kept_count;
+    for (uint32_t i = 0; i < STREAMS_MAX; i++) {
+        if (s->streams[i].offer != NULL && !s->streams[i].held) {
+            ray__swarm_pass(s->streams[i].offer, &s->streams[i].turn);
+        }
+    }
+    return status;
 }
 
 // In one go, unless a cap or a more urgent class lets it go in pieces only.
@@ -337,6 +429,12 @@ static ray_status send_chunk(session *s, ray__order *order) {
 }
 
 static void put_back(session *s, ray__order *order) {
+    if (order->has_place) {
+        ray__swarm_give_place(order->offer);
+    }
+    if (order->given) {
+        ray__swarm_ungive(order->offer, order->index);
+    }
     ray__buffers_give(&s->transfer->send_buffers, order->packed);
     order->packed = NULL;
     owe_no_more(s, order->raw_size, order->urgency);
@@ -359,21 +457,87 @@ static ray__order *next_prepared(session *s) {
     return item;
 }
 
+// Sends a prepared chunk, or why there is none.
+static ray_status send_prepared(session *s, ray__order *order) {
+    stream *of = find_stream(s, order->stream);
+    if (of == NULL || of->offer != order->offer) {
+        return RAY_OK;
+    }
+    ray__reader reader;
+    if (order->status == RAY_OK && !ray__partial_enter(of->offer, &reader, s->connection->socket)) {
+        order->status = RAY_NOT_LOCAL;
+        snprintf(order->text, sizeof order->text, "the pull that was to bring it here has failed");
+    } else if (order->status == RAY_OK) {
+        ray_status status = send_chunk(s, order);
+        ray__partial_leave(of->offer, &reader);
+        order->given = status != RAY_OK;
+        return status;
+    }
+    return send_failed(s, order->stream, order->index, order->status, order->text);
+}
+
+// Nothing that is asked for can be sent now: waits until that may have changed, or a request comes. Says now and then that we are alive.
+static ray_status wait_for_turn(session *s) {
+    bool has_room = s->waiting_count + RAY__INDICES_MAX <= WAITING_MAX;
+    struct pollfd fds[3] = {
+        {.fd = s->connection->socket, .events = has_room ? POLLIN : 0},
+        {.fd = s->connection->stop, .events = POLLIN},
+        {.fd = s->wake, .events = POLLIN},
+    };
+    int ready = poll(fds, 3, (int)(RAY__WAIT_NS / RAY__MS));
+    if (ready < 0 && errno != EINTR) {
+        return ray__fail_errno(RAY_SYSTEM, "waiting to send to %s", s->connection->peer);
+    }
+    if (ready > 0 && fds[1].revents != 0) {
+        return ray__fail(RAY_CANCELLED, "the connection to %s was stopped", s->connection->peer);
+    }
+    if (ready > 0 && (fds[0].revents & (POLLHUP | POLLERR)) != 0) {
+        return ray__fail(RAY_PEER_CLOSED, "%s closed the connection", s->connection->peer);
+    }
+    if (ready > 0 && fds[2].revents != 0) {
+        uint64_t count;
+        ssize_t got = read(s->wake, &count, sizeof count);
+        (void)got;
+    }
+    if (ready != 0) {
+        return RAY_OK;
+    }
+    uint8_t message[RAY__MESSAGE_HEADER_SIZE];
+    ray__message_seal(message, RAY__MESSAGE_WAIT, s->waiting[0].stream, 0);
+    return send_bytes(s, message, sizeof message, false);
+}
+
 static ray_status serve_requests(session *s) {
     ray_status status = RAY_OK;
+    ray__offer *gated = NULL; // whose next chunk has to wait for another connection's
+    bool all_wait = false; // nothing is under way, and what is asked for could not be begun at the last look
     while (status == RAY_OK) {
-        bool idle = s->waiting_count == 0 && s->free_count == s->order_count;
-        status = read_requests(s, idle);
-        ray__offer *waits_for = submit_orders(s);
+        if (all_wait && gated != NULL) {
+            ray__gauge_wait(gated, GATE_NS);
+        } else if (all_wait) {
+            status = wait_for_turn(s);
+        }
+        if (status == RAY_OK) {
+            status = read_requests(s, s->free_count == s->order_count && s->waiting_count == 0);
+        }
+        gated = NULL;
+        if (status == RAY_OK) {
+            status = submit_orders(s, &gated);
+        }
+        all_wait = s->free_count == s->order_count && s->waiting_count > 0;
         if (status == RAY_OK && s->free_count < s->order_count) {
             ray__order *order = next_prepared(s);
-            stream *of = find_stream(s, order->stream);
-            if (of != NULL && of->offer == order->offer) {
-                status = order->status == RAY_OK ? send_chunk(s, order) : send_failed(s, order);
-            }
+            status = send_prepared(s, order);
             put_back(s, order);
-        } else if (status == RAY_OK && waits_for != NULL) {
-            ray__gauge_wait(waits_for, GATE_NS);
+        }
+    }
+    for (uint32_t i = 0; i < STREAMS_MAX; i++) {
+        bool owed = s->streams[i].orders > 0;
+        for (uint32_t k = 0; k < s->waiting_count && !owed; k++) {
+            owed = s->waiting[k].stream == s->streams[i].name;
+        }
+        if (s->streams[i].offer != NULL && owed) {
+            atomic_store(&s->streams[i].offer->broken, true);
         }
     }
     while (s->free_count < s->order_count) {
@@ -391,7 +555,9 @@ ray_status ray__serve(ray_transfer *transfer, ray__connection *connection) {
         return ray__fail(RAY_OUT_OF_MEMORY, "serving %s", connection->peer);
     }
     ray__memory_took(&transfer->memory, sizeof *s);
-    ray_status status = ray__ring_create(ORDERS_MAX, &s->prepared);
+    s->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    ray_status status = s->wake < 0 ? ray__fail_errno(RAY_SYSTEM, "an event for a connection; raise the limit of open files")
+                                    : ray__ring_create(ORDERS_MAX, &s->prepared);
     if (status == RAY_OK) {
         s->transfer = transfer;
         s->connection = connection;
@@ -411,9 +577,14 @@ ray_status ray__serve(ray_transfer *transfer, ray__connection *connection) {
         ray__flow_not_due(&transfer->sending, u, s->due_bytes[u]);
     }
     for (uint32_t i = 0; i < STREAMS_MAX; i++) {
-        ray__offer_release(transfer, s->streams[i].offer);
+        if (s->streams[i].offer != NULL) {
+            end_stream(s, &s->streams[i]);
+        }
     }
     ray__ring_destroy(s->prepared);
+    if (s->wake >= 0) {
+        close(s->wake);
+    }
     free(s);
     ray__memory_gave(&transfer->memory, sizeof *s);
     return status;

@@ -133,7 +133,10 @@ ray_status ray__sink_begin(ray_pull *pull) {
     uint32_t count = ray__sink_chunk_count(pull);
     pull->chunks = calloc((size_t)count + 1, 1);
     pull->checksums = calloc((size_t)count + 1, sizeof pull->checksums[0]);
-    if (pull->chunks == NULL || pull->checksums == NULL) {
+    pull->depths = calloc((size_t)count + 1, 1);
+    pull->next_referred = calloc((size_t)count + 1, sizeof pull->next_referred[0]);
+    pull->away = calloc((size_t)count + 1, sizeof pull->away[0]);
+    if (pull->chunks == NULL || pull->checksums == NULL || pull->depths == NULL || pull->next_referred == NULL || pull->away == NULL) {
         return ray__fail(RAY_OUT_OF_MEMORY, "the list of %u chunks", count);
     }
     return pull->sink.goes_on ? ray__journal_load(&pull->sink.journal, count, pull->checksums) : RAY_OK;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The transfer itself: made, supervised, destroyed.
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -72,6 +73,7 @@ static void *supervise(void *context) {
             ray_pull_release(pulls[i]);
         }
         ray__idle_expire(transfer, now > RAY__IDLE_NS ? now - RAY__IDLE_NS : 0);
+        ray__swarms_expire(transfer, now > RAY__IDLE_NS ? now - RAY__IDLE_NS : 0);
     } while (wait_for_work(transfer, next));
     free(pulls);
     return NULL;
@@ -84,6 +86,7 @@ static void init_locks(ray_transfer *transfer) {
     pthread_mutex_init(&transfer->served_lock, NULL);
     pthread_cond_init(&transfer->served_changed, NULL);
     pthread_mutex_init(&transfer->offers_lock, NULL);
+    pthread_mutex_init(&transfer->swarms_lock, NULL);
     pthread_mutex_init(&transfer->list_lock, NULL);
     pthread_cond_init(&transfer->list_changed, NULL);
     pthread_mutex_init(&transfer->supervise_lock, NULL);
@@ -98,6 +101,7 @@ static void end_locks(ray_transfer *transfer) {
     pthread_mutex_destroy(&transfer->served_lock);
     pthread_cond_destroy(&transfer->served_changed);
     pthread_mutex_destroy(&transfer->offers_lock);
+    pthread_mutex_destroy(&transfer->swarms_lock);
     pthread_mutex_destroy(&transfer->list_lock);
     pthread_cond_destroy(&transfer->list_changed);
     pthread_mutex_destroy(&transfer->supervise_lock);
@@ -140,7 +144,11 @@ static ray_status start(ray_transfer *transfer, const char *bind_host, uint16_t 
     RAY_TRY(deal_memory_out(transfer));
     RAY_TRY(ray__thread_start(&transfer->supervisor, "ray-supervisor", supervise, transfer));
     transfer->supervising = true;
-    return bind_host == NULL ? RAY_OK : ray__serving_start(transfer, bind_host, bind_port);
+    if (bind_host != NULL) {
+        RAY_TRY(ray__serving_start(transfer, bind_host, bind_port));
+        transfer->advertise_port = transfer->advertise_port == 0 ? transfer->port : transfer->advertise_port;
+    }
+    return RAY_OK;
 }
 
 static ray_status check_cap(uint64_t max_bytes, const char *name) {
@@ -170,6 +178,10 @@ ray_status ray_transfer_create(const ray_transfer_options *options, ray_transfer
         return ray__fail(RAY_INVALID_ARGUMENT, "%u is not a codec", given.codec);
     }
     RAY_TRY(check_caps(&given));
+    if (given.advertise_host != NULL && strlen(given.advertise_host) >= RAY_HOST_MAX) {
+        return ray__fail(RAY_INVALID_ARGUMENT, "advertise_host has %zu bytes, at most %u are allowed", strlen(given.advertise_host),
+                         RAY_HOST_MAX - 1);
+    }
     ray_transfer *made = calloc(1, sizeof *made);
     if (made == NULL) {
         return ray__fail(RAY_OUT_OF_MEMORY, "a transfer");
@@ -196,6 +208,8 @@ ray_status ray_transfer_create(const ray_transfer_options *options, ray_transfer
     made->find_named = given.find_named;
     made->served_by_name = given.served;
     made->context = given.context;
+    made->advertise_port = given.bind_host == NULL ? 0 : given.advertise_port;
+    snprintf(made->advertise_host, sizeof made->advertise_host, "%s", given.advertise_host == NULL ? "" : given.advertise_host);
     ray_status status = start(made, given.bind_host, given.bind_port);
     if (status != RAY_OK) {
         ray_transfer_destroy(made);
@@ -238,6 +252,7 @@ void ray_transfer_destroy(ray_transfer *transfer) {
     ray__serving_stop(transfer);
     ray__workers_stop(&transfer->workers);
     ray__idle_expire(transfer, UINT64_MAX);
+    ray__swarms_expire(transfer, UINT64_MAX);
     ray__sums_cache_destroy(transfer->sums);
     ray__buffers_end(&transfer->send_buffers);
     ray__buffers_end(&transfer->receive_buffers);

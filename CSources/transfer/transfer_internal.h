@@ -27,6 +27,8 @@
 #include "transfer/wire_internal.h"
 #include "transfer/workers_internal.h"
 
+typedef struct ray__link ray__link;
+
 #define RAY__LINKS_MAX 32u
 #define RAY__SERVED_MAX 256u
 #define RAY__PROVING_MAX 32u  // accepted connections that have not proved themselves yet
@@ -48,6 +50,12 @@
 #define RAY__ATTEMPTS_MAX 4u                     // in a row that bring nothing
 #define RAY__BACKOFF_NS (50 * RAY__MS)           // doubled each time
 #define RAY__CORRUPT_MAX 5u                      // in a row from one source
+#define RAY__DUE_MIN 2u                          // chunks due from a source of several, however slow it is
+#define RAY__RATE_SPAN_NS (200 * RAY__MS)
+#define RAY__TAIL_NS RAY__SECOND                 // a chunk is due for, before a link that has nothing to do asks for it too
+#define RAY__TAIL_LOOK_NS (250 * RAY__MS)
+#define RAY__RESCUE_NS (2 * RAY__SECOND)         // without a chunk, when only those are left that lack some themselves
+#define RAY__WAIT_NS RAY__SECOND                 // between two signs of life to one whose chunks are not here yet
 
 // ---- answers and offers: the sending side ------------------------------------------------------------------------------
 
@@ -85,6 +93,23 @@ typedef struct ray__gauge {
     ray__span span;
     ray__cores cores;
 } ray__gauge;
+typedef struct ray__swarm ray__swarm;
+
+// Who is woken when what he waits for may be here. Under the lock of the list that it is in.
+typedef struct ray__watcher {
+    struct ray__watcher *next;
+    int event;      // eventfd
+    bool waits;
+    bool granted;   // of a swarm: has a place to send
+    uint32_t member;
+    uint64_t since_ns;
+} ray__watcher;
+
+// Who is reading the memory of an object that is being filled.
+typedef struct ray__reader {
+    struct ray__reader *next;
+    int socket; // to which it sends, or -1
+} ray__reader;
 
 // An object or file that is being sent to one pull, over any number of connections.
 typedef struct ray__offer {
@@ -104,6 +129,10 @@ typedef struct ray__offer {
     int file;             // of a file, -1 otherwise
     uint64_t size_bytes;
     uint32_t chunk_size;
+    ray_pull *partial;    // that fills what is offered, or NULL: all of it is here
+    ray__swarm *swarm;    // who else is sent it, or NULL
+    uint32_t member;      // of the swarm
+    _Atomic bool broken;  // one of its connections broke
     ray__sums *sums;
     _Atomic bool changed; // the file is not what it was
     ray__tuner tuner;
@@ -135,6 +164,9 @@ typedef struct ray__order {
     uint16_t urgency;
     uint32_t raw_size;
     uint32_t ready_size; // as counted by the offer's gauge
+    uint64_t checksum; // if it is known, else 0
+    bool given;        // noted in the swarm as being sent
+    bool has_place;    // one of the swarm's
     ray_status status;
     char text[RAY__TEXT_MAX];
     ray_chunk_header header;
@@ -153,6 +185,7 @@ bool ray__gauge_begin(ray__offer *offer, bool is_tuned);
 void ray__gauge_wait(ray__offer *offer, uint64_t timeout_ns);
 void ray__gauge_prepared(ray__order *order);
 // It was sent, or dropped.
+void ray__gauge_cancel(ray__offer *offer); // what was begun is not sent after all
 void ray__gauge_left(ray__order *order);
 void ray__gauge_backlog(const ray__offer *offer, ray__backlog *backlog);
 // Tells the tuner how the link does, after a chunk (NULL: none yet) left on this connection.
@@ -163,9 +196,58 @@ typedef struct ray__served ray__served;
 ray_status ray__serving_start(ray_transfer *transfer, const char *host, uint16_t port) RAY_NODISCARD;
 void ray__serving_stop(ray_transfer *transfer);
 
+// ---- many receivers: refer.c, partial.c --------------------------------------------------------------------------------
+
+enum ray__verdict { RAY__SEND, RAY__REFER, RAY__HOLD };
+
+// refer.c: whom a holder has sent what, so that one that asks for the same can be referred to him
+// Joins those that are sent the same. Without memory, or for one chunk, the offer stays alone.
+void ray__swarm_join(ray_transfer *transfer, ray__offer *offer, const ray__open *open);
+void ray__swarm_leave(ray_transfer *transfer, ray__offer *offer);
+void ray__swarm_watch(ray__offer *offer, ray__watcher *watcher);
+void ray__swarm_unwatch(ray__offer *offer, ray__watcher *watcher);
+// What to do about a chunk that is here. SEND notes that it is being sent and sets *has_place if it took one of the places.
+enum ray__verdict ray__swarm_decide(ray__offer *offer, ray__watcher *watcher, uint32_t index, const ray__request *request,
+                                    ray__refer *refer, bool *has_place);
+// Gives a place to the next one.
+void ray__swarm_give_place(ray__offer *offer);
+// A place that was granted and is not needed.
+void ray__swarm_pass(ray__offer *offer, ray__watcher *watcher);
+// The chunk was not sent after all.
+void ray__swarm_ungive(ray__offer *offer, uint32_t index);
+void ray__swarms_expire(ray_transfer *transfer, uint64_t older_than_ns);
+
+// partial.c: a pull as a holder of what has come already
+enum ray__presence { RAY__HERE, RAY__COMING, RAY__AWAY, RAY__GONE };
+
+// Makes the offer one of a pull of ours that fills the object. False: there is none.
+bool ray__partial_open(ray_transfer *transfer, ray__offer *offer);
+void ray__partial_close(ray_transfer *transfer, ray__offer *offer);
+void ray__partial_watch(ray__offer *offer, ray__watcher *watcher);
+void ray__partial_unwatch(ray__offer *offer, ray__watcher *watcher);
+// Whether the chunk is here (then with its checksum), or comes; one that comes wakes the watcher when that has changed.
+enum ray__presence ray__partial_look(ray__offer *offer, ray__watcher *watcher, uint32_t index, uint32_t depth, uint64_t *checksum);
+// Between these two the bytes of an offer may be read; false: not any more. Of any offer.
+bool ray__partial_enter(const ray__offer *offer, ray__reader *reader, int socket);
+void ray__partial_leave(const ray__offer *offer, ray__reader *reader);
+// Something changed that watchers may wait for.
+void ray__partial_changed_locked(ray_pull *pull);
+// After the seal, or before the memory is given back: the offers keep the object, or end; then nobody reads any more.
+void ray__partial_settle(ray_pull *pull, ray_status status);
+// Keeps what the card says for those that are served from here.
+ray_status ray__partial_keep_card(ray_pull *pull, const ray_card *card) RAY_NODISCARD;
+
 // ---- pulls: the receiving side -----------------------------------------------------------------------------------------
 
-enum ray__chunk_state { RAY__CHUNK_MISSING = 0, RAY__CHUNK_ASKED = 1, RAY__CHUNK_HERE = 2 };
+enum ray__chunk_state {
+    RAY__CHUNK_MISSING = 0,
+    RAY__CHUNK_ASKED = 1,
+    RAY__CHUNK_HERE = 2,
+    RAY__CHUNK_REFERRED = 3, // is to be asked of one source, in whose list it is
+};
+
+#define RAY__NO_REFER UINT8_MAX // instead of a depth: of a missing chunk that is to be asked for without being referred again
+#define RAY__NO_CHUNK UINT32_MAX
 
 typedef struct ray__pull_source {
     ray_endpoint endpoint;
@@ -176,10 +258,27 @@ typedef struct ray__pull_source {
     uint32_t attempts; // failed in a row
     uint32_t corrupt;  // chunks in a row
     uint64_t retry_at_ns;
+    bool referred;     // learned from a REFER
+    bool partial;      // said that it is still being filled itself
+    uint32_t due_count;           // asked for and not answered, on all its links
+    uint32_t referred_first;      // list of the chunks to be asked of it, linked by the pull's next_referred
+    uint32_t referred_last;
+    uint32_t referred_count;
+    uint64_t arrived_ns;          // the latest chunk
+    uint64_t rate;                // measured, bytes a second; 0: not known yet
+    uint64_t rate_since_ns;
+    uint64_t rate_bytes;
 } ray__pull_source;
 
 #define RAY__SINK_MEMORY 2           // beside the RAY_KIND_*
-#define RAY__RANGE_CHUNKS_MAX (4u << 20) // before a range's end; the list of them takes 9 bytes each
+#define RAY__RANGE_CHUNKS_MAX (4u << 20) // before a range's end; the list of them takes 22 bytes each
+
+// Who writes a chunk to the sink. A chunk may come twice, but only one may write at a time, and nobody once it is here.
+typedef struct ray__claim {
+    uint32_t index;
+    ray__link *link; // NULL: a worker
+} ray__claim;
+#define RAY__CLAIMS_MAX (RAY__LINKS_MAX + RAY__WORKERS_MAX)
 
 typedef struct ray__sink {
     int kind; // RAY_KIND_*, RAY__SINK_MEMORY, -1: none yet
@@ -248,6 +347,29 @@ struct ray_pull {
     uint32_t here_count;
     uint32_t search_from;
     uint8_t *chunks;
+    uint8_t *depths;         // of a chunk asked for or referred: with which depth; of a missing one 0 or RAY__NO_REFER
+    uint32_t *next_referred; // in a source's list
+    uint64_t *away;          // a bit for every source that does not have the chunk, or is too slow with it
+    uint64_t arrived_ns;     // the latest chunk
+    uint64_t chunk_time_ns;  // from asking to arriving, on average
+    uint64_t rescue_since_ns; // without a source that has all of it, 0: there is one
+    uint64_t look_due_ns;    // when to look again whether a source is too slow
+    ray__link *links;        // that run
+    uint32_t claim_count;
+    ray__claim claims[RAY__CLAIMS_MAX];
+    pthread_cond_t claims_changed;
+    // of those that are served from here
+    uint8_t *metadata;
+    uint8_t *descriptor;
+    uint32_t metadata_size;
+    uint32_t descriptor_size;
+    uint32_t offer_count;
+    ray__watcher *watchers;
+    ray__reader *readers;
+    pthread_cond_t readers_changed;
+    bool serving_failed;
+    bool pinned;
+    ray_object_view view;
     uint64_t *checksums; // of the chunks that are here, or that the journal lists
     uint32_t source_count;
     ray__pull_source sources[RAY__SOURCES_MAX];
@@ -263,6 +385,8 @@ void ray__pull_end_locked(ray_pull *pull, ray_status status, const char *message
 void ray__pull_end(ray_pull *pull, ray_status status, const char *message);
 // One active part less; the last one of an ended pull finishes it.
 void ray__pull_leave(ray_pull *pull);
+// Which source it is, or UINT32_MAX.
+uint32_t ray__pull_find_locked(const ray_pull *pull, const ray_endpoint *endpoint);
 void ray__pull_add_locked(ray_pull *pull, const ray_endpoint *endpoint, bool learned);
 // Queues links where they are useful, and ends the pull if nothing can help it any more. Under the pull's lock.
 void ray__pull_schedule_locked(ray_pull *pull, uint64_t now);
@@ -270,17 +394,46 @@ void ray__pull_schedule_locked(ray_pull *pull, uint64_t now);
 uint64_t ray__pull_tend(ray_pull *pull, uint64_t now);
 
 // chunks.c: who fetches what
-// Takes up to `capacity` chunks; *wait_until_ns is set when a cap or a more urgent class allows none now;
-// NULL: the bytes are here already, nothing holds them back.
-uint32_t ray__pull_take_chunks(ray_pull *pull, uint32_t capacity, uint32_t *indices, uint64_t *wait_until_ns);
-void ray__pull_return_chunks(ray_pull *pull, const uint32_t *indices, uint32_t count);
+// Takes chunks for this link to ask for, as many as it may have due, and notes them as due; *wait_until_ns is set when a cap or a more
+// urgent class allows none now.
+void ray__pull_take_chunks(ray__link *link, ray__request *request, uint64_t *wait_until_ns);
+// Takes a chunk whose bytes came with the card. False: none is missing any more.
+bool ray__pull_take_inline(ray_pull *pull, uint32_t *index);
+bool ray__link_is_due(ray__link *link, uint32_t index);
+void ray__link_not_due(ray__link *link, uint32_t index);
+// The same, with the chunk; notes how long it took.
+void ray__link_answered(ray__link *link, uint32_t index);
+// Puts a link on its pull's list, before it asks.
+void ray__link_enlist(ray__link *link);
+// Returns what is due on a link that ends, and takes it off the list.
+void ray__link_return_due(ray__link *link);
+// The next chunk of a source's list, or RAY__NO_CHUNK.
+uint32_t ray__referred_pop_locked(ray_pull *pull, uint32_t source);
+void ray__referred_return_locked(ray_pull *pull, uint32_t source);
+void ray__chunk_missing_locked(ray_pull *pull, uint32_t index, bool may_be_referred);
 void ray__pull_chunk_arrived(ray_pull *pull, uint32_t source, const ray_chunk_header *header);
 void ray__pull_chunk_corrupt(ray_pull *pull, uint32_t source, uint32_t index, const char *message);
+// The source says who else has the chunk.
+void ray__pull_chunk_referred(ray__link *link, const ray__refer *refer);
 // What became of a chunk that the journal lists.
 void ray__pull_chunk_was_here(ray_pull *pull, uint32_t index, bool is_right);
 // Records why a source failed; `final` ends its use.
 void ray__pull_source_failed(ray_pull *pull, uint32_t source, ray_status status, const char *message, bool final);
 void ray__pull_source_failed_locked(ray_pull *pull, uint32_t source, ray_status status, const char *message, bool final);
+
+// tail.c: chunks that come twice
+enum ray__claimed { RAY__CLAIM_MINE, RAY__CLAIM_HERE, RAY__CLAIM_BUSY };
+// The right to write a chunk to the sink. BUSY: another is at it.
+enum ray__claimed ray__claim_take(ray_pull *pull, uint32_t index, ray__link *link);
+void ray__claim_drop(ray_pull *pull, uint32_t index);
+// Waits for the right. A link that has it and waits for the network is cut off. Not for workers.
+enum ray__claimed ray__claim_wait(ray__link *link, uint32_t index);
+// Cuts off the link that is at it.
+void ray__claim_kick(ray_pull *pull, uint32_t index);
+// Lets idle sources have what is due from slow ones. Answers when to look again.
+uint64_t ray__tail_look_locked(ray_pull *pull, uint64_t now);
+// Whether a source that has all of it may still be asked.
+bool ray__pull_has_whole_locked(const ray_pull *pull);
 
 // sink.c
 // Makes the sink ready for size_bytes and counts its chunks. Under no lock; only the link that opens.
@@ -341,7 +494,9 @@ bool ray__link_run(ray_pull *pull, uint32_t source);
 // receive.c: one connection of a pull
 #define RAY__HELD_MAX RAY__LINK_BUFFER_MAX
 
-typedef struct ray__link {
+struct ray__link {
+    ray__link *next;        // in the pull's list
+    bool kicked;            // cut off by us; under the pull's lock, as what is due
     ray_pull *pull;
     uint32_t source;
     ray__connection connection;
@@ -349,11 +504,12 @@ typedef struct ray__link {
     uint32_t depth;         // chunks that may be due at once
     uint32_t due_count;
     uint32_t due[RAY__INDICES_MAX];
+    uint64_t due_since_ns[RAY__INDICES_MAX]; // UINT64_MAX: asked for elsewhere too
     uint64_t due_bytes;     // raw, of the chunks that are due
     bool gives_place;       // asks for no more, since its place is wanted
     uint32_t due_urgency;   // the class that they count in
     uint8_t *held;          // RAY__HELD_MAX bytes on their way into a file
-} ray__link;
+};
 
 // urgency.c
 // Waits until the time, or less: until the pull ends or its place is wanted.
@@ -363,6 +519,8 @@ bool ray__link_may_open(ray__link *link);
 // These chunks are due now, these bytes not any more.
 void ray__link_asked(ray__link *link, const uint32_t *indices, uint32_t count);
 void ray__link_arrived(ray__link *link, const ray_chunk_header *header);
+// The chunk does not come from this source.
+void ray__link_refused(ray__link *link, uint32_t index);
 void ray__link_gives_up(ray__link *link);
 // Waits for the turn of up to size bytes and says how many may be sent. RAY_CANCELLED when the connection is stopped.
 ray_status ray__pace(ray_transfer *transfer, const ray__connection *connection, uint32_t urgency, uint64_t size, uint64_t *piece) RAY_NODISCARD;
@@ -463,6 +621,10 @@ struct ray_transfer {
     bool serving_stopped;
     pthread_mutex_t offers_lock;
     ray__offer *offers;
+    pthread_mutex_t swarms_lock;
+    ray__swarm *swarms;
+    uint16_t advertise_port;
+    char advertise_host[RAY_HOST_MAX];
 
     // pulling
     pthread_mutex_t list_lock;

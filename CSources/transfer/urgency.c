@@ -64,6 +64,14 @@ void ray__link_arrived(ray__link *link, const ray_chunk_header *header) {
     ray__flow_give(flow, link->due_urgency, header->raw_size - header->stored_size);
 }
 
+void ray__link_refused(ray__link *link, uint32_t index) {
+    ray__flow *flow = &link->pull->transfer->receiving;
+    uint32_t raw_size = ray__chunk_raw_size(link->pull->size_bytes, link->pull->chunk_size, index);
+    link->due_bytes -= raw_size;
+    ray__flow_not_due(flow, link->due_urgency, raw_size);
+    ray__flow_give(flow, link->due_urgency, raw_size);
+}
+
 void ray__link_gives_up(ray__link *link) {
     ray__flow *flow = &link->pull->transfer->receiving;
     ray__flow_not_due(flow, link->due_urgency, link->due_bytes);

@@ -56,6 +56,10 @@ static bool size_is_possible(uint16_t type, uint32_t size, bool from_receiver) {
         return !from_receiver && size > RAY_CHUNK_HEADER_SIZE && size <= RAY_CHUNK_HEADER_SIZE + RAY_CHUNK_SIZE;
     case RAY__MESSAGE_FAILED:
         return !from_receiver && size >= 10 && size <= RAY__FAILED_BODY_MAX;
+    case RAY__MESSAGE_REFER:
+        return !from_receiver && size >= RAY__REFER_FIXED_SIZE && size <= RAY__REFER_BODY_MAX;
+    case RAY__MESSAGE_WAIT:
+        return !from_receiver && size == 0;
     default:
         return false;
     }
@@ -84,47 +88,56 @@ ray_status ray__message_verify(const uint8_t *header, const ray__message *messag
     return RAY_OK;
 }
 
-// ---- OPEN: id 28, token u64, threads u16, name size u16, chunk size u32, urgency u16, zero u16, name -------------------
+// ---- OPEN: id 28, token u64, threads u16, name size u16, chunk size u32, urgency u16, port u16, host size u16, zero u16, host, name
 
 uint32_t ray__open_write(const ray__open *open, uint8_t *body) {
     size_t name_size = strnlen(open->name, RAY_NAME_MAX);
+    size_t host_size = strnlen(open->host, RAY_HOST_MAX - 1);
     memcpy(body, open->id.bytes, RAY_OBJECT_ID_SIZE);
     ray__put_u64(body + 28, open->token);
     ray__put_u16(body + 36, open->threads);
     ray__put_u16(body + 38, (uint16_t)name_size);
     ray__put_u32(body + 40, open->chunk_size);
     ray__put_u16(body + 44, open->urgency);
-    ray__put_u16(body + 46, 0);
-    memcpy(body + RAY__OPEN_BODY_SIZE, open->name, name_size);
-    return RAY__OPEN_BODY_SIZE + (uint32_t)name_size;
+    ray__put_u16(body + 46, open->port);
+    ray__put_u16(body + 48, (uint16_t)host_size);
+    ray__put_u16(body + 50, 0);
+    memcpy(body + RAY__OPEN_BODY_SIZE, open->host, host_size);
+    memcpy(body + RAY__OPEN_BODY_SIZE + host_size, open->name, name_size);
+    return RAY__OPEN_BODY_SIZE + (uint32_t)host_size + (uint32_t)name_size;
 }
 
 ray_status ray__open_read(const uint8_t *body, uint32_t size, ray__open *open) {
     uint32_t name_size = ray__get_u16(body + 38);
-    if (name_size > RAY_NAME_MAX || size != RAY__OPEN_BODY_SIZE + name_size ||
-        memchr(body + RAY__OPEN_BODY_SIZE, 0, name_size) != NULL) {
-        return ray__fail(RAY_PROTOCOL, "an OPEN of %u bytes with a name of %u", size, name_size);
+    uint32_t host_size = ray__get_u16(body + 48);
+    if (name_size > RAY_NAME_MAX || host_size >= RAY_HOST_MAX || size != RAY__OPEN_BODY_SIZE + host_size + name_size ||
+        memchr(body + RAY__OPEN_BODY_SIZE, 0, host_size + name_size) != NULL) {
+        return ray__fail(RAY_PROTOCOL, "an OPEN of %u bytes with a name of %u and a host of %u", size, name_size, host_size);
     }
-    memcpy(open->name, body + RAY__OPEN_BODY_SIZE, name_size);
+    memcpy(open->host, body + RAY__OPEN_BODY_SIZE, host_size);
+    open->host[host_size] = '\0';
+    memcpy(open->name, body + RAY__OPEN_BODY_SIZE + host_size, name_size);
     open->name[name_size] = '\0';
     memcpy(open->id.bytes, body, RAY_OBJECT_ID_SIZE);
     open->token = ray__get_u64(body + 28);
     open->threads = ray__get_u16(body + 36);
     open->chunk_size = ray__get_u32(body + 40);
     open->urgency = ray__get_u16(body + 44);
-    if (!ray__chunk_size_is_possible(open->chunk_size) || open->urgency >= RAY_URGENCY_COUNT || ray__get_u16(body + 46) != 0) {
+    open->port = ray__get_u16(body + 46);
+    if (!ray__chunk_size_is_possible(open->chunk_size) || open->urgency >= RAY_URGENCY_COUNT || ray__get_u16(body + 50) != 0) {
         return ray__fail(RAY_PROTOCOL, "an OPEN that asks for chunks of %u bytes, with urgency %u", open->chunk_size, open->urgency);
     }
     return RAY_OK;
 }
 
-// ---- REQUEST: codec u16, level i16, urgency u16, zero u16, count u32, indices u32[count] -------------------------------
+// ---- REQUEST: codec u16, level i16, urgency u16, depth u8, flags u8, count u32, indices u32[count] ---------------------
 
 uint32_t ray__request_write(const ray__request *request, uint8_t *body) {
     ray__put_u16(body, request->codec);
     ray__put_u16(body + 2, (uint16_t)request->level);
     ray__put_u16(body + 4, request->urgency);
-    ray__put_u16(body + 6, 0);
+    body[6] = request->depth;
+    body[7] = request->flags;
     ray__put_u32(body + 8, request->count);
     for (uint32_t i = 0; i < request->count; i++) {
         ray__put_u32(body + 12 + 4 * i, request->indices[i]);
@@ -136,9 +149,12 @@ ray_status ray__request_read(const uint8_t *body, uint32_t size, ray__request *r
     request->codec = ray__get_u16(body);
     request->level = (int16_t)ray__get_u16(body + 2);
     request->urgency = ray__get_u16(body + 4);
+    request->depth = body[6];
+    request->flags = body[7];
     request->count = ray__get_u32(body + 8);
     if (request->count == 0 || request->count > RAY__INDICES_MAX || size != 12 + 4 * request->count ||
-        request->codec > RAY_CODEC_ZSTD || request->urgency >= RAY_URGENCY_COUNT) {
+        request->codec > RAY_CODEC_ZSTD || request->urgency >= RAY_URGENCY_COUNT || request->depth > RAY__DEPTH_MAX ||
+        request->flags > RAY__REQUEST_NO_REFER) {
         return ray__fail(RAY_PROTOCOL, "a REQUEST of %u bytes for %u chunks in codec %u, of urgency %u", size, request->count, request->codec,
                          request->urgency);
     }
@@ -182,6 +198,35 @@ ray_status ray__failed_read(const uint8_t *body, uint32_t size, ray__failed *fai
         return ray__fail(RAY_PROTOCOL, "a FAILED of %u bytes with a text of %u", size, length);
     }
     text_read(body + 10, length, failed->text);
+    return RAY_OK;
+}
+
+// ---- REFER: index u32, depth u8, zero u8, port u16, host size u16, zero u16, host --------------------------------------
+
+uint32_t ray__refer_write(const ray__refer *refer, uint8_t *body) {
+    size_t host_size = strnlen(refer->holder.host, RAY_HOST_MAX - 1);
+    ray__put_u32(body, refer->index);
+    body[4] = refer->depth;
+    body[5] = 0;
+    ray__put_u16(body + 6, refer->holder.port);
+    ray__put_u16(body + 8, (uint16_t)host_size);
+    ray__put_u16(body + 10, 0);
+    memcpy(body + RAY__REFER_FIXED_SIZE, refer->holder.host, host_size);
+    return RAY__REFER_FIXED_SIZE + (uint32_t)host_size;
+}
+
+ray_status ray__refer_read(const uint8_t *body, uint32_t size, ray__refer *refer) {
+    uint32_t host_size = ray__get_u16(body + 8);
+    refer->index = ray__get_u32(body);
+    refer->depth = body[4];
+    refer->holder.port = ray__get_u16(body + 6);
+    if (size != RAY__REFER_FIXED_SIZE + host_size || host_size >= RAY_HOST_MAX || (host_size == 0) != (refer->holder.port == 0) ||
+        body[5] != 0 || ray__get_u16(body + 10) != 0 || refer->depth > RAY__DEPTH_MAX ||
+        memchr(body + RAY__REFER_FIXED_SIZE, 0, host_size) != NULL) {
+        return ray__fail(RAY_PROTOCOL, "a REFER of %u bytes with a host of %u and depth %u", size, host_size, refer->depth);
+    }
+    memcpy(refer->holder.host, body + RAY__REFER_FIXED_SIZE, host_size);
+    refer->holder.host[host_size] = '\0';
     return RAY_OK;
 }
 

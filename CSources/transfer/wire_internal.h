@@ -11,10 +11,12 @@
 enum {
     RAY__MESSAGE_OPEN = 1,    // receiver: id, token of the pull, perhaps a name     -> CARD
     RAY__MESSAGE_CARD = 2,    // sender: what it has, or why not
-    RAY__MESSAGE_REQUEST = 3, // receiver: codec, level, indices                      -> a CHUNK or a FAILED for each, in any order
+    RAY__MESSAGE_REQUEST = 3, // receiver: codec, level, indices       -> a CHUNK, a FAILED or a REFER for each, in any order
     RAY__MESSAGE_CHUNK = 4,   // sender: a chunk frame
     RAY__MESSAGE_FAILED = 5,  // sender: index, status, text
     RAY__MESSAGE_CLOSE = 6,   // receiver: the stream is not needed any more
+    RAY__MESSAGE_REFER = 7,   // sender: index, and who else has it or is being sent it now
+    RAY__MESSAGE_WAIT = 8,    // sender: alive, but what is asked for is not here yet
 };
 
 #define RAY__MESSAGE_HEADER_SIZE 24u
@@ -52,19 +54,28 @@ typedef struct ray__open {
     uint16_t threads; // that unpack at the receiver
     uint32_t chunk_size;
     uint16_t urgency; // RAY_URGENCY_*
+    uint16_t port;    // at which the receiver serves what it has of it, 0: it does not
+    char host[RAY_HOST_MAX];     // of that port; "": where the connection comes from
     char name[RAY_NAME_MAX + 1]; // "": the id says all
 } ray__open;
-#define RAY__OPEN_BODY_SIZE 48u // without a name
-#define RAY__OPEN_BODY_MAX (RAY__OPEN_BODY_SIZE + RAY_NAME_MAX)
+#define RAY__OPEN_BODY_SIZE 52u // without host and name
+#define RAY__OPEN_BODY_MAX (RAY__OPEN_BODY_SIZE + RAY_HOST_MAX - 1u + RAY_NAME_MAX)
 
 // Answers the body's size.
 uint32_t ray__open_write(const ray__open *open, uint8_t *body);
 ray_status ray__open_read(const uint8_t *body, uint32_t size, ray__open *open) RAY_NODISCARD;
 
+// How many waits lie between the asking end and who has the chunk (docs/decisions/0007). Larger ones are not referred to.
+#define RAY__DEPTH_MAX 200u
+
+enum { RAY__REQUEST_NO_REFER = 1 }; // send it yourself, or say that you cannot
+
 typedef struct ray__request {
     uint16_t codec; // RAY_CODEC_*; AUTO: the sender's tuner
     int16_t level;
     uint16_t urgency; // RAY_URGENCY_*
+    uint8_t depth;  // 0: not referred here, 1 and more: referred here by one who said so
+    uint8_t flags;
     uint32_t count;
     uint32_t indices[RAY__INDICES_MAX];
 } ray__request;
@@ -83,7 +94,18 @@ typedef struct ray__failed {
 uint32_t ray__failed_write(const ray__failed *failed, uint8_t *body);
 ray_status ray__failed_read(const uint8_t *body, uint32_t size, ray__failed *failed) RAY_NODISCARD;
 
-enum { RAY__CARD_HERE = 1, RAY__CARD_INLINE = 2 };
+typedef struct ray__refer {
+    uint32_t index;
+    uint8_t depth;        // to ask with
+    ray_endpoint holder;  // port 0: nobody that is known here; ask elsewhere
+} ray__refer;
+#define RAY__REFER_FIXED_SIZE 12u
+#define RAY__REFER_BODY_MAX (RAY__REFER_FIXED_SIZE + RAY_HOST_MAX - 1u)
+
+uint32_t ray__refer_write(const ray__refer *refer, uint8_t *body);
+ray_status ray__refer_read(const uint8_t *body, uint32_t size, ray__refer *refer) RAY_NODISCARD;
+
+enum { RAY__CARD_HERE = 1, RAY__CARD_INLINE = 2, RAY__CARD_PARTIAL = 4 };
 
 // A card with pointers into its message, or, when written, to wherever the parts lie.
 typedef struct ray__card_message {

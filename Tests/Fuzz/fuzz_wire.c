@@ -48,12 +48,13 @@ static void read_body(uint16_t type, const uint8_t *body, uint32_t size) {
     ray__open opened;
     ray__request request;
     ray__failed failed;
+    ray__refer refer;
     ray_chunk_header frame;
     switch (type) {
     case RAY__MESSAGE_OPEN:
         if (ray__open_read(body, size, &opened) == RAY_OK) {
             static uint8_t again[RAY__OPEN_BODY_MAX];
-            MUST(strlen(opened.name) <= RAY_NAME_MAX);
+            MUST(strlen(opened.name) <= RAY_NAME_MAX && strlen(opened.host) < RAY_HOST_MAX);
             MUST(ray__open_write(&opened, again) == size && memcmp(again, body, size) == 0);
         }
         break;
@@ -61,12 +62,19 @@ static void read_body(uint16_t type, const uint8_t *body, uint32_t size) {
         if (ray__request_read(body, size, &request) == RAY_OK) {
             uint8_t again[RAY__REQUEST_BODY_MAX];
             MUST(request.count >= 1 && request.count <= RAY__INDICES_MAX);
-            MUST(ray__request_write(&request, again) == size);
+            MUST(ray__request_write(&request, again) == size && memcmp(again, body, size) == 0);
         }
         break;
     case RAY__MESSAGE_FAILED:
         if (ray__failed_read(body, size, &failed) == RAY_OK) {
             MUST(failed.status != RAY_OK && strlen(failed.text) < RAY__TEXT_MAX);
+        }
+        break;
+    case RAY__MESSAGE_REFER:
+        if (ray__refer_read(body, size, &refer) == RAY_OK) {
+            uint8_t again[RAY__REFER_BODY_MAX];
+            MUST(refer.depth <= RAY__DEPTH_MAX && strlen(refer.holder.host) < RAY_HOST_MAX);
+            MUST(ray__refer_write(&refer, again) == size && memcmp(again, body, size) == 0);
         }
         break;
     case RAY__MESSAGE_CARD:

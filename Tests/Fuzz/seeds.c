@@ -106,7 +106,14 @@ static void wire(void) {
     open.urgency = RAY_URGENCY_PREFETCH;
     strcpy(open.name, "folder/a file.bin");
     wire_seed("open_name", 3, RAY__MESSAGE_OPEN, message, ray__open_write(&open, body));
-    ray__request request = {.codec = RAY_CODEC_ZSTD, .level = 3, .urgency = RAY_URGENCY_BACKGROUND, .count = 3, .indices = {0, 1, 4}};
+    open.port = 7003;
+    strcpy(open.host, "10.0.0.3");
+    wire_seed("open_serves", 3, RAY__MESSAGE_OPEN, message, ray__open_write(&open, body));
+    ray__refer refer = {.index = 4, .depth = 1, .holder = {"10.0.0.2", 7002}};
+    wire_seed("refer", 2, RAY__MESSAGE_REFER, message, ray__refer_write(&refer, body));
+    wire_seed("wait", 2, RAY__MESSAGE_WAIT, message, 0);
+    ray__request request = {.codec = RAY_CODEC_ZSTD, .level = 3, .urgency = RAY_URGENCY_BACKGROUND, .depth = 1,
+                            .flags = RAY__REQUEST_NO_REFER, .count = 3, .indices = {0, 1, 4}};
     wire_seed("request", 3, RAY__MESSAGE_REQUEST, message, ray__request_write(&request, body));
     wire_seed("close", 3, RAY__MESSAGE_CLOSE, message, 0);
     ray__failed failed = {.index = 2, .status = RAY_NOT_FOUND, .text = "not here"};
