@@ -28,6 +28,7 @@ help:
 	@echo 'make test-crash           a client killed, or stopped, at every crash point of the store, and the reaper after it'
 	@echo 'make test-kill KILLS=20000   processes killed at random while they work on one store'
 	@echo 'make test-faults SEEDS=1000  transfers over wires that delay, drop, repeat, flip, truncate, stall and cut'
+	@echo 'make test-transfer-kill KILLS=1000  either end of a transfer killed at random'
 	@echo 'make check-model           every interleaving of the store'"'"'s protocol; MODEL=small for the short form'
 	@echo 'make fuzz FUZZ_SECONDS=60 each fuzz target of Tests/Fuzz for so long'
 	@echo 'make setup                installs the Debian packages that are missing; the others call it'
@@ -69,6 +70,7 @@ test: setup
 	$(MAKE) test-core
 	$(MAKE) test-crash
 	$(MAKE) test-faults SEEDS=150
+	$(MAKE) test-transfer-kill KILLS=40
 	$(MAKE) test-lib
 	$(MAKE) test-swift
 
@@ -127,6 +129,17 @@ $(BUILD)/faults: $(FAULT_SOURCES) $(wildcard Tests/Faults/*.h) Tests/Core/check.
 test-faults: setup
 	@$(MAKE) -s $(BUILD)/faults >&2
 	@$(BUILD)/faults $(SEEDS) $(FIRST)
+
+# Either end of a transfer killed at random, until each file is whole.
+.PHONY: test-transfer-kill
+$(BUILD)/transfer_kills: Tests/Faults/transfer_kills.c Tests/Core/check.h Tests/Core/transfer_fixture.h $(PROXY) $(BUILD)/libraystore.a
+	$(CC) $(CFLAGS) -std=gnu11 -pthread -Wall -Wextra -Wshadow -Werror -D_GNU_SOURCE -Iinclude -ICSources -ITests/Core -ITests/Faults $< -o $@ \
+	    $(PROXY) $(BUILD)/libraystore.a $(CORE_LIBS)
+
+test-transfer-kill: KILLS = 1000
+test-transfer-kill: setup
+	@$(MAKE) -s $(BUILD)/transfer_kills >&2
+	@$(BUILD)/transfer_kills $(KILLS)
 
 # Those that start nodes as processes run by themselves: beside them the others would wait for a core.
 PROCESS_TESTS := IntegrationTests|CommandLineTests
