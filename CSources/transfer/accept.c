@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 // Accepting: one thread takes connections and gives each a thread of its own, as many as there is room for.
 //
-// A stranger holds a place for as long as he may take to prove himself, no longer; when all places are taken, new connections wait in
-// the kernel's queue.
+// A stranger holds a place for as long as he may take to prove himself, no longer; when all places of strangers are taken, the one who has
+// been there longest goes, after a short while that is enough for who has the key. When all places are taken, new connections wait in the
+// kernel's queue.
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "base/clock_internal.h"
 #include "base/error_internal.h"
 #include "transfer/serve_internal.h"
 #include "base/thread_internal.h"
@@ -18,6 +22,8 @@ struct ray__served {
     ray_transfer *transfer;
     ray__connection connection;
     pthread_t thread;
+    uint64_t since_ns;
+    bool proving; // under served_lock
     bool ended; // under served_lock; the thread touches nothing any more and waits to be joined
 };
 
@@ -33,6 +39,7 @@ static void *serve_connection(void *context) {
     ray_status proved = ray__connection_prove(&served->connection, &transfer->key, RAY_ROLE_ACCEPTING, RAY__PROVE_NS);
     pthread_mutex_lock(&transfer->served_lock);
     transfer->proving_count--;
+    served->proving = false;
     pthread_cond_signal(&transfer->served_changed);
     pthread_mutex_unlock(&transfer->served_lock);
     if (proved == RAY_OK) {
@@ -40,8 +47,8 @@ static void *serve_connection(void *context) {
     } else {
         note_refusal(transfer, proved);
     }
-    ray__connection_close(&served->connection);
     pthread_mutex_lock(&transfer->served_lock);
+    ray__connection_close(&served->connection);
     served->ended = true;
     transfer->served_count--;
     pthread_cond_signal(&transfer->served_changed);
@@ -78,6 +85,8 @@ static void start_serving(ray_transfer *transfer, const ray__connection *connect
     }
     served->transfer = transfer;
     served->connection = *connection;
+    served->since_ns = ray__now_ns();
+    served->proving = true;
     pthread_mutex_lock(&transfer->served_lock);
     if (ray__thread_start(&served->thread, "ray-serve", serve_connection, served) == RAY_OK) {
         served->next = transfer->served;
@@ -94,12 +103,34 @@ static void start_serving(ray_transfer *transfer, const ray__connection *connect
     }
 }
 
+// Sends away the stranger who has been there longest; answers when it is time to. Its thread notices and ends. With the lock.
+static uint64_t crowd_out(ray_transfer *transfer, uint64_t now) {
+    ray__served *oldest = NULL;
+    for (ray__served *served = transfer->served; served != NULL; served = served->next) {
+        if (served->proving && (oldest == NULL || served->since_ns < oldest->since_ns)) {
+            oldest = served;
+        }
+    }
+    if (oldest == NULL || now < oldest->since_ns + RAY__PROVE_CROWDED_NS) {
+        return oldest == NULL ? now + RAY__PROVE_CROWDED_NS : oldest->since_ns + RAY__PROVE_CROWDED_NS;
+    }
+    shutdown(oldest->connection.socket, SHUT_RDWR);
+    oldest->since_ns = now; // it takes a moment to go
+    return now + RAY__MS;
+}
+
 // Waits for a place. False when the transfer stops.
 static bool wait_for_place(ray_transfer *transfer) {
     pthread_mutex_lock(&transfer->served_lock);
     while (!transfer->serving_stopped &&
            (transfer->served_count >= RAY__SERVED_MAX || transfer->proving_count >= RAY__PROVING_MAX)) {
-        pthread_cond_wait(&transfer->served_changed, &transfer->served_lock);
+        if (transfer->proving_count >= RAY__PROVING_MAX) {
+            uint64_t until_ns = crowd_out(transfer, ray__now_ns());
+            struct timespec until = {(time_t)(until_ns / RAY__SECOND), (long)(until_ns % RAY__SECOND)};
+            pthread_cond_timedwait(&transfer->served_changed, &transfer->served_lock, &until);
+        } else {
+            pthread_cond_wait(&transfer->served_changed, &transfer->served_lock);
+        }
     }
     bool go_on = !transfer->serving_stopped;
     pthread_mutex_unlock(&transfer->served_lock);

@@ -84,7 +84,7 @@ static void init_locks(ray_transfer *transfer) {
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_mutex_init(&transfer->served_lock, NULL);
-    pthread_cond_init(&transfer->served_changed, NULL);
+    pthread_cond_init(&transfer->served_changed, &monotonic);
     pthread_mutex_init(&transfer->offers_lock, NULL);
     pthread_mutex_init(&transfer->swarms_lock, NULL);
     pthread_mutex_init(&transfer->list_lock, NULL);

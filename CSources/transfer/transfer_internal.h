@@ -31,7 +31,7 @@ typedef struct ray__link ray__link;
 
 #define RAY__LINKS_MAX 32u
 #define RAY__SERVED_MAX 256u
-#define RAY__PROVING_MAX 32u  // accepted connections that have not proved themselves yet
+#define RAY__PROVING_MAX 64u  // accepted connections that have not proved themselves yet
 #define RAY__IDLE_MAX 64u     // connections kept for the next pull
 #define RAY__SOURCES_MAX 64u  // of a pull
 #define RAY__SESSION_MAX (64u << 10) // of what a served connection keeps for itself
@@ -40,6 +40,7 @@ typedef struct ray__link ray__link;
 #define RAY__MS 1000000ull
 #define RAY__SECOND 1000000000ull
 #define RAY__PROVE_NS (5 * RAY__SECOND)
+#define RAY__PROVE_CROWDED_NS (100 * RAY__MS)    // when there are more strangers than places for them
 #define RAY__CONNECT_NS (5 * RAY__SECOND)
 #define RAY__SILENT_NS (5 * RAY__SECOND)         // a sender that owes chunks
 #define RAY__SERVED_SILENT_NS (60 * RAY__SECOND) // a receiver that takes nothing, or asks for nothing

@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
@@ -450,6 +451,24 @@ static void aFullDiskSaysNeededAndFree(void) {
     rmdir(mount_path);
 }
 
+// Not only a disk ends: a process may be forbidden to write larger files.
+static void aFileBeyondTheProcessesLimitIsRefusedAtOnce(void) {
+    struct rlimit before;
+    CHECK(getrlimit(RLIMIT_FSIZE, &before) == 0);
+    scene *s = scene_make(20 * MIB, false);
+    struct rlimit small = {.rlim_cur = 8 * MIB, .rlim_max = before.rlim_max};
+    void (*handler)(int) = signal(SIGXFSZ, SIG_IGN);
+    CHECK(setrlimit(RLIMIT_FSIZE, &small) == 0);
+    CHECK_STATUS(scene_pull(s, NULL), RAY_OUT_OF_DISK);
+    CHECK(strstr(s->pull.message, target_path) != NULL);
+    scene_check_nothing_left();
+    CHECK(setrlimit(RLIMIT_FSIZE, &before) == 0);
+    signal(SIGXFSZ, handler);
+    CHECK_OK(scene_pull(s, NULL));
+    scene_check_arrived(s);
+    scene_end(s);
+}
+
 int main(void) {
     fixture_make_directory();
     fixture_path(source_path, "source");
@@ -474,6 +493,7 @@ int main(void) {
     RUN(aFileChangedBeforeIsRefused);
     RUN(aFileChangedWhileItIsSentIsRefused);
     RUN(aFullDiskSaysNeededAndFree);
+    RUN(aFileBeyondTheProcessesLimitIsRefusedAtOnce);
     fixture_remove_directory();
     return 0;
 }
