@@ -22,7 +22,7 @@ struct RayStoreCommand: AsyncParsableCommand {
         version: RayStoreVersion.text,
         subcommands: [
             StartCommand.self, StopCommand.self, StatusCommand.self, PutCommand.self, GetCommand.self, RemoveCommand.self,
-            ListCommand.self, MemoryCommand.self, ServeCommand.self, FetchCommand.self,
+            ListCommand.self, MemoryCommand.self, PrefetchCommand.self, ServeCommand.self, FetchCommand.self,
             DemoCommand.self,
         ])
 

@@ -98,6 +98,7 @@ enum {
     RAY_REQUEST_UNBIND_NAME = 12, // text name                    -> id
     RAY_REQUEST_REPORT = 13,   // text what ("status", "list", "memory", "names", "nodes", ...), text arguments (JSON) -> JSON
     RAY_REQUEST_STOP = 14,     // u32 flags                       -> () ; then the node ends
+    RAY_REQUEST_PREFETCH = 16, // u64 timeout_ns, u32 flags, u32 zero, u64 keep_ns (0: 10 min), id, text node (56 hex digits, "": this one) -> ()
     RAY_REQUEST_READ = 15,     // u64 timeout_ns, u64 offset, u64 size (0: to the end), id -> u32 where, u32 zero, u64 size of all of it, id
 
     // Of guarded readers, who may else ask GET, WAIT, OPEN_REF, FIND_NAME and REPORT.
@@ -112,6 +113,9 @@ enum {
 // own, under the id in the answer, with the metadata of the object that was asked for. Nobody else knows that id, and this slot's ref bit is
 // set: take a ref and a pin and drop the ref, and it goes with the pin. It goes too when the process ends.
 enum { RAY_READ_HERE = 0, RAY_READ_FETCHED = 1 };
+// PREFETCH: the node gets a copy and keeps it, as long as the object lives, for keep_ns from now or until PREFETCH with END. Answers when the
+// pull has begun, with WAIT when the copy is there.
+enum { RAY_PREFETCH_WAIT = 1u << 0, RAY_PREFETCH_END = 1u << 1 };
 enum { RAY_WAIT_FETCH = 1u << 0 };                       // ready means local, and pulls start
 enum { RAY_FILE_COPY = 0, RAY_FILE_REFERENCE = 1, RAY_FILE_ADOPT = 2 }; // modes of PUT_FILE
 

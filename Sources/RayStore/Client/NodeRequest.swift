@@ -27,6 +27,7 @@ package struct NodeRequest: RawRepresentable, Hashable, Sendable {
     package static let unbindName = Self(RAY_REQUEST_UNBIND_NAME)
     package static let report = Self(RAY_REQUEST_REPORT)
     package static let stop = Self(RAY_REQUEST_STOP)
+    package static let prefetch = Self(RAY_REQUEST_PREFETCH)
     package static let read = Self(RAY_REQUEST_READ)
     package static let pin = Self(RAY_REQUEST_PIN)
     package static let look = Self(RAY_REQUEST_LOOK)

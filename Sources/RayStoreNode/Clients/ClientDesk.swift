@@ -167,6 +167,8 @@ final class ClientDesk: ClientHostDelegate {
             return try await read(&payload, session) { [weak self] id, progress in
                 self?.host?.progress(client, requestID, of: id, progress)
             }
+        case Int(RAY_REQUEST_PREFETCH):
+            try await prefetch(&payload)
         case Int(RAY_REQUEST_OPEN_REF):
             try await ownership.open(try payload.id(), for: session.slot)
         case Int(RAY_REQUEST_SHARE_REF):
@@ -224,7 +226,28 @@ final class ClientDesk: ClientHostDelegate {
         try await rooms.ownership.addFile(id, for: session.slot)
     }
 
-    // MARK: get, read and wait
+    // MARK: get, read, prefetch and wait
+
+    private func prefetch(_ payload: inout RequestPayload) async throws(RayStoreError) {
+        let timeout = try payload.integer(UInt64.self)
+        let flags = try payload.integer(UInt32.self)
+        _ = try payload.integer(UInt32.self)
+        let time = try payload.integer(UInt64.self)
+        let id = try payload.id()
+        let text = try payload.text()
+        guard let node = text.isEmpty ? rooms.description.id : NodeID(text) else {
+            throw RayStoreError(.invalidArgument, "'\(text)' is not a node's id: 56 hex digits are")
+        }
+        let prefetching = rooms.prefetching
+        guard flags & UInt32(RAY_PREFETCH_END) == 0 else { return try await prefetching.end(id, on: node) }
+        try await withTimeout(timeout, clock: rooms.clock) { () async throws(RayStoreError) in
+            try await prefetching.begin(
+                id, on: node, keepingFor: time == 0 ? .seconds(600) : .nanoseconds(Int64(clamping: time)))
+            if flags & UInt32(RAY_PREFETCH_WAIT) != 0 { try await prefetching.awaitEnd(of: id, on: node) }
+        } orThrow: {
+            RayStoreError(.timedOut, "object \(id) did not arrive on node \(node.short) in time", object: id)
+        }
+    }
 
     private func read(
         _ payload: inout RequestPayload, _ session: Session,

@@ -99,7 +99,9 @@ public final class Node: PeerService {
             peers: peers, control: control, storage: storage)
         let rooms = NodeRooms(
             description: description, store: store, files: files, jobs: jobs, ownership: ownership, control: control,
-            reports: reports, pulls: pulls, metrics: metrics, clock: clock, log: log, stopRequested: Signal())
+            reports: reports, pulls: pulls,
+            prefetching: Prefetching(me: id, ownership: ownership, links: links, peers: peers, clock: clock), metrics: metrics,
+            clock: clock, log: log, stopRequested: Signal())
         let node = Node(
             rooms: rooms, transfer: transfer, pulls: pulls, links: links, peers: peers, storage: storage,
             stateLock: lock, socketPath: options.resolvedSocketPath)

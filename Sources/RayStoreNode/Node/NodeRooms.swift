@@ -12,6 +12,7 @@ struct NodeRooms: Sendable {
     let control: any ControlStore
     let reports: Reports
     let pulls: Pulls
+    let prefetching: Prefetching
     let metrics: NodeMetrics
     let clock: any NodeClock
     let log: Logger

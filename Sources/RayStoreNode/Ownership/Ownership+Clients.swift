@@ -16,6 +16,13 @@ extension Ownership {
     }
 
     private func openBorrowed(_ id: ObjectID, owner: NodeID, for client: ClientSlot) async throws(RayStoreError) {
+        try await borrow(id, from: owner)
+        borrowed[id]?.openingCount -= 1
+        try await give(id, to: client)
+    }
+
+    /// Makes sure that the owner has counted this node. An opening is under way, whose end is the caller's to note.
+    func borrow(_ id: ObjectID, from owner: NodeID) async throws(RayStoreError) {
         if borrowed[id] == nil {
             try await adoptFresh(id)
         }
@@ -24,9 +31,8 @@ extension Ownership {
             borrowed[id] = BorrowedObject(owner: owner, registration: registration)
         }
         borrowed[id]!.openingCount += 1
-        let failure = await borrowed[id]!.registration.value
-        borrowed[id]?.openingCount -= 1
-        if let failure {
+        if let failure = await borrowed[id]!.registration.value {
+            borrowed[id]?.openingCount -= 1
             if borrowed[id]?.openingCount == 0 {
                 borrowed[id] = nil
                 store.disown(id)
@@ -34,7 +40,6 @@ extension Ownership {
             throw failure.error
         }
         guard borrowed[id] != nil else { throw catalog.absence(of: id) }
-        try await give(id, to: client)
     }
 
     /// Gives a client the ref that it asked for. When it is gone meanwhile, its wish may have been all that kept the object.

@@ -22,6 +22,18 @@ extension Ownership {
             return .outcomes(ids.map { id in outcome { () throws(RayStoreError) in try noteHolder(of: id, sender) } })
         case .available(let ids):
             return .outcomes(ids.map { id in outcome { () throws(RayStoreError) in try requireSealed(id) } })
+        case .prefetch(let id, let nanoseconds):
+            // A failure is an outcome: the node itself has answered.
+            do throws(RayStoreError) {
+                try await prefetch(id, keepingFor: .nanoseconds(nanoseconds))
+                return .outcomes([nil])
+            } catch {
+                return .outcomes([PeerFailure(error)])
+            }
+        case .prefetched(let id, let nanoseconds):
+            return .outcomes([await prefetchOutcome(of: id, within: .nanoseconds(min(nanoseconds, 2_000_000_000)))])
+        case .endPrefetch(let id):
+            await endPrefetch(id)
         case .named(let id):
             try noteNamed(id)
         case .free(let ids):

@@ -25,6 +25,8 @@ actor Ownership {
 
     var owned: [ObjectID: OwnedObject] = [:]
     var borrowed: [ObjectID: BorrowedObject] = [:]
+    var prefetches: [ObjectID: Prefetch] = [:]
+    var nextPrefetch: UInt64 = 0
     /// Where a session of this node has shares to end.
     var sharedAt: [UInt64: Set<NodeID>] = [:]
     /// Who waits for a local object to be sealed.
@@ -103,6 +105,7 @@ actor Ownership {
 
     /// Deletes the local value and gives up the node's own hold on the entry.
     func dropValue(of id: ObjectID, failure: RayStoreError.Code) async {
+        forgetPrefetch(of: id)
         await pulls.cancel(id, because: catalog.absence(of: id))
         transfer.forget(id)
         catalog.stopServing(id)
@@ -129,9 +132,9 @@ actor Ownership {
     func settleBorrowed(_ ids: [ObjectID]) async {
         var released: [NodeID: [ObjectID]] = [:]
         for id in ids {
-            guard let record = borrowed[id], record.openingCount == 0, record.containerCount == 0, !isReferredTo(id) else {
-                continue
-            }
+            guard let record = borrowed[id], record.openingCount == 0, record.containerCount == 0,
+                prefetches[id]?.keepsCopy != true, !isReferredTo(id)
+            else { continue }
             borrowed[id] = nil
             released[record.owner, default: []].append(id)
             await dropValue(of: id, failure: .objectFreed)
@@ -248,6 +251,7 @@ actor Ownership {
     }
 
     func endAll() async {
+        await endAllPrefetches()
         for id in owned.keys {
             await end(id, RayStoreError(.ownerDied, "the owner of \(id), node \(me.short), was stopped", object: id))
         }

@@ -43,6 +43,11 @@ final class Peers: Sendable {
         }
     }
 
+    /// Whether the node was in the cluster and is not any more.
+    func isGone(_ node: NodeID) -> Bool {
+        state.withLock { $0.gone.contains(node) }
+    }
+
     subscript(id: NodeID) -> NodeDescription? {
         state.withLock { $0.nodes[id] }
     }
