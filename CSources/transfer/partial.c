@@ -39,6 +39,12 @@ ray_status ray__partial_keep_card(ray_pull *pull, const ray_card *card) {
 }
 
 static bool keep_parts(ray__offer *offer, const ray_pull *pull) {
+    uint64_t size = (uint64_t)pull->metadata_size + pull->descriptor_size;
+    // Under a lock, so not waited for: where there is no memory now it is served when it is complete.
+    if (!ray__share_take(offer->answer.share, size, 0)) {
+        return false;
+    }
+    offer->answer.taken_bytes = size;
     offer->answer.metadata = malloc(pull->metadata_size + 1u);
     offer->answer.descriptor = malloc(pull->descriptor_size + 1u);
     if (offer->answer.metadata == NULL || offer->answer.descriptor == NULL) {

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
+import ArgumentParser
 import Foundation
+import RayStore
+import RayStoreNode
 import TestSupport
 import Testing
 
@@ -140,6 +143,48 @@ private final class ServingTool {
             #expect(
                 log.firstMatch(of: /^127\.0\.0\.1:[0-9]+ inner\/a file ☂\.bin: .* sent, wire .*, in .* s\n$/) != nil, "\(log)")
             try server.expectOnly("a file ☂.bin")
+        }
+    }
+
+    @Test func aFetchIsDoneAsItsOptionsSay() async throws {
+        try await ServingTool.with { server in
+            try server.serve("f", Data(repeating: 7, count: 3_000_000))
+            let options = [
+                "--chunk-size", "64KiB", "--connections", "1", "--window", "1MiB", "--rate-limit", "1GiB", "--urgency", "wait",
+            ]
+            for (codec, name) in [("zstd:-2", "zstd"), ("lz4", "lz4"), ("none", "raw")] {
+                let answer = try await Tool.run(
+                    ["fetch", "\(server.address)/f", "--key-file", "key", "--force", "--json", "--codec", codec] + options,
+                    in: server.directory)
+                #expect(answer.status == 0, "\(answer.errors)")
+                let codecs = try #require(try answer.json()["codecs"] as? String)
+                #expect(codecs.contains(name), "\(codecs)")
+                #expect(server.isSame("f", as: "f"))
+            }
+            for (option, value) in [
+                ("--codec", "zstd:10"), ("--codec", "zip"), ("--chunk-size", "3MiB"), ("--connections", "17"), ("--window", "0"),
+                ("--rate-limit", "-1"), ("--urgency", "soon"),
+            ] {
+                let answer = try await server.fetch("f", "\(option)=\(value)", "-o", "g")
+                #expect(answer.status == 64, "\(option) \(value)")
+            }
+            try server.expectOnly("f")
+        }
+    }
+
+    @Test func limitsAreHandedToTheNodeThatRunsOn() throws {
+        let caps = try CapsChoice.parse([
+            "--send-rate-limit", "100MiB", "--receive-rate-limit", "1GB", "--class-rate-limit", "background=64KiB",
+            "--class-rate-limit", "wait=2GiB", "--transfer-memory", "256MiB",
+        ]).caps
+        #expect(caps.send == .mebibytes(100) && caps.receive == .bytes(1_000_000_000))
+        #expect(caps.urgency == [.background: .kibibytes(64), .wait: .gibibytes(2)] && caps.memory == .mebibytes(256))
+        #expect(try CapsChoice.parse(caps.arguments).caps == caps)
+        for wrong in [
+            ["--send-rate-limit", "65535"], ["--receive-rate-limit", "x"], ["--class-rate-limit", "get"],
+            ["--transfer-memory", "0"], ["--class-rate-limit", "soon=1GiB"], ["--class-rate-limit", "get=1"],
+        ] {
+            #expect(throws: (any Error).self) { try CapsChoice.parse(wrong) }
         }
     }
 

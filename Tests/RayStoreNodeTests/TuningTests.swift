@@ -48,8 +48,13 @@ import Testing
             let copy = try await there.open(ref.shared())
             #expect(try await Array(there.get(copy, tuning: tuning) { seen.note($0) }) == bytes)
             let progress = try #require(seen.progress)
-            #expect(progress.uncompressedChunks + progress.lz4Chunks + progress.zstdChunks == (2_000_000 - 1) * chunks / (2 << 20) + 1)
-            #expect((progress.uncompressedChunks > 0, progress.lz4Chunks > 0, progress.zstdChunks > 0) == (plain > 0, lz4 > 0, zstd > 0))
+            #expect(
+                progress.uncompressedChunks + progress.lz4Chunks + progress.zstdChunks == (2_000_000 - 1) * chunks / (2 << 20) + 1
+            )
+            #expect(
+                (progress.uncompressedChunks > 0, progress.lz4Chunks > 0, progress.zstdChunks > 0) == (
+                    plain > 0, lz4 > 0, zstd > 0
+                ))
             if zstd > 0 { #expect(progress.zstdLevel == 5) }
         }
     }

@@ -83,9 +83,12 @@ RAY_API ray_status ray_client_next_id(ray_client *client, ray_object_id *id) RAY
 
 // What can be asked of a node, with the payload of the request and of its answer. Integers are little endian and unpadded;
 // `text` is u32 length and UTF-8 bytes; `id` is 28 bytes; `ids` is u32 count and ids.
+// `tuning` may be left out, or is 32 bytes: u16 codec (RAY_CODEC_*), u16 urgency (RAY_URGENCY_*, 65535: that of the request), i32 zstd level, u32
+// connections, u32 chunk size, u64 window, u64 rate cap in bytes a second; 0: not fixed. It holds if the request begins a transfer; one that
+// runs it makes at most more urgent.
 enum {
-    RAY_REQUEST_GET = 1,       // u64 timeout_ns, ids            -> (all are sealed here) ; failure: the id of the first that failed
-    RAY_REQUEST_WAIT = 2,      // u64 timeout_ns, u32 wanted, u32 flags, ids -> one byte an id, 1 = ready
+    RAY_REQUEST_GET = 1,       // u64 timeout_ns, ids, tuning    -> (all are sealed here) ; failure: the id of the first that failed
+    RAY_REQUEST_WAIT = 2,      // u64 timeout_ns, u32 wanted, u32 flags, ids, tuning -> one byte an id, 1 = ready
     RAY_REQUEST_OPEN_REF = 3,  // id                              -> (registered with its owner; this slot's ref bit is set)
     RAY_REQUEST_SHARE_REF = 4, // id                              -> (held until somebody has opened it, or this session ends)
     RAY_REQUEST_CONTAIN = 5,   // id outer, ids inner             -> (outer keeps inner alive)

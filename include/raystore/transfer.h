@@ -104,7 +104,8 @@ typedef struct ray_transfer_options {
     uint64_t urgency_rate_max_bytes[RAY_URGENCY_COUNT];
     // Of all buffers together, in both directions; 0: 512 MiB. At least 88 MiB and 4 MiB for each core that this process may use, up to 16:
     // RAY_INVALID_ARGUMENT says how many. Where there is no more, a chunk waits, or leaves unpacked; nothing fails. What is not counted: the
-    // kernel's buffers, the compressors' tables, 22 bytes for each chunk of a pull, 16 for each chunk of what is sent to several, the checksums kept (32 MiB at most).
+    // kernel's buffers, the compressors' tables, 22 bytes for each chunk of a pull and at most 64 KiB of its
+    // card, 16 for each chunk of what is sent to several, the checksums kept (32 MiB at most).
     uint64_t memory_max_bytes;
     // Where others reach what listens at bind_host, if it is not where its connections come from (a forwarder, a translated address): while
     // this end pulls an object, others that pull the same are referred to it.

@@ -7,10 +7,11 @@ internal import CRayStore
 /// The asynchronous and the blocking form share all but the wait: `Gathering` holds the pins and says what to ask next.
 extension ClientHandle {
     nonisolated(nonsending) func pin(
-        _ refs: [AnyObjectRef], timeout: Duration?, progress: (@Sendable (TransferProgress) -> Void)?
+        _ refs: [AnyObjectRef], timeout: Duration?, tuning: TransferTuning,
+        progress: (@Sendable (TransferProgress) -> Void)?
     ) async throws(RayStoreError) -> [SharedPin] {
-        if isGuarded { return try await pinGuarded(refs, timeout: timeout, progress: progress) }
-        var gathering = try Gathering(refs, timeout: timeout, over: self)
+        if isGuarded { return try await pinGuarded(refs, timeout: timeout, tuning: tuning, progress: progress) }
+        var gathering = try Gathering(refs, timeout: timeout, tuning: tuning, over: self)
         while let step = try gathering.next() {
             switch step {
             case .wait(let wait):
@@ -26,10 +27,11 @@ extension ClientHandle {
     }
 
     func pinBlocking(
-        _ refs: [AnyObjectRef], timeout: Duration?, progress: (@Sendable (TransferProgress) -> Void)?
+        _ refs: [AnyObjectRef], timeout: Duration?, tuning: TransferTuning,
+        progress: (@Sendable (TransferProgress) -> Void)?
     ) throws(RayStoreError) -> [SharedPin] {
-        if isGuarded { return try pinGuardedBlocking(refs, timeout: timeout, progress: progress) }
-        var gathering = try Gathering(refs, timeout: timeout, over: self)
+        if isGuarded { return try pinGuardedBlocking(refs, timeout: timeout, tuning: tuning, progress: progress) }
+        var gathering = try Gathering(refs, timeout: timeout, tuning: tuning, over: self)
         while let step = try gathering.next() {
             switch step {
             case .wait(let wait):
@@ -47,13 +49,16 @@ extension ClientHandle {
 
 extension ClientHandle {
     nonisolated(nonsending) func pinOne(
-        _ ref: AnyObjectRef, timeout: Duration?, progress: (@Sendable (TransferProgress) -> Void)?
+        _ ref: AnyObjectRef, timeout: Duration?, tuning: TransferTuning,
+        progress: (@Sendable (TransferProgress) -> Void)?
     ) async throws(RayStoreError) -> PinnedObject {
-        try PinnedObject(try await pin([ref], timeout: timeout, progress: progress)[0].another())
+        try PinnedObject(try await pin([ref], timeout: timeout, tuning: tuning, progress: progress)[0].another())
     }
 
-    func pinOneBlocking(_ ref: AnyObjectRef, timeout: Duration?) throws(RayStoreError) -> PinnedObject {
-        try PinnedObject(try pinBlocking([ref], timeout: timeout, progress: nil)[0].another())
+    func pinOneBlocking(
+        _ ref: AnyObjectRef, timeout: Duration?, tuning: TransferTuning
+    ) throws(RayStoreError) -> PinnedObject {
+        try PinnedObject(try pinBlocking([ref], timeout: timeout, tuning: tuning, progress: nil)[0].another())
     }
 }
 
@@ -66,18 +71,23 @@ private struct Gathering {
     private let handle: ClientHandle
     private let ids: [ObjectID]
     private let timeout: Duration?
+    private let tuning: TransferTuning
     private let deadline: ContinuousClock.Instant?
     private var found: [SharedPin?]
     private var missing: [Int]
     private var reason: RayStoreError?
     private var fruitlessRounds = 0
 
-    init(_ refs: [AnyObjectRef], timeout: Duration?, over handle: ClientHandle) throws(RayStoreError) {
+    init(
+        _ refs: [AnyObjectRef], timeout: Duration?, tuning: TransferTuning, over handle: ClientHandle
+    ) throws(RayStoreError) {
+        try tuning.check()
         for ref in refs {
             try ref.checkUsable(over: handle)
         }
         self.handle = handle
         self.timeout = timeout
+        self.tuning = tuning
         deadline = timeout.map { ContinuousClock.now + $0 }
         ids = refs.map(\.id)
         found = Array(repeating: nil, count: refs.count)
@@ -109,6 +119,7 @@ private struct Gathering {
         var payload = PayloadWriter()
         payload.append(remaining.nanosecondsOrForever)
         payload.append(lacking)
+        tuning.append(to: &payload)
         return .ask(payload)
     }
 

@@ -3,9 +3,10 @@
 /// Getting and looking as a guarded reader: the node pins what is here and fetches the rest.
 extension ClientHandle {
     nonisolated(nonsending) func pinGuarded(
-        _ refs: [AnyObjectRef], timeout: Duration?, progress: (@Sendable (TransferProgress) -> Void)?
+        _ refs: [AnyObjectRef], timeout: Duration?, tuning: TransferTuning,
+        progress: (@Sendable (TransferProgress) -> Void)?
     ) async throws(RayStoreError) -> [SharedPin] {
-        var gathering = try GuardedGathering(refs, timeout: timeout, over: self)
+        var gathering = try GuardedGathering(refs, timeout: timeout, tuning: tuning, over: self)
         while let step = try gathering.next() {
             switch step {
             case .pin(let pins):
@@ -22,9 +23,10 @@ extension ClientHandle {
     }
 
     func pinGuardedBlocking(
-        _ refs: [AnyObjectRef], timeout: Duration?, progress: (@Sendable (TransferProgress) -> Void)?
+        _ refs: [AnyObjectRef], timeout: Duration?, tuning: TransferTuning,
+        progress: (@Sendable (TransferProgress) -> Void)?
     ) throws(RayStoreError) -> [SharedPin] {
-        var gathering = try GuardedGathering(refs, timeout: timeout, over: self)
+        var gathering = try GuardedGathering(refs, timeout: timeout, tuning: tuning, over: self)
         while let step = try gathering.next() {
             switch step {
             case .pin(let pins):
@@ -76,6 +78,7 @@ private struct GuardedGathering {
     private let handle: ClientHandle
     private let ids: [ObjectID]
     private let timeout: Duration?
+    private let tuning: TransferTuning
     private let deadline: ContinuousClock.Instant?
     private var found: [SharedPin?]
     /// To be pinned in this round.
@@ -87,12 +90,16 @@ private struct GuardedGathering {
     private var foundCount = 0
     private var reason: RayStoreError?
 
-    init(_ refs: [AnyObjectRef], timeout: Duration?, over handle: ClientHandle) throws(RayStoreError) {
+    init(
+        _ refs: [AnyObjectRef], timeout: Duration?, tuning: TransferTuning, over handle: ClientHandle
+    ) throws(RayStoreError) {
+        try tuning.check()
         for ref in refs {
             try ref.checkUsable(over: handle)
         }
         self.handle = handle
         self.timeout = timeout
+        self.tuning = tuning
         deadline = timeout.map { ContinuousClock.now + $0 }
         ids = refs.map(\.id)
         found = Array(repeating: nil, count: refs.count)
@@ -125,6 +132,7 @@ private struct GuardedGathering {
         var payload = PayloadWriter()
         payload.append(remaining.nanosecondsOrForever)
         payload.append(absent.prefix(GuardedPins.limit).map { ids[$0] })
+        tuning.append(to: &payload)
         return .ask(payload)
     }
 

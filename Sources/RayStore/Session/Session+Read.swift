@@ -28,7 +28,7 @@ extension Session {
             throw RayStoreError(.invalidArgument, "an object has no byte \(range.lowerBound)", object: ref.id)
         }
         if handle.isGuarded {
-            return try await part(range, of: handle.pin([ref], timeout: timeout, progress: progress)[0], ref)
+            return try await part(range, of: handle.pin([ref], timeout: timeout, tuning: .init(), progress: progress)[0], ref)
         }
         let deadline = timeout.map { ContinuousClock.now + $0 }
         // 0 bytes would be all of them to the node.

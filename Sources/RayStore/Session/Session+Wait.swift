@@ -12,10 +12,13 @@ extension Session {
     ///   - count: from 1 to the number of refs.
     ///   - timeout: nil waits as long as it takes, zero only looks.
     ///   - fetchLocal: ready means on this node, and what is elsewhere is fetched. Without it, ready means that a copy exists anywhere.
-    /// - Throws: `invalidArgument` for duplicates and a count out of bounds; `cancelled`, `closed`, `nodeDied`.
+    ///   - tuning: how what is elsewhere is fetched; its urgency is `.wait` unless it says otherwise.
+    /// - Throws: `invalidArgument` for duplicates, a count out of bounds, and a tuning that is not possible; `cancelled`, `closed`, `nodeDied`.
     nonisolated(nonsending) public func wait<Ref: AnyObjectRef>(
-        _ refs: [Ref], count: Int = 1, timeout: Duration? = nil, fetchLocal: Bool = true
+        _ refs: [Ref], count: Int = 1, timeout: Duration? = nil, fetchLocal: Bool = true,
+        tuning: TransferTuning = .init()
     ) async throws(RayStoreError) -> (ready: [Ref], pending: [Ref]) {
+        try tuning.check()
         let ids = try check(refs, count: count)
         let deadline = timeout.map { ContinuousClock.now + $0 }
         let ready = handle.isGuarded ? try await handle.look(ids, limit: answerLimit(timeout)) : try readyNow(ids)
@@ -26,7 +29,7 @@ extension Session {
             return split(refs, ready, count)
         }
         let timeout = deadline.map { max(.zero, ContinuousClock.now.duration(to: $0)) }
-        let payload = waitPayload(ids, count, timeout, fetchLocal)
+        let payload = waitPayload(ids, count, timeout, fetchLocal, tuning)
         let request = try await whenAccepted { () throws(RayStoreError) in
             try PendingRequest.send(.wait, payload, over: handle)
         }
@@ -37,8 +40,10 @@ extension Session {
     /// The same for code without concurrency; blocks the thread.
     @available(*, noasync, message: "use wait")
     public func waitBlocking<Ref: AnyObjectRef>(
-        _ refs: [Ref], count: Int = 1, timeout: Duration? = nil, fetchLocal: Bool = true
+        _ refs: [Ref], count: Int = 1, timeout: Duration? = nil, fetchLocal: Bool = true,
+        tuning: TransferTuning = .init()
     ) throws(RayStoreError) -> (ready: [Ref], pending: [Ref]) {
+        try tuning.check()
         let ids = try check(refs, count: count)
         let deadline = timeout.map { ContinuousClock.now + $0 }
         let ready = handle.isGuarded ? try handle.lookBlocking(ids, limit: answerLimit(timeout)) : try readyNow(ids)
@@ -49,7 +54,7 @@ extension Session {
             return split(refs, ready, count)
         }
         let timeout = deadline.map { max(.zero, ContinuousClock.now.duration(to: $0)) }
-        let payload = waitPayload(ids, count, timeout, fetchLocal)
+        let payload = waitPayload(ids, count, timeout, fetchLocal, tuning)
         let request = try whenAcceptedBlocking { () throws(RayStoreError) in
             try PendingRequest.send(.wait, payload, over: handle)
         }
@@ -110,13 +115,14 @@ extension Session {
     }
 
     private func waitPayload(
-        _ ids: [ObjectID], _ count: Int, _ timeout: Duration?, _ fetchLocal: Bool
+        _ ids: [ObjectID], _ count: Int, _ timeout: Duration?, _ fetchLocal: Bool, _ tuning: TransferTuning
     ) -> PayloadWriter {
         var payload = PayloadWriter()
         payload.append(timeout.nanosecondsOrForever)
         payload.append(UInt32(count))
         payload.append(fetchLocal ? UInt32(RAY_WAIT_FETCH) : 0)
         payload.append(ids)
+        tuning.append(to: &payload)
         return payload
     }
 

@@ -154,15 +154,18 @@ final class ClientDesk: ClientHostDelegate {
         switch Int(kind) {
         case Int(RAY_REQUEST_GET):
             let timeout = try payload.integer(UInt64.self)
-            try await get(try payload.ids(), timeout: timeout) { [weak self] id, progress in
+            let ids = try payload.ids()
+            try await get(ids, timeout: timeout, tuning: try payload.tuning(.get)) { [weak self] id, progress in
                 self?.host?.progress(client, requestID, of: id, progress)
             }
         case Int(RAY_REQUEST_WAIT):
             let timeout = try payload.integer(UInt64.self)
             let wanted = Int(try payload.integer(UInt32.self))
             let flags = try payload.integer(UInt32.self)
+            let ids = try payload.ids()
             return try await wait(
-                try payload.ids(), wanted: wanted, fetches: flags & UInt32(RAY_WAIT_FETCH) != 0, timeout: timeout)
+                ids, wanted: wanted, fetches: flags & UInt32(RAY_WAIT_FETCH) != 0, timeout: timeout,
+                tuning: try payload.tuning(.wait))
         case Int(RAY_REQUEST_READ):
             return try await read(&payload, session) { [weak self] id, progress in
                 self?.host?.progress(client, requestID, of: id, progress)
@@ -273,12 +276,13 @@ final class ClientDesk: ClientHostDelegate {
     }
 
     private func get(
-        _ ids: [ObjectID], timeout: UInt64, observer: @escaping @Sendable (ObjectID, ray_transfer_progress) -> Void
+        _ ids: [ObjectID], timeout: UInt64, tuning: TransferTuning,
+        observer: @escaping @Sendable (ObjectID, ray_transfer_progress) -> Void
     ) async throws(RayStoreError) {
         let ownership = rooms.ownership
         try await withTimeout(timeout, clock: rooms.clock) { () async throws(RayStoreError) in
             try await gather(ids) { (id) async throws(RayStoreError) in
-                try await ownership.makeLocal(id, lingering: false) { observer(id, $0) }
+                try await ownership.makeLocal(id, lingering: false, tuning: tuning) { observer(id, $0) }
             }
         } orThrow: {
             let missing = ids.filter { self.rooms.store.entry(of: $0)?.state != .sealed }
@@ -289,7 +293,7 @@ final class ClientDesk: ClientHostDelegate {
     }
 
     private func wait(
-        _ ids: [ObjectID], wanted: Int, fetches: Bool, timeout: UInt64
+        _ ids: [ObjectID], wanted: Int, fetches: Bool, timeout: UInt64, tuning: TransferTuning
     ) async throws(RayStoreError) -> [UInt8] {
         guard wanted >= 1, wanted <= ids.count else {
             throw RayStoreError(.invalidArgument, "waiting for \(wanted) of \(ids.count) objects is not possible")
@@ -301,7 +305,7 @@ final class ClientDesk: ClientHostDelegate {
                 group.addTask {
                     do throws(RayStoreError) {
                         if fetches {
-                            try await ownership.makeLocal(id, lingering: true, observer: nil)
+                            try await ownership.makeLocal(id, lingering: true, tuning: tuning, observer: nil)
                         } else {
                             while !(try await ownership.isAvailable(id)) {
                                 try? await clock.sleep(for: .milliseconds(20))

@@ -34,6 +34,16 @@ struct RequestPayload {
         return text
     }
 
+    /// What stands at the end of a get or a wait, or nothing.
+    ///
+    /// - Parameter urgency: of the request, unless the tuning has its own.
+    mutating func tuning(_ urgency: TransferTuning.Urgency) throws(RayStoreError) -> TransferTuning {
+        var tuning = TransferTuning()
+        if !rest.isEmpty { tuning = try TransferTuning(encoded: try take(TransferTuning.encodedSize)) }
+        tuning.urgency = tuning.urgency ?? urgency
+        return tuning
+    }
+
     private mutating func take(_ count: Int) throws(RayStoreError) -> ArraySlice<UInt8> {
         guard count <= rest.count else { throw Self.malformed }
         defer { rest = rest.dropFirst(count) }

@@ -72,7 +72,8 @@ public final class Node: PeerService {
             try FileStore(root: options.stateDirectory, reserve: options.diskReserve)
         }
         let transfer = try BulkTransfer(
-            store: store, catalog: catalog, key: key, bindHost: options.bindHost, port: options.bulkPort)
+            store: store, catalog: catalog, key: key, bindHost: options.bindHost, port: options.bulkPort,
+            caps: options.caps)
         let description: NodeDescription
         do throws(RayStoreError) {
             description = try await control.join(

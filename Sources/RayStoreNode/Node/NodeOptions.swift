@@ -19,6 +19,8 @@ public struct NodeOptions: Sendable {
     public var bulkPort: UInt16
     /// The port that other nodes fetch chunks by, when something forwards it to `bulkPort`; nil for the port itself.
     public var advertisedBulkPort: UInt16?
+    /// What the node may take of the network.
+    public var caps: TransferCaps
     /// How long a ref that was passed on is kept for whoever opens it. Its session's end ends it earlier.
     public var shareLease: Duration
     /// Free bytes that file copies must leave on their disk.
@@ -35,6 +37,7 @@ public struct NodeOptions: Sendable {
         bindHost = nil
         bulkPort = 0
         advertisedBulkPort = nil
+        caps = TransferCaps()
         shareLease = .seconds(600)
         diskReserve = 64 << 20
         metricsEvery = .seconds(5)

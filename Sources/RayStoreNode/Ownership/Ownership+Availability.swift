@@ -6,15 +6,19 @@ internal import RayStore
 extension Ownership {
     /// Returns when the object is sealed here; a file, when it is complete, verified and in its place.
     ///
-    /// - Parameter lingering: the pull goes on when the caller gives up.
+    /// - Parameters:
+    ///   - lingering: the pull goes on when the caller gives up.
+    ///   - tuning: of the pull, if none is under way; one that is becomes at most more urgent.
     /// - Throws: what the object failed with; `notFound` for an id that no process of this node has opened; `sourceChanged`.
-    func makeLocal(_ id: ObjectID, lingering: Bool, observer: Pulls.Observer?) async throws(RayStoreError) {
+    func makeLocal(
+        _ id: ObjectID, lingering: Bool, tuning: TransferTuning, observer: Pulls.Observer?
+    ) async throws(RayStoreError) {
         while true {
             switch try whereabouts(of: id) {
             case .here:
                 return
             case .elsewhere(let owner):
-                try await pull(id, owner: owner, lingering: lingering, observer: observer)
+                try await pull(id, owner: owner, lingering: lingering, tuning: tuning, observer: observer)
             case .beingMade:
                 await awaitChange(of: id)
             }
@@ -72,10 +76,12 @@ extension Ownership {
     }
 
     private func pull(
-        _ id: ObjectID, owner: NodeID, lingering: Bool, observer: Pulls.Observer?
+        _ id: ObjectID, owner: NodeID, lingering: Bool, tuning: TransferTuning, observer: Pulls.Observer?
     ) async throws(RayStoreError) {
-        try await pulls.fetch(id, lingering: lingering, observer: observer) { observe throws(RayStoreError) in
-            try await self.pullUntilHere(id, owner: owner, observe: observe)
+        try await pulls.fetch(
+            id, lingering: lingering, urgency: tuning.urgency ?? .get, observer: observer
+        ) { observe, urgency throws(RayStoreError) in
+            try await self.pullUntilHere(id, owner: owner, tuning: tuning, urgency: urgency, observe: observe)
         }
     }
 
@@ -83,10 +89,11 @@ extension Ownership {
     ///
     /// A file that has come in part stays for the next try, and goes with the last one.
     private func pullUntilHere(
-        _ id: ObjectID, owner: NodeID, observe: @escaping Pulls.Observer
+        _ id: ObjectID, owner: NodeID, tuning: TransferTuning, urgency: PullUrgency,
+        observe: @escaping Pulls.Observer
     ) async throws(RayStoreError) {
         do throws(RayStoreError) {
-            try await pullAgainAndAgain(id, owner: owner, observe: observe)
+            try await pullAgainAndAgain(id, owner: owner, tuning: tuning, urgency: urgency, observe: observe)
         } catch {
             await files.discardPartial(id)
             throw error
@@ -94,7 +101,8 @@ extension Ownership {
     }
 
     private func pullAgainAndAgain(
-        _ id: ObjectID, owner: NodeID, observe: @escaping Pulls.Observer
+        _ id: ObjectID, owner: NodeID, tuning: TransferTuning, urgency: PullUrgency,
+        observe: @escaping Pulls.Observer
     ) async throws(RayStoreError) {
         var pause = Duration.milliseconds(10)
         while true {
@@ -109,7 +117,8 @@ extension Ownership {
                     .ownerDied, "the owner of \(id), node \(owner.short), is not in the cluster any more", object: id)
             }
             do throws(RayStoreError) {
-                let pulled = try await transfer.pull(id, from: sources, partialPath: files.partialPath(id), progress: observe)
+                let pulled = try await transfer.pull(
+                    id, from: sources, partialPath: files.partialPath(id), tuning: tuning, urgency: urgency, progress: observe)
                 if case .file(let metadata, let descriptor) = pulled.place {
                     try await files.placePulled(id, metadata: metadata, descriptor: descriptor)
                 }

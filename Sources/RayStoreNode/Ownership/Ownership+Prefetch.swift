@@ -44,7 +44,7 @@ extension Ownership {
 
     private func work(onPrefetchOf id: ObjectID, _ serial: UInt64) async {
         do throws(RayStoreError) {
-            try await makeLocal(id, lingering: false, observer: nil)
+            try await makeLocal(id, lingering: false, tuning: .init(urgency: .prefetch), observer: nil)
             if prefetches[id]?.serial == serial { prefetches[id]!.isHere = true }
         } catch {
             log.debug("not prefetched", metadata: ["object": "\(id)", "reason": "\(error.message)"])

@@ -14,8 +14,10 @@ final class BulkTransfer: @unchecked Sendable {
     let port: UInt16
 
     init(
-        store: NodeStore, catalog: Catalog, key: ClusterKey, bindHost: String?, port: UInt16
+        store: NodeStore, catalog: Catalog, key: ClusterKey, bindHost: String?, port: UInt16,
+        caps: TransferCaps = .init()
     ) throws(RayStoreError) {
+        try caps.check()
         let finder = Unmanaged.passRetained(Finder(store: store, catalog: catalog))
         var made: OpaquePointer?
         let status = Self.withOptionalCString(bindHost) { host in
@@ -25,6 +27,7 @@ final class BulkTransfer: @unchecked Sendable {
             options.key = key.value
             options.bind_host = host
             options.bind_port = port
+            caps.set(&options)
             options.find = { context, id, answer in
                 Unmanaged<Finder>.fromOpaque(context!).takeUnretainedValue().find(ObjectID(c: id.pointee), answer)
             }
@@ -71,9 +74,10 @@ final class BulkTransfer: @unchecked Sendable {
     ///   the same file is at its last step.
     func pull(
         _ id: ObjectID, from sources: [BulkEndpoint], partialPath: String,
+        tuning: TransferTuning = .init(), urgency: PullUrgency = PullUrgency(.get),
         progress: @escaping @Sendable (ray_transfer_progress) -> Void
     ) async throws(RayStoreError) -> PulledObject {
-        let operation = PullOperation(into: partialPath, progress: progress)
+        let operation = PullOperation(into: partialPath, tuning: tuning, urgency: urgency, progress: progress)
         return try await operation.run(.object(id), from: sources, on: CHandle(handle))
     }
 
@@ -85,7 +89,7 @@ final class BulkTransfer: @unchecked Sendable {
         _ range: StoredRange, of id: ObjectID, from sources: [BulkEndpoint],
         progress: @escaping @Sendable (ray_transfer_progress) -> Void
     ) async throws(RayStoreError) -> UInt64 {
-        let operation = PullOperation(of: range, progress: progress)
+        let operation = PullOperation(of: range, tuning: .init(), urgency: PullUrgency(.get), progress: progress)
         return try await operation.run(.object(id), from: sources, on: CHandle(handle)).size
     }
 }

@@ -27,6 +27,8 @@ public struct FileFetch: Sendable {
     public var range: Range<UInt64>?
     /// The permissions of the file.
     public var mode: UInt32 = 0o600
+    /// How it is transferred; nothing of it need be fixed.
+    public var tuning = TransferTuning()
 
     public init(host: String, port: UInt16, name: String, destination: String, key: ClusterKey) {
         self.host = host
@@ -51,8 +53,9 @@ public struct FileFetch: Sendable {
     ///
     /// - Throws: `fileNotFound`, `notAFile`, `fileNotReadable` or `invalidArgument` (the name leads out of the directory) as the server says;
     ///   `sourceChanged`; `unreachable`; `keyRefused`; `exists` when there is a file at the destination; `inUse` when it is being fetched;
-    ///   `outOfDisk`; `cancelled` when the task is.
+    ///   `invalidArgument` naming the field of the tuning that is not possible; `outOfDisk`; `cancelled` when the task is.
     public func run(progress: @escaping @Sendable (FetchProgress) -> Void) async throws(RayStoreError) -> FetchProgress {
+        try tuning.check()
         var options = ray_transfer_options()
         options.struct_size = UInt32(MemoryLayout<ray_transfer_options>.size)
         options.key = key.value
@@ -62,10 +65,13 @@ public struct FileFetch: Sendable {
         let (fetch, partial) = (self, partialPath)
         let operation =
             if let range {
-                PullOperation(of: part(range, at: partial + ".\(getpid())"), progress: { progress(FetchProgress($0)) })
+                PullOperation(
+                    of: part(range, at: partial + ".\(getpid())"), tuning: tuning, urgency: PullUrgency(tuning.urgency ?? .get),
+                    progress: { progress(FetchProgress($0)) })
             } else {
                 PullOperation(
-                    into: partial, keepsEarlier: resumes, place: { fetch.place(partial) },
+                    into: partial, tuning: tuning, urgency: PullUrgency(tuning.urgency ?? .get), keepsEarlier: resumes,
+                    place: { fetch.place(partial) },
                     progress: { progress(FetchProgress($0)) })
             }
         do throws(RayStoreError) {

@@ -55,11 +55,15 @@ public final class FileServer: @unchecked Sendable {
     /// Starts serving.
     ///
     /// - Parameters:
+    ///   - caps: what it may take of the network.
     ///   - report: told of every fetch when it is over, from the engine's threads.
-    /// - Throws: `addressInUse`; `fileNotFound`, `fileNotReadable` or `notAFile` for the directory.
+    /// - Throws: `addressInUse`; `fileNotFound`, `fileNotReadable` or `notAFile` for the directory; `invalidArgument` naming a cap that is not
+    ///   possible.
     public init(
-        directory: String, host: String, port: UInt16, key: ClusterKey, report: @escaping @Sendable (Report) -> Void
+        directory: String, host: String, port: UInt16, key: ClusterKey, caps: TransferCaps = .init(),
+        report: @escaping @Sendable (Report) -> Void
     ) throws(RayStoreError) {
+        try caps.check()
         let descriptor = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard descriptor >= 0 else {
             let number = errno
@@ -78,6 +82,7 @@ public final class FileServer: @unchecked Sendable {
         options.struct_size = UInt32(MemoryLayout<ray_transfer_options>.size)
         options.key = key.value
         options.bind_port = port
+        caps.set(&options)
         options.find_named = { context, name, _, answer in
             ray_answer_beneath(answer, Unmanaged<Context>.fromOpaque(context!).takeUnretainedValue().directory, name)
         }

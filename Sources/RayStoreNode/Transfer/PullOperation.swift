@@ -24,29 +24,41 @@ final class PullOperation: @unchecked Sendable {
     private let state = Mutex(State())
     private let partialPath: String
     private let keepsEarlier: Bool
+    private let tuning: TransferTuning
+    private let urgency: PullUrgency
     private let place: @Sendable () -> RayStoreError?
     private let progress: @Sendable (ray_transfer_progress) -> Void
     private let range: (any RangeSink)?
 
     /// - Parameters:
     ///   - partialPath: where a file is filled.
+    ///   - tuning: checked.
+    ///   - urgency: may be raised while it runs.
     ///   - keepsEarlier: goes on with what an earlier pull left there; else begins anew.
     ///   - place: gives a complete file its place while nobody else may touch it; answers why it could not. Must not block for long.
     init(
-        into partialPath: String, keepsEarlier: Bool = true, place: @escaping @Sendable () -> RayStoreError? = { nil },
+        into partialPath: String, tuning: TransferTuning, urgency: PullUrgency, keepsEarlier: Bool = true,
+        place: @escaping @Sendable () -> RayStoreError? = { nil },
         progress: @escaping @Sendable (ray_transfer_progress) -> Void
     ) {
         self.partialPath = partialPath
         self.keepsEarlier = keepsEarlier
+        self.tuning = tuning
+        self.urgency = urgency
         self.place = place
         self.progress = progress
         range = nil
     }
 
     /// A pull of a part of the data.
-    init(of range: any RangeSink, progress: @escaping @Sendable (ray_transfer_progress) -> Void) {
+    init(
+        of range: any RangeSink, tuning: TransferTuning, urgency: PullUrgency,
+        progress: @escaping @Sendable (ray_transfer_progress) -> Void
+    ) {
         partialPath = ""
         keepsEarlier = false
+        self.tuning = tuning
+        self.urgency = urgency
         place = { nil }
         self.progress = progress
         self.range = range
@@ -90,6 +102,13 @@ final class PullOperation: @unchecked Sendable {
         options.resume = UInt16(keepsEarlier ? RAY_RESUME_KEEP : RAY_RESUME_ANEW)
         options.range_offset = range?.wanted.offset ?? 0
         options.range_size = range?.wanted.size ?? 0
+        options.codec = tuning.codecNumber
+        options.level = tuning.level
+        options.connection_count = UInt32(clamping: tuning.connections ?? 0)
+        options.chunk_size = UInt32(clamping: tuning.chunkSize?.bytes ?? 0)
+        options.window_bytes = UInt64(clamping: tuning.window?.bytes ?? 0)
+        options.rate_max_bytes = UInt64(clamping: tuning.rateCap?.bytes ?? 0)
+        options.urgency = UInt32(urgency.value.number)
         var handle: OpaquePointer?
         let status: ray_status
         var object: ObjectID?
@@ -115,6 +134,7 @@ final class PullOperation: @unchecked Sendable {
             return
         }
         let pull = CHandle(handle)
+        urgency.attach(pull)
         let isCancelled = state.withLock { state in
             state.handle = pull
             return state.isCancelled
@@ -132,6 +152,7 @@ final class PullOperation: @unchecked Sendable {
 
     /// The engine's handle is given up when nobody can cancel any more.
     private func release() {
+        urgency.detach()
         let handle = state.withLock { state in
             defer { state.handle = nil }
             return state.handle

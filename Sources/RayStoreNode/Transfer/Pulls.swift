@@ -19,6 +19,7 @@ actor Pulls {
         /// What its waiters are told, when it was not they who ended it.
         var endReason: RayStoreError?
         let observers: ObserverList
+        let urgency: PullUrgency
         let begin: Duration
     }
 
@@ -38,10 +39,10 @@ actor Pulls {
     /// How many are under way.
     var count: Int { running.count }
 
-    /// Waits for the object, starting `work` if nobody has yet.
+    /// Waits for the object, starting `work` if nobody has yet; if somebody has, it becomes as urgent as this, if it was less.
     func fetch(
-        _ id: ObjectID, lingering: Bool, observer: Observer?,
-        work: @escaping @Sendable (@escaping Observer) async throws(RayStoreError) -> Void
+        _ id: ObjectID, lingering: Bool, urgency: TransferTuning.Urgency, observer: Observer?,
+        work: @escaping @Sendable (@escaping Observer, PullUrgency) async throws(RayStoreError) -> Void
     ) async throws(RayStoreError) {
         nextTicket += 1
         let ticket = nextTicket
@@ -50,18 +51,20 @@ actor Pulls {
         }
         if running[id] == nil {
             let observers = ObserverList()
+            let dial = PullUrgency(urgency)
             let task = Task {
                 let result: Result<Void, RayStoreError>
                 do throws(RayStoreError) {
-                    try await work { observers.notify($0) }
+                    try await work({ observers.notify($0) }, dial)
                     result = .success(())
                 } catch {
                     result = .failure(self.explain(error))
                 }
                 self.finish(id, result)
             }
-            running[id] = Running(task: task, observers: observers, begin: clock.now)
+            running[id] = Running(task: task, observers: observers, urgency: dial, begin: clock.now)
         }
+        running[id]?.urgency.raise(to: urgency)
         if lingering { running[id]?.lingers = true }
         if let observer { running[id]?.observers.add(ticket, observer) }
         let result = await withTaskCancellationHandler {

@@ -46,6 +46,8 @@ struct FetchCommand: AsyncParsableCommand {
     @Flag(name: .customLong("no-resume"), help: "Forget what an interrupted fetch left, and begin anew.")
     var noResume = false
 
+    @OptionGroup(title: "Transfer") var tuning: TuningChoice
+
     @Flag(help: "Print one JSON document, and no progress.")
     var json = false
 
@@ -98,6 +100,7 @@ struct FetchCommand: AsyncParsableCommand {
         request.resumes = !noResume
         request.range = range.map { UInt64($0.positions.lowerBound)..<UInt64($0.positions.upperBound) }
         request.mode = Self.usualMode
+        request.tuning = tuning.tuning
         let fetch = request
         let bar = ProgressBar(name, isSilent: json)
         do {

@@ -37,6 +37,7 @@ struct GetCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("Give up after so many seconds. (default: never)", valueName: "seconds"))
     var timeout: Double?
 
+    @OptionGroup(title: "Transfer") var tuning: TuningChoice
     @OptionGroup var names: NamespaceChoice
     @OptionGroup var choice: NodeChoice
 
@@ -58,6 +59,9 @@ struct GetCommand: AsyncParsableCommand {
 
     func validate() throws {
         if let output, output.isEmpty { throw ValidationError("the path after -o is empty") }
+        if range != nil, tuning.tuning != TransferTuning() {
+            throw ValidationError("--range is read as it is: leave --codec and the other options of the transfer out")
+        }
         if output == "-", json { throw ValidationError("-o - and --json both want standard output: give one of them") }
         if let timeout, !(timeout >= 0 && timeout < 1e9) {
             throw ValidationError("--timeout \(timeout) is not a number of seconds")
@@ -89,7 +93,8 @@ struct GetCommand: AsyncParsableCommand {
         let bar = ProgressBar(isRef ? String(object.prefix(8)) : object, isSilent: json)
         let pinned: PinnedValue
         do {
-            pinned = PinnedValue(try await session.pin(ref, timeout: timeout.map { .seconds($0) }) { bar.update($0) })
+            pinned = PinnedValue(
+                try await session.pin(ref, timeout: timeout.map { .seconds($0) }, tuning: tuning.tuning) { bar.update($0) })
         } catch {
             bar.abandon()
             throw error

@@ -38,6 +38,8 @@ struct ServeCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("Make a key in this new file, and use it.", valueName: "file"), completion: .file())
     var makeKey: String?
 
+    @OptionGroup(title: "Limits") var caps: CapsChoice
+
     func validate() throws {
         if keyFile != nil, makeKey != nil { throw ValidationError("give either --key-file or --make-key") }
         if bind.isEmpty { throw ValidationError("the address after --bind is empty") }
@@ -54,7 +56,9 @@ struct ServeCommand: AsyncParsableCommand {
         let key = try makeKey == nil ? ClusterKey.load(keyPath) : ClusterKey.create(keyPath)
         let server: FileServer
         do {
-            server = try FileServer(directory: path, host: bind, port: port, key: key) { Console.note(Self.line($0)) }
+            server = try FileServer(directory: path, host: bind, port: port, key: key, caps: caps.caps) {
+                Console.note(Self.line($0))
+            }
         } catch {
             if makeKey != nil { unlink(keyPath) }
             throw error

@@ -86,6 +86,8 @@ struct StartCommand: AsyncParsableCommand {
         completion: .file())
     var readerSocket: String?
 
+    @OptionGroup(title: "Limits") var caps: CapsChoice
+
     @Flag(help: "Stay in the foreground; end on Ctrl-C, SIGTERM or 'raystore stop'.")
     var block = false
 
@@ -143,7 +145,7 @@ struct StartCommand: AsyncParsableCommand {
             role: address.map { .member(of: $0) } ?? .head, stateDirectory: directory,
             keyFile: keyFile.map { Paths.absolute($0) } ?? directory.key, memory: memory ?? usual, prefault: prefault,
             port: port, bulkPort: bulkPort, advertisedBulkPort: advertiseBulkPort, host: host,
-            readers: try readers(beside: directory))
+            readers: try readers(beside: directory), caps: caps.caps)
     }
 
     private func readers(beside directory: StateDirectory) throws -> ReaderOptions? {

@@ -58,6 +58,7 @@ enum Foreground {
     private static func start(_ setup: NodeSetup) async throws(RayStoreError) -> ClusterNode {
         var nodeOptions = NodeOptions(stateDirectory: setup.stateDirectory.path, capacity: UInt64(setup.memory.bytes))
         nodeOptions.bulkPort = setup.bulkPort
+        nodeOptions.caps = setup.caps
         nodeOptions.readers = setup.readers
         nodeOptions.prefault = setup.prefault.map { UInt64($0.bytes) }
         nodeOptions.advertisedBulkPort = setup.advertisedBulkPort

@@ -24,6 +24,8 @@ struct NodeSetup: Sendable {
     var host: String
     /// Users who may read, and the socket that they come to; nil for none.
     var readers: ReaderOptions? = nil
+    /// What it may take of the network.
+    var caps = TransferCaps()
 
     /// What starts the same node in the foreground of another process.
     var arguments: [String] {
@@ -39,6 +41,7 @@ struct NodeSetup: Sendable {
             words += readers.users.flatMap { ["--allow-reader", String($0)] } + ["--reader-socket", readers.socketPath]
         }
         if let advertisedBulkPort { words += ["--advertise-bulk-port", String(advertisedBulkPort)] }
+        words += caps.arguments
         return words + ["--bulk-port", String(bulkPort), "--host", host]
     }
 }

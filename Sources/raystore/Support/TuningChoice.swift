@@ -6,7 +6,8 @@ internal import RayStore
 struct TuningChoice: ParsableArguments {
     @Option(
         help: ArgumentHelp(
-            "How to compress: auto, none, lz4 or zstd[:LEVEL] with level -5 to 9. (default: auto, as measured)", valueName: "codec"),
+            "How to compress: auto, none, lz4 or zstd[:LEVEL] with level -5 to 9. (default: auto, as measured)",
+            valueName: "codec"),
         transform: { text in try Self.codec(text) })
     var codec: TransferTuning.Codec?
 
@@ -29,7 +30,8 @@ struct TuningChoice: ParsableArguments {
     var rateLimit: ByteSize?
 
     @Option(
-        help: ArgumentHelp("get, wait, prefetch or background: what is more urgent goes first. (default: get)", valueName: "class"),
+        help: ArgumentHelp(
+            "get, wait, prefetch or background: what is more urgent goes first. (default: get)", valueName: "class"),
         transform: { text in try Self.urgency(text) })
     var urgency: TransferTuning.Urgency?
 
