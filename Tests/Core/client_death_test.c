@@ -26,9 +26,7 @@ static void hold_everything(const char *path, int say) {
 
 // The same, with a child of its own that keeps every descriptor open and outlives it.
 static void hold_everything_and_fork(const char *path, int say) {
-    ray_client *client = connect_to(path);
-    ray_object_id id;
-    CHECK_OK(ray_client_put(client, "0123456789", 10, "B", 1, &id));
+    (void)connect_and_put(path);
     pid_t heir = fork();
     if (heir == 0) {
         for (int i = 0; i < 1000; i++) { // it ends with its test at the latest
@@ -42,26 +40,15 @@ static void hold_everything_and_fork(const char *path, int say) {
 }
 
 static void put_and_leave_orderly(const char *path, int say) {
-    ray_client *client = connect_to(path);
-    ray_object_id id;
-    CHECK_OK(ray_client_put(client, "0123456789", 10, "B", 1, &id));
+    ray_client *client = connect_and_put(path);
     ray_client_close(client);
     child_say(say, 'c');
     pause();
 }
 
 static void close_without_goodbye(const char *path, int say) {
-    ray_client *client = connect_to(path);
-    ray_object_id id;
-    CHECK_OK(ray_client_put(client, "0123456789", 10, "B", 1, &id));
-    // Find the session's socket and close it behind the session's back: to the node its process seems to have vanished.
-    for (int fd = 3; fd < 64; fd++) {
-        struct sockaddr_un address;
-        socklen_t size = sizeof address;
-        if (getpeername(fd, (struct sockaddr *)&address, &size) == 0 && address.sun_family == AF_UNIX) {
-            shutdown(fd, SHUT_RDWR);
-        }
-    }
+    (void)connect_and_put(path);
+    fall_silent();
     child_say(say, 'x');
     pause();
 }

@@ -344,6 +344,25 @@ static inline int count_fds(void) {
     return count;
 }
 
+// A client that holds one object.
+static inline ray_client *connect_and_put(const char *path) {
+    ray_client *client = connect_to(path);
+    ray_object_id id;
+    CHECK_OK(ray_client_put(client, "0123456789", 10, "B", 1, &id));
+    return client;
+}
+
+// Ends its session's socket behind the session's back: to the node its process seems to have vanished, though it lives on.
+static inline void fall_silent(void) {
+    for (int fd = 3; fd < 64; fd++) {
+        struct sockaddr_un address;
+        socklen_t size = sizeof address;
+        if (getpeername(fd, (struct sockaddr *)&address, &size) == 0 && address.sun_family == AF_UNIX) {
+            shutdown(fd, SHUT_RDWR);
+        }
+    }
+}
+
 // A child made before any handle exists; it runs `body` when it is told to.
 struct child {
     pid_t pid;

@@ -11,25 +11,15 @@
 static struct node node;
 
 static void hold_an_object(const char *path, int say) {
-    ray_client *client = connect_to(path);
-    ray_object_id id;
-    CHECK_OK(ray_client_put(client, "0123456789", 10, "B", 1, &id));
+    (void)connect_and_put(path);
     child_say(say, 'r');
     pause();
 }
 
 // Ends its session's socket behind its back, as a client does that the node hears no more of; its process lives on.
 static void hold_an_object_and_fall_silent(const char *path, int say) {
-    ray_client *client = connect_to(path);
-    ray_object_id id;
-    CHECK_OK(ray_client_put(client, "0123456789", 10, "B", 1, &id));
-    for (int fd = 3; fd < 64; fd++) {
-        struct sockaddr_un address;
-        socklen_t size = sizeof address;
-        if (getpeername(fd, (struct sockaddr *)&address, &size) == 0 && address.sun_family == AF_UNIX) {
-            shutdown(fd, SHUT_RDWR);
-        }
-    }
+    (void)connect_and_put(path);
+    fall_silent();
     child_say(say, 'r');
     pause();
 }

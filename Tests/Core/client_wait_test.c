@@ -1,23 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Waits of a session for what others of the machine make: how they end, and that the end of the session ends them.
 #include "client_host.h"
+#include "wait_fixture.h"
 
 static struct node node;
-
-typedef struct outcome {
-    uint32_t calls;
-    int32_t status;
-} outcome;
-
-static void note(void *context, ray_status status) {
-    outcome *o = context;
-    __atomic_store_n(&o->status, status, __ATOMIC_RELAXED);
-    __atomic_fetch_add(&o->calls, 1, __ATOMIC_RELEASE);
-}
-
-static bool was_called(outcome *o) {
-    return __atomic_load_n(&o->calls, __ATOMIC_ACQUIRE) == 1;
-}
 
 // An object that the client has created and not sealed, which another's wait has begun to wait for.
 static uint64_t wait_for_made(ray_client *maker, ray_client *taker, uint32_t number, ray_object_writer *writer, outcome *o) {

@@ -15,6 +15,7 @@ int main(void) {
 #include "base/crash_internal.h"
 #include "plasma/store_internal.h"
 #include "plasma_fixture.h"
+#include "wait_fixture.h"
 
 enum { KEPT = 100, LARGE = 1100000 };
 
@@ -199,15 +200,6 @@ static pid_t start_getter(ray_store *node, uint32_t *slot) {
     return child;
 }
 
-static void await_wait(ray_store *node, uint32_t slot) {
-    ray_object_id id = id_of(KEPT);
-    const ray__bucket *bucket = &node->buckets[ray__wait_bucket(ray_object_id_hash(&id))];
-    for (time_t end = time(NULL) + 10; (ray__shm_load(&bucket->waiting[slot / 64]) >> slot % 64 & 1u) == 0;) {
-        CHECK(time(NULL) < end);
-        usleep(200);
-    }
-}
-
 // True when the child lived to its end.
 static bool put_and_die_at(ray_store *node, uint64_t point) {
     uint32_t slot;
@@ -243,7 +235,7 @@ static void a_sealer_that_dies_at_any_point_leaves_no_getter_asleep(void) {
         uint32_t slot;
         CHECK_OK(ray_node_adopt(node, &id, &state));
         pid_t getter = start_getter(node, &slot);
-        await_wait(node, slot);
+        await_wait(node, slot, id_of(KEPT));
         survived = put_and_die_at(node, point);
         bool sealed = state_of(node, KEPT) == RAY_STATE_SEALED;
         sealed_dead += sealed && !survived;

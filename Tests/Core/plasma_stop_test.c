@@ -10,6 +10,7 @@
 #include "check.h"
 #include "plasma/store_internal.h"
 #include "plasma_scenarios.h"
+#include "wait_fixture.h"
 
 enum { WATCHDOG_S = 60 };
 
@@ -256,15 +257,6 @@ static void get_or_die(ray_store *store, uint64_t number) {
     ray_store_close(store);
 }
 
-static void await_wait(house *h, uint32_t slot, uint64_t number) {
-    ray_object_id id = id_of(number);
-    const ray__bucket *bucket = &h->node->buckets[ray__wait_bucket(ray_object_id_hash(&id))];
-    for (time_t end = time(NULL) + 10; (ray__shm_load(&bucket->waiting[slot / 64]) >> slot % 64 & 1u) == 0;) {
-        CHECK(time(NULL) < end);
-        usleep(200);
-    }
-}
-
 static void a_getter_hears_of_an_object_whose_maker_stops_while_it_seals(void) {
     house h = open_house();
     uint64_t fill_remote = 3;
@@ -276,7 +268,7 @@ static void a_getter_hears_of_an_object_whose_maker_stops_while_it_seals(void) {
         int status;
         stop_at = 0;
         pid_t getter = start_client(&h, &getter_slot, get_or_die, KEPT + 1);
-        await_wait(&h, getter_slot, KEPT + 1);
+        await_wait(h.node, getter_slot, id_of(KEPT + 1));
         stop_at = point;
         pid_t maker = start_client(&h, &maker_slot, run_and_stop, fill_remote);
         CHECK_EQUAL(waitpid(maker, &status, WUNTRACED), maker);

@@ -11,22 +11,16 @@
 #include "check.h"
 #include "plasma/store_internal.h"
 #include "plasma_fixture.h"
+#include "wait_fixture.h"
 
 enum { MANY = 10000 };
 
 #define LONG_NS 20000000000u
 
-static void poll_until(bool (*holds)(void *), void *argument) {
-    for (time_t end = time(NULL) + 10; !holds(argument);) {
-        CHECK(time(NULL) < end);
-        usleep(500);
-    }
-}
-
 static uint32_t waits_of(ray_store *store, uint32_t slot) {
     uint32_t count = 0;
     for (uint32_t i = 0; i < RAY__WAIT_BUCKETS; i++) {
-        count += (ray__shm_load(&store->buckets[i].waiting[slot / 64]) >> slot % 64 & 1u) != 0;
+        count += waits_in(store, slot, i);
     }
     return count;
 }
@@ -234,21 +228,6 @@ static void a_wait_ends_when_what_it_waits_for_has_gone(void) {
 }
 
 // ---- a thread that waits for others ----------------------------------------------------------------------------------------
-
-typedef struct outcome {
-    uint32_t calls;
-    int32_t status;
-} outcome;
-
-static void note(void *context, ray_status status) {
-    outcome *o = context;
-    __atomic_store_n(&o->status, status, __ATOMIC_RELAXED);
-    __atomic_fetch_add(&o->calls, 1, __ATOMIC_RELEASE);
-}
-
-static bool was_called(void *context) {
-    return __atomic_load_n(&((outcome *)context)->calls, __ATOMIC_ACQUIRE) != 0;
-}
 
 static uint32_t thread_count(void) {
     DIR *tasks = opendir("/proc/self/task");
