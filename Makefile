@@ -288,9 +288,10 @@ bench-matrix: $(BUILD)/bench/mover
 MODEL ?= full
 
 .PHONY: check-model
-$(BUILD)/model/table: Tests/Model/table.c
+MODEL_SOURCES := $(sort $(wildcard Tests/Model/*.c))
+$(BUILD)/model/table: $(MODEL_SOURCES) Tests/Model/model.h
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -std=gnu11 $(WARNINGS) $< -o $@
+	$(CC) $(CFLAGS) -std=gnu11 $(WARNINGS) $(MODEL_SOURCES) -o $@
 
 check-model: $(BUILD)/model/table
 	Tests/Model/run $< $(MODEL)
