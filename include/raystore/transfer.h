@@ -236,8 +236,9 @@ RAY_API ray_status ray_pull_start(ray_transfer *transfer, const ray_object_id *R
 // In opened: the data goes into the store under the pull's id, is verified chunk by chunk, and sealed when all is there.
 RAY_API ray_status ray_pull_into_store(ray_pull *pull) RAY_NODISCARD;
 
-// In opened: the data goes into a new file at this path. Room is reserved first: RAY_OUT_OF_DISK says needed and free. The file is complete,
-// but neither renamed nor made read-only, when done is called. RAY_EXISTS if there is a file already.
+// In opened: the data goes into a new file at this path. Room is reserved first, on tmpfs only looked at: RAY_OUT_OF_DISK says
+// needed and free, and can come later there. The file is complete, but neither renamed nor made read-only, when done is called.
+// RAY_EXISTS if there is a file already.
 //
 // With resume there may be one, if its journal is beside it; what is recorded for another object, in another chunk size, by another
 // version or damaged is begun anew. A journal of the same object in another size or edition answers RAY_SOURCE_CHANGED. One pull at a time: RAY_IN_USE names the path
