@@ -70,9 +70,8 @@ private struct Gathering {
 
     private let handle: ClientHandle
     private let ids: [ObjectID]
-    private let timeout: Duration?
     private let tuning: TransferTuning
-    private let deadline: ContinuousClock.Instant?
+    private let deadline: GetDeadline
     private var found: [SharedPin?]
     private var missing: [Int]
     private var reason: RayStoreError?
@@ -86,9 +85,8 @@ private struct Gathering {
             try ref.checkUsable(over: handle)
         }
         self.handle = handle
-        self.timeout = timeout
         self.tuning = tuning
-        deadline = timeout.map { ContinuousClock.now + $0 }
+        deadline = GetDeadline(timeout: timeout)
         ids = refs.map(\.id)
         found = Array(repeating: nil, count: refs.count)
         missing = Array(refs.indices)
@@ -96,12 +94,7 @@ private struct Gathering {
 
     var pins: [SharedPin] { found.map { $0! } }
 
-    private var remaining: Duration? {
-        deadline.map { max(Duration.zero, ContinuousClock.now.duration(to: $0)) }
-    }
-
-    /// How long to wait for an answer: a node that answers late is given this much more than the time it was told.
-    var limit: Duration? { remaining.map { $0 + .seconds(1) } }
+    var limit: Duration? { deadline.limit(grace: .seconds(1)) }
 
     /// Pins what is here. What to do about what is not; nil when nothing is missing.
     mutating func next() throws(RayStoreError) -> Step? {
@@ -113,11 +106,11 @@ private struct Gathering {
         fruitlessRounds = missing.count < before ? 0 : fruitlessRounds + 1
         if fruitlessRounds > 100, let reason { throw reason }
         let lacking = missing.map { ids[$0] }
-        if remaining != .zero, try handle.areBeingMade(lacking) {
-            return .wait(try LocalWait.begin(lacking, wanted: lacking.count, timeout: remaining, over: handle))
+        if deadline.remaining != .zero, try handle.areBeingMade(lacking) {
+            return .wait(try LocalWait.begin(lacking, wanted: lacking.count, timeout: deadline.remaining, over: handle))
         }
         var payload = PayloadWriter()
-        payload.append(remaining.nanosecondsOrForever)
+        payload.append(deadline.remaining.nanosecondsOrForever)
         payload.append(lacking)
         tuning.append(to: &payload)
         return .ask(payload)
@@ -141,8 +134,8 @@ private struct Gathering {
     // The time is over: what arrived in the meantime is there.
     private mutating func lookLast() throws(RayStoreError) {
         try pinWhatIsHere()
-        if let first = missing.first {
-            throw Self.timedOut(missing.map { ids[$0] }, of: ids.count, first: ids[first], after: timeout)
+        if !missing.isEmpty {
+            throw deadline.error(missing: missing.map { ids[$0] }, of: ids.count)
         }
     }
 
@@ -152,15 +145,5 @@ private struct Gathering {
             swap(&found[index], &pins[place])
         }
         missing.removeAll { found[$0] != nil }
-    }
-
-    private static func timedOut(
-        _ missing: [ObjectID], of count: Int, first: ObjectID, after timeout: Duration?
-    ) -> RayStoreError {
-        let shown = missing.prefix(8).map(\.description).joined(separator: ", ")
-        let more = missing.count > 8 ? ", and \(missing.count - 8) more" : ""
-        let span = timeout.map { "within \($0)" } ?? "in time"
-        return RayStoreError(
-            .timedOut, "\(missing.count) of \(count) objects did not arrive \(span): \(shown)\(more)", object: first)
     }
 }

@@ -77,9 +77,8 @@ private struct GuardedGathering {
 
     private let handle: ClientHandle
     private let ids: [ObjectID]
-    private let timeout: Duration?
     private let tuning: TransferTuning
-    private let deadline: ContinuousClock.Instant?
+    private let deadline: GetDeadline
     private var found: [SharedPin?]
     /// To be pinned in this round.
     private var untried: [Int]
@@ -98,9 +97,8 @@ private struct GuardedGathering {
             try ref.checkUsable(over: handle)
         }
         self.handle = handle
-        self.timeout = timeout
         self.tuning = tuning
-        deadline = timeout.map { ContinuousClock.now + $0 }
+        deadline = GetDeadline(timeout: timeout)
         ids = refs.map(\.id)
         found = Array(repeating: nil, count: refs.count)
         untried = Array(refs.indices)
@@ -108,29 +106,18 @@ private struct GuardedGathering {
 
     var pins: [SharedPin] { found.map { $0! } }
 
-    private var remaining: Duration? {
-        deadline.map { max(Duration.zero, ContinuousClock.now.duration(to: $0)) }
-    }
-
-    /// How long to wait for an answer: a node that answers late is given this much more than the time it was told.
-    var limit: Duration? { remaining.map { $0 + .seconds(2) } }
+    var limit: Duration? { deadline.limit(grace: .seconds(2)) }
 
     mutating func next() throws(RayStoreError) -> Step? {
         if !untried.isEmpty { return .pin(GuardedPins(untried.prefix(GuardedPins.limit).map { ids[$0] }, over: handle)) }
-        guard let first = absent.first else { return nil }
-        if isLast {
-            let others = absent.count > 1 ? ", and \(absent.count - 1) more" : ""
-            let span = timeout.map { "within \($0)" } ?? "in time"
-            throw RayStoreError(
-                .timedOut, "\(absent.count) of \(ids.count) objects did not arrive \(span): \(ids[first])\(others)",
-                object: ids[first])
-        }
+        guard !absent.isEmpty else { return nil }
+        if isLast { throw deadline.error(missing: absent.map { ids[$0] }, of: ids.count) }
         // The node says that all are here, and one was evicted before it was pinned: ask again, but not for ever.
         fruitlessRounds = foundCount > 0 ? 0 : fruitlessRounds + 1
         if fruitlessRounds > 100, let reason { throw reason }
         foundCount = 0
         var payload = PayloadWriter()
-        payload.append(remaining.nanosecondsOrForever)
+        payload.append(deadline.remaining.nanosecondsOrForever)
         payload.append(absent.prefix(GuardedPins.limit).map { ids[$0] })
         tuning.append(to: &payload)
         return .ask(payload)
