@@ -98,7 +98,7 @@ final class Reports: Sendable {
     /// Takes the store's lock, which may be waited for, and looks at its whole table.
     func localNode() async throws(RayStoreError) -> NodeReport {
         let store = store
-        let memory = try await runBlocking { store.stats }
+        let memory = try await runBlocking { () throws(RayStoreError) in try store.stats() }
         let traffic = transfer.stats
         let kept = files.all
         return NodeReport(

@@ -88,10 +88,10 @@ final class NodeStore: @unchecked Sendable {
         )
     }
 
-    var stats: ray_store_stats {
+    func stats() throws(RayStoreError) -> ray_store_stats {
         var stats = ray_store_stats()
         stats.struct_size = UInt32(MemoryLayout<ray_store_stats>.size)
-        _ = ray_store_stats_read(handle, &stats)
+        try RayStoreError.check { ray_store_stats_read(handle, &stats).rawValue }
         return stats
     }
 
