@@ -26,6 +26,7 @@ help:
 	@echo 'make bench-peers SUITE=plasma|transfer   the same with its peers beside it (downloads them)'
 	@echo 'make test-core            the C core alone        make test-asan   the same with ASan and UBSan'
 	@echo 'make test-crash           a client killed, or stopped, at every crash point of the store, and the reaper after it'
+	@echo 'make test-protect         the store with its metadata shut outside the calls (protection keys)'
 	@echo 'make test-kill KILLS=20000   processes killed at random while they work on one store'
 	@echo 'make test-faults SEEDS=1000  transfers over wires that delay, drop, repeat, flip, truncate, stall and cut'
 	@echo 'make test-transfer-kill KILLS=1000  either end of a transfer killed at random'
@@ -68,6 +69,7 @@ demo: setup
 # ---- tests ---------------------------------------------------------------------------------------------------------------
 test: setup
 	$(MAKE) test-core
+	$(MAKE) test-protect
 	$(MAKE) test-crash
 	$(MAKE) test-faults SEEDS=150
 	$(MAKE) test-transfer-kill KILLS=40
@@ -93,6 +95,13 @@ $(BUILD)/tests/%: Tests/Core/%.c Tests/Core/check.h Tests/Core/transfer_fixture.
 
 test-core: $(CORE_TESTS)
 	Tests/Core/run $(CORE_TESTS)
+
+# The store's and the clients' programs with the metadata shut outside the library's calls.
+PROTECT_TESTS := $(filter $(BUILD)/tests/plasma_% $(BUILD)/tests/client_%,$(CORE_TESTS))
+.PHONY: test-protect
+test-protect: $(PROTECT_TESTS)
+	@if grep -qw ospke /proc/cpuinfo; then RAYSTORE_PROTECT=1 Tests/Core/run $(PROTECT_TESTS); \
+	else echo "skipped: this processor or kernel has no protection keys"; fi
 
 # The same programs with AddressSanitizer and UndefinedBehaviorSanitizer, built apart.
 test-asan: setup

@@ -68,7 +68,7 @@ static ray_status send_attach(ray_client *client, const ray_client_options *opti
                   .pid = getpid(),
                   .job = options->access == RAY_ACCESS_GUARDED_READER && options->job == 0 ? RAY_JOB_NONE : options->job,
                   .name_space_size = (uint32_t)strlen(name_space),
-                  .access = options->access,
+                  .access = options->access == RAY_ACCESS_GUARDED_READER ? RAY_ACCESS_GUARDED_READER : RAY_ACCESS_FULL,
               }};
     memcpy(body.name_space, name_space, body.attach.name_space_size);
     struct ray__parts parts = {
@@ -124,7 +124,13 @@ static ray_status take_welcome(ray_client *client, uint32_t access, const struct
     if (access == RAY_ACCESS_GUARDED_READER) {
         return ray__guarded_begin(client, client->inbox.fds[0]);
     }
-    return ray_store_attach(client->inbox.fds[0], client->inbox.fds[1], welcome.slot, &client->store);
+    RAY_TRY(ray_store_attach(client->inbox.fds[0], client->inbox.fds[1], welcome.slot, &client->store));
+    ray_status status = access == RAY_ACCESS_PROTECTED ? ray_store_protect(client->store) : RAY_OK;
+    if (status != RAY_OK) {
+        ray_store_close(client->store);
+        client->store = NULL;
+    }
+    return status;
 }
 
 // Tells the node that this process does not map the store (any more), so that its slot is free at once.
@@ -247,7 +253,7 @@ ray_status ray_client_connect(const ray_client_options *given, ray_client **clie
     if (options->name_space != NULL && strlen(options->name_space) > RAY_NAMESPACE_MAX) {
         return ray__fail(RAY_INVALID_ARGUMENT, "the namespace '%.40s...' is longer than %d bytes", options->name_space, RAY_NAMESPACE_MAX);
     }
-    if (options->access > RAY_ACCESS_GUARDED_READER) {
+    if (options->access > RAY_ACCESS_PROTECTED) {
         return ray__fail(RAY_INVALID_ARGUMENT, "%u is no kind of access to a node", options->access);
     }
     ray_client *made = NULL;

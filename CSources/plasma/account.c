@@ -85,6 +85,7 @@ static void count_objects(ray_store *store, ray_store_stats *found) {
 }
 
 ray_status ray_store_stats_read(ray_store *store, ray_store_stats *stats) {
+    RAY__GATE(store);
     RAY_TRY(ray__store_enter(store));
     if (stats->struct_size < STATS_SIZE_MIN) {
         return ray__fail(RAY_INVALID_ARGUMENT, "ray_store_stats.struct_size is %u, not %zu: set it before the call", stats->struct_size,
@@ -189,6 +190,7 @@ static void begin_rows(ray_store *store, client_rows *all) {
 }
 
 ray_status ray_store_clients_list(ray_store *store, ray_store_client *infos, uint32_t capacity, uint32_t *count) {
+    RAY__GATE(store);
     *count = 0;
     RAY_TRY(ray__store_enter(store));
     if (capacity < RAY_CLIENT_ROWS_MAX) {

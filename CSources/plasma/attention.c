@@ -135,6 +135,7 @@ static void nudge(ray_store *store) {
 
 ray_status ray_node_attention_wait(ray_store *store, uint64_t timeout_ns, ray_object_info *infos, uint32_t capacity,
                                    uint32_t *count) {
+    RAY__GATE(store);
     *count = 0;
     RAY_TRY(ray__store_enter_node(store, "wait for attention"));
     if (capacity == 0) {
@@ -169,6 +170,7 @@ ray_status ray_node_attention_wait(ray_store *store, uint64_t timeout_ns, ray_ob
 }
 
 void ray_node_attention_stop(ray_store *store) {
+    RAY__GATE(store);
     if (ray__store_enter(store) == RAY_OK && store->slot == RAY_NODE_SLOT) {
         ray__shm_store32(&store->attention_stopped, 1);
         ray__shm_add32(&store->header->attention_seq, 1);

@@ -104,6 +104,7 @@ static void wait_for_rest(ray_store *store, getting *g, uint32_t count, uint32_t
 
 ray_status ray_objects_get(ray_store *store, const ray_object_id *ids, uint32_t count, uint64_t timeout_ns, ray_object_view *views,
                            ray_status *statuses) {
+    RAY__GATE(store);
     getting g = {ids, views, statuses};
     ray_status status = ray__store_enter(store);
     if (status != RAY_OK) {
@@ -141,6 +142,7 @@ static void fetch_view(ray_store *store, const ray_object_view *views, uint32_t 
 }
 
 void ray_objects_release(ray_store *store, ray_object_view *views, uint32_t count) {
+    RAY__GATE(store);
     if (ray__store_enter(store) != RAY_OK) {
         for (uint32_t i = 0; i < count; i++) {
             views[i] = (ray_object_view){NULL, 0, NULL, 0, 0, 0};
@@ -210,6 +212,7 @@ static void create_run(ray_store *store, creating *c, uint32_t from, uint32_t le
 
 ray_status ray_objects_create(ray_store *store, const ray_object_id *ids, uint32_t count, uint32_t flags, ray_object_writer *writers,
                               ray_status *statuses) {
+    RAY__GATE(store);
     creating c = {ids, writers, statuses, flags, {0, RAY_OK, ""}};
     uint64_t hashes[RUN];
     for (uint32_t from = 0; from < count;) {
@@ -230,6 +233,7 @@ ray_status ray_objects_create(ray_store *store, const ray_object_id *ids, uint32
 // ---- seal -----------------------------------------------------------------------------------------------------------------
 
 ray_status ray_objects_seal(ray_store *store, ray_object_writer *writers, uint32_t count, ray_status *statuses) {
+    RAY__GATE(store);
     failures f = {0, RAY_OK, ""};
     ray__wakes wakes = {0};
     for (uint32_t i = 0; i < count; i++) {

@@ -142,6 +142,7 @@ static ray_status check_attention(ray_store *store) {
 }
 
 ray_status ray_plasma_check(ray_store *store, uint32_t level) {
+    RAY__GATE(store);
     RAY_TRY(ray__store_enter(store));
     RAY_TRY(check_header(store));
     if (level == 0) {

@@ -113,6 +113,7 @@ static ray_status wait_and_get(ray_store *store, const ray_object_id *id, uint64
 }
 
 ray_status ray_object_get(ray_store *store, const ray_object_id *id, uint64_t timeout_ns, ray_object_view *view) {
+    RAY__GATE(store);
     *view = (ray_object_view){NULL, 0, NULL, 0, 0, 0};
     RAY_TRY(ray__store_enter(store));
     uint64_t hash = ray_object_id_hash(id);
@@ -132,6 +133,7 @@ ray_status ray_object_get(ray_store *store, const ray_object_id *id, uint64_t ti
 }
 
 void ray_object_release(ray_store *store, ray_object_view *view) {
+    RAY__GATE(store);
     uint32_t index = view->entry;
     uint64_t generation = view->generation;
     *view = (ray_object_view){NULL, 0, NULL, 0, 0, 0};
@@ -142,6 +144,7 @@ void ray_object_release(ray_store *store, ray_object_view *view) {
 }
 
 void ray_object_view_copy(ray_store *store, const ray_object_view *from, ray_object_view *to) {
+    RAY__GATE(store);
     *to = (ray_object_view){NULL, 0, NULL, 0, 0, 0};
     if (ray__store_enter(store) == RAY_OK && from->generation != 0) {
         *to = *from;
@@ -152,6 +155,7 @@ void ray_object_view_copy(ray_store *store, const ray_object_view *from, ray_obj
 // ---- look --------------------------------------------------------------------------------------------------------------
 
 bool ray_object_contains(ray_store *store, const ray_object_id *id) {
+    RAY__GATE(store);
     uint32_t index;
     uint64_t word;
     return ray__store_enter(store) == RAY_OK &&
@@ -160,6 +164,7 @@ bool ray_object_contains(ray_store *store, const ray_object_id *id) {
 }
 
 ray_status ray_object_stat(ray_store *store, const ray_object_id *id, ray_object_info *info) {
+    RAY__GATE(store);
     RAY_TRY(ray__store_enter(store));
     uint32_t index;
     uint64_t word;
@@ -178,6 +183,7 @@ ray_status ray_object_stat(ray_store *store, const ray_object_id *id, ray_object
 
 ray_status ray_store_list(ray_store *store, uint64_t *cursor, ray_object_info *infos, uint32_t capacity,
                           uint32_t *count) {
+    RAY__GATE(store);
     *count = 0;
     RAY_TRY(ray__store_enter(store));
     if (capacity == 0) {

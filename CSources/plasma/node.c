@@ -9,6 +9,7 @@ static ray_status not_known(const ray_object_id *id, const char *what) {
 }
 
 ray_status ray_store_slot_claim(ray_store *store, int64_t pid, uint32_t *slot) {
+    RAY__GATE(store);
     *slot = 0;
     RAY_TRY(ray__store_enter_node(store, "claim a slot"));
     RAY_TRY(ray__store_lock(store));
@@ -47,6 +48,7 @@ static ray_status insert_remote(ray_store *store, const ray_object_id *id, uint3
 }
 
 ray_status ray_node_adopt(ray_store *store, const ray_object_id *id, uint32_t *state) {
+    RAY__GATE(store);
     RAY_TRY(ray__store_enter_node(store, "adopt an object"));
     uint32_t index;
     uint64_t word = 0;
@@ -69,6 +71,7 @@ ray_status ray_node_adopt(ray_store *store, const ray_object_id *id, uint32_t *s
 }
 
 ray_status ray_node_disown(ray_store *store, const ray_object_id *id) {
+    RAY__GATE(store);
     RAY_TRY(ray__store_enter_node(store, "disown an object"));
     uint32_t index;
     uint64_t word;
@@ -80,10 +83,12 @@ ray_status ray_node_disown(ray_store *store, const ray_object_id *id) {
 }
 
 uint32_t ray_store_slot_serial(const ray_store *store, uint32_t slot) {
+    RAY__GATE(store);
     return slot < RAY_SLOTS_MAX ? ray__shm_load32(&store->slots[slot].serial) : 0;
 }
 
 ray_status ray_node_ref_for(ray_store *store, const ray_object_id *id, uint32_t slot, uint32_t serial) {
+    RAY__GATE(store);
     RAY_TRY(ray__store_enter_node(store, "set a client's ref"));
     if (slot == RAY_NODE_SLOT || slot > RAY_CLIENTS_MAX ||
         ray__shm_load32(&store->slots[slot].state) == RAY__SLOT_FREE) {
@@ -130,6 +135,7 @@ static bool evict(ray_store *store, uint32_t index) {
 }
 
 ray_status ray_node_evict(ray_store *store, const ray_object_id *id) {
+    RAY__GATE(store);
     RAY_TRY(ray__store_enter_node(store, "evict an object"));
     uint32_t index;
     uint64_t word = 0;
@@ -151,6 +157,7 @@ ray_status ray_node_evict(ray_store *store, const ray_object_id *id) {
 }
 
 ray_status ray_node_unfail(ray_store *store, const ray_object_id *id) {
+    RAY__GATE(store);
     RAY_TRY(ray__store_enter_node(store, "retry an object"));
     uint32_t index;
     uint64_t word = 0;
@@ -171,6 +178,7 @@ ray_status ray_node_unfail(ray_store *store, const ray_object_id *id) {
 }
 
 ray_status ray_node_watch(ray_store *store, const ray_object_id *id) {
+    RAY__GATE(store);
     RAY_TRY(ray__store_enter_node(store, "watch an object"));
     uint32_t index;
     uint64_t word = 0;

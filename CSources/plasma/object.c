@@ -107,6 +107,7 @@ ray_status ray__object_open(ray_store *store, uint64_t place, uint64_t units, ui
 
 ray_status ray_object_create(ray_store *store, const ray_object_id *id, uint64_t data_size, uint32_t metadata_size,
                              uint32_t flags, ray_object_writer *writer) {
+    RAY__GATE(store);
     *writer = (ray_object_writer){NULL, data_size, NULL, metadata_size, 0, 0};
     RAY_TRY(ray__store_enter(store));
     uint64_t units;
@@ -159,6 +160,7 @@ ray_status ray__object_seal(ray_store *store, ray_object_writer *writer, ray__wa
 }
 
 ray_status ray_object_seal(ray_store *store, ray_object_writer *writer) {
+    RAY__GATE(store);
     RAY_TRY(ray__store_enter(store));
     ray__wakes wakes = {0};
     ray_status status = ray__object_seal(store, writer, &wakes);
@@ -167,6 +169,7 @@ ray_status ray_object_seal(ray_store *store, ray_object_writer *writer) {
 }
 
 void ray_object_abort(ray_store *store, ray_object_writer *writer) {
+    RAY__GATE(store);
     uint32_t index;
     uint64_t word;
     if (ray__store_enter(store) != RAY_OK || !take_writer(store, writer, &index, &word) ||
@@ -179,6 +182,7 @@ void ray_object_abort(ray_store *store, ray_object_writer *writer) {
 
 ray_status ray_object_put(ray_store *store, const ray_object_id *id, const void *data, uint64_t data_size,
                           const void *metadata, uint32_t metadata_size, uint32_t flags) {
+    RAY__GATE(store);
     if ((data == NULL && data_size != 0) || (metadata == NULL && metadata_size != 0)) {
         return ray__fail(RAY_INVALID_ARGUMENT, "put: no bytes are given for a size that is not 0");
     }

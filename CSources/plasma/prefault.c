@@ -145,6 +145,7 @@ static ray_status prefault(ray_store *store, uint64_t up_to_bytes, const uint32_
 }
 
 ray_status ray_store_prefault(ray_store *store, uint64_t up_to_bytes) {
+    RAY__GATE(store);
     return prefault(store, up_to_bytes, NULL);
 }
 
@@ -167,6 +168,7 @@ static bool is_all_taken(const ray_store *store) {
 
 static void *run_prefault(void *argument) {
     ray_store *store = argument;
+    RAY__GATE(store);
     // Of this thread alone on Linux. Advice: where it is refused, others share the core with it.
     (void)setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), BACKGROUND_PRIORITY);
     const uint32_t *stopping = &store->prefault.stopping;
@@ -187,6 +189,7 @@ static void *run_prefault(void *argument) {
 }
 
 ray_status ray_store_prefault_start(ray_store *store, uint64_t up_to_bytes) {
+    RAY__GATE(store);
     RAY_TRY(ray__store_enter(store));
     ray__prefault *work = &store->prefault;
     pthread_mutex_lock(&work->lock);

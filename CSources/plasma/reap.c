@@ -110,6 +110,7 @@ ray_status ray__node_succeed(ray_store *store) {
 }
 
 ray_status ray_store_slot_reap(ray_store *store, uint32_t slot, ray_reap_report *report) {
+    RAY__GATE(store);
     *report = (ray_reap_report){0, 0, 0, 0};
     RAY_TRY(ray__store_enter_node(store, "reap a slot"));
     if (slot == RAY_NODE_SLOT || slot > RAY_CLIENTS_MAX ||

@@ -11,6 +11,7 @@ static ray_status not_known(const ray_object_id *id, const char *what) {
 }
 
 ray_status ray_ref_acquire(ray_store *store, const ray_object_id *id) {
+    RAY__GATE(store);
     RAY_TRY(ray__store_enter(store));
     uint64_t hash = ray_object_id_hash(id);
     for (uint32_t i = 0; i < TRIES_MAX; i++) {
@@ -34,6 +35,7 @@ ray_status ray_ref_acquire(ray_store *store, const ray_object_id *id) {
 }
 
 ray_status ray_ref_release(ray_store *store, const ray_object_id *id) {
+    RAY__GATE(store);
     RAY_TRY(ray__store_enter(store));
     uint32_t index;
     uint64_t word;
@@ -60,6 +62,7 @@ static ray_status refuse_failure(ray_status failure) {
 }
 
 ray_status ray_object_delete(ray_store *store, const ray_object_id *id, ray_status failure) {
+    RAY__GATE(store);
     RAY_TRY(ray__store_enter(store));
     if (!is_failure(failure)) {
         return refuse_failure(failure);
@@ -78,6 +81,7 @@ ray_status ray_object_delete(ray_store *store, const ray_object_id *id, ray_stat
 }
 
 ray_status ray_node_fail(ray_store *store, const ray_object_id *id, ray_status failure) {
+    RAY__GATE(store);
     RAY_TRY(ray__store_enter_node(store, "fail an object"));
     if (!is_failure(failure)) {
         return refuse_failure(failure);

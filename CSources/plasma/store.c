@@ -141,6 +141,9 @@ ray_status ray_store_create(const ray_store_options *options, ray_store **store)
     }
     made->layout = layout;
     ray_status status = begin_node(made);
+    if (status == RAY_OK) {
+        status = ray__store_protect_if_wanted(made);
+    }
     if (status != RAY_OK) {
         unmap(made);
         return status;
@@ -171,7 +174,6 @@ static ray_status begin_existing(ray_store *store) {
 }
 
 static ray_status begin_client(ray_store *store) {
-    RAY_TRY(begin_existing(store));
     ray__slot *slot = &store->slots[store->slot];
     uint32_t claimed = RAY__SLOT_CLAIMED;
     if (!ray__shm_swap_if32(&slot->state, &claimed, RAY__SLOT_ATTACHED)) {
@@ -184,11 +186,6 @@ static ray_status begin_client(ray_store *store) {
     return RAY_OK;
 }
 
-static ray_status begin_successor(ray_store *store) {
-    RAY_TRY(begin_existing(store));
-    return ray__node_succeed(store);
-}
-
 static ray_status attach(int meta_fd, int data_fd, uint32_t slot, ray_status (*begin)(ray_store *), ray_store **store) {
     ray_store *made = new_handle(meta_fd, data_fd, slot);
     if (made == NULL) {
@@ -196,7 +193,15 @@ static ray_status attach(int meta_fd, int data_fd, uint32_t slot, ray_status (*b
         ray__fd_close(data_fd);
         return ray__fail(RAY_OUT_OF_MEMORY, "no memory for a store's handle");
     }
-    ray_status status = begin(made);
+    // First of all: a client that cannot be protected leaves its slot as it was.
+    ray_status status = begin_existing(made);
+    if (status == RAY_OK) {
+        status = ray__store_protect_if_wanted(made);
+    }
+    RAY__GATE(made);
+    if (status == RAY_OK) {
+        status = begin(made);
+    }
     if (status != RAY_OK) {
         unmap(made);
         return status;
@@ -217,13 +222,14 @@ ray_status ray_store_attach(int meta_fd, int data_fd, uint32_t slot, ray_store *
 
 ray_status ray__store_take_over(int meta_fd, int data_fd, ray_store **store) {
     *store = NULL;
-    return attach(meta_fd, data_fd, RAY_NODE_SLOT, begin_successor, store);
+    return attach(meta_fd, data_fd, RAY_NODE_SLOT, ray__node_succeed, store);
 }
 
 void ray_store_close(ray_store *store) {
     if (store == NULL) {
         return;
     }
+    RAY__GATE(store);
     ray_store_prefault_stop(store);
     // A fork's child has nothing in the store; a slot that was reaped may be another's by now.
     ray__slot *slot = &store->slots[store->slot];

@@ -10,6 +10,7 @@
 #include "base/crash_internal.h"
 #include "base/error_internal.h"
 #include "base/fork_internal.h"
+#include "plasma/gate_internal.h"
 #include "plasma/layout_internal.h"
 
 // The thread that takes memory in the background.
@@ -38,6 +39,7 @@ struct ray_store {
     uint32_t slot_serial;
     uint32_t fork_generation;
     uint32_t attention_stopped;
+    uint32_t gate_bits; // of the rights that shut the metadata; 0: it is not protected
     ray__mark pin; // where this slot's are
     ray__mark ref;
     uint64_t *counts; // pins and refs of this process, a word an entry
@@ -58,6 +60,9 @@ struct ray_store {
 // ---- store.c -------------------------------------------------------------------------------------------------------------
 
 ray_status ray__store_refuse(const ray_store *store);
+
+// gate.c: ray_store_protect if the environment says RAYSTORE_PROTECT=1.
+ray_status ray__store_protect_if_wanted(ray_store *store) RAY_NODISCARD;
 
 // First in every public function: refuses a fork's child and a damaged store.
 static inline ray_status ray__store_enter(const ray_store *store) {

@@ -280,6 +280,7 @@ static bool make_ready(ray_store *store, void *context, uint32_t i) {
 
 ray_status ray_object_wait(ray_store *store, const ray_object_id *ids, uint32_t count, uint32_t ready_count_wanted,
                            uint64_t timeout_ns, uint8_t *ready, uint32_t *ready_count) {
+    RAY__GATE(store);
     *ready_count = 0;
     for (uint32_t i = 0; i < count; i++) {
         ready[i] = NOT_READY;

@@ -81,7 +81,9 @@ static void tell(ray_waiter *w) {
         w->over = wait.after;
         free_place(w, at);
         pthread_mutex_unlock(&w->lock);
+        uint32_t opened = ray__gate_pause(w->store->gate_bits);
         wait.done(wait.context, wait.last);
+        ray__gate_resume(opened);
         pthread_mutex_lock(&w->lock);
     }
 }
@@ -133,6 +135,7 @@ static void end_all(ray_waiter *w, ray_status status) {
 
 static void *serve(void *argument) {
     ray_waiter *w = argument;
+    RAY__GATE(w->store);
     pthread_mutex_lock(&w->lock);
     for (;;) {
         uint32_t number = ray__wait_number(w->store);
@@ -168,6 +171,7 @@ static void *serve(void *argument) {
 // ---- from outside --------------------------------------------------------------------------------------------------------------
 
 ray_status ray_waiter_create(ray_store *store, ray_waiter **waiter) {
+    RAY__GATE(store);
     *waiter = NULL;
     RAY_TRY(ray__store_enter(store));
     ray_waiter *w = calloc(1, sizeof *w);
@@ -193,6 +197,7 @@ ray_status ray_waiter_create(ray_store *store, ray_waiter **waiter) {
 }
 
 void ray_waiter_end(ray_waiter *w, ray_status status) {
+    RAY__GATE(w->store);
     if (w->fork_generation != ray__fork_generation()) {
         return;
     }
@@ -258,6 +263,7 @@ static ray_status add(ray_waiter *w, const ray__waiting *wait, uint64_t *ticket,
 
 ray_status ray_waiter_add(ray_waiter *w, const ray_object_id *id, uint32_t flags, uint64_t timeout_ns, ray_waited_fn done,
                           void *context, uint64_t *ticket) {
+    RAY__GATE(w->store);
     *ticket = 0;
     RAY_TRY(ray__store_enter(w->store));
     if ((flags & ~(uint32_t)RAY_WAITER_WHILE_MADE) != 0) {
@@ -276,6 +282,7 @@ ray_status ray_waiter_add(ray_waiter *w, const ray_object_id *id, uint32_t flags
 }
 
 bool ray_waiter_cancel(ray_waiter *w, uint64_t ticket) {
+    RAY__GATE(w->store);
     uint32_t at = (uint32_t)ticket - 1u;
     if (w->fork_generation != ray__fork_generation()) {
         return false;

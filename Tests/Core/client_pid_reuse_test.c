@@ -77,6 +77,7 @@ static void a_stopped_namesake_is_not_taken_for_the_holder_of_the_lock(void) {
     ray_store *store;
     uint32_t slot;
     CHECK_OK(ray_store_create(&options, &store));
+    RAY__GATE(store);
     pid_t gone = fork();
     CHECK(gone >= 0);
     if (gone == 0) {

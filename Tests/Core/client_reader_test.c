@@ -168,7 +168,8 @@ static void a_reader_of_the_same_user_reads_at_either_socket(void) {
 static void the_readers_socket_gives_no_full_access(void) {
     ray_client *client;
     CHECK_STATUS(try_attach(reader_path, RAY_ACCESS_FULL, &client), RAY_UNREACHABLE);
-    CHECK_STATUS(try_attach(reader_path, 2, &client), RAY_INVALID_ARGUMENT);
+    CHECK_STATUS(try_attach(reader_path, RAY_ACCESS_PROTECTED, &client), RAY_UNREACHABLE);
+    CHECK_STATUS(try_attach(reader_path, 3, &client), RAY_INVALID_ARGUMENT);
     EVENTUALLY(clients() == 1);
 }
 

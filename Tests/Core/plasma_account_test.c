@@ -30,6 +30,7 @@ static ray_object_info info_of(ray_store *store, uint64_t number) {
 }
 
 static uint32_t entry_of(ray_store *store, uint64_t number) {
+    RAY__GATE(store);
     ray_object_id id = id_of(number);
     uint32_t index;
     uint64_t word;
@@ -114,6 +115,7 @@ static void block_that_only_misses_its_alignment_is_unusable(void) {
     for (int enough = 0; enough < 2; enough++) {
         // One object before and one behind leave a block of the wanted size in between.
         ray_store *store = make_store(2 * MIB, 64);
+        RAY__GATE(store);
         uint64_t hole = MIB + SPARE - (enough ? 0 : 64);
         put(store, 1, 64);
         CHECK_EQUAL(store->table[entry_of(store, 1)].place >> 24, 0);
@@ -177,6 +179,7 @@ static void unusable_says_whether_a_mebibyte_can_be_had(void) {
 
 static void rebuilt_arena_has_the_same_sums(void) {
     ray_store *node = make_store(8 * MIB, 64);
+    RAY__GATE(node);
     for (uint64_t n = 0; n < 16; n++) {
         put(node, n, MIB / 2 - 100 * n);
     }
@@ -205,6 +208,7 @@ static void rebuilt_arena_has_the_same_sums(void) {
 
 static void wrong_sum_is_found_by_the_check(void) {
     ray_store *store = make_store(8 * MIB, 64);
+    RAY__GATE(store);
     put(store, 1, 100);
     store->arena->free++;
     CHECK_STATUS(ray_plasma_check(store, 1), RAY_POISONED);
@@ -307,6 +311,7 @@ static void each_client_has_a_row_with_what_it_made_pins_and_refers_to(void) {
 // The next client in a slot has not made what the one before it left, though the entries name the slot only.
 static void successor_in_a_slot_does_not_inherit_objects(void) {
     ray_store *node = make_store(8 * MIB, 64);
+    RAY__GATE(node);
     uint32_t slot;
     CHECK_OK(ray_store_slot_claim(node, 2000, &slot));
     ray_store *client = attach_slot(ray_store_meta_fd(node), ray_store_data_fd(node), slot);
@@ -345,6 +350,7 @@ static void successor_in_a_slot_does_not_inherit_objects(void) {
 
 static void age_counts_from_the_create_and_not_from_the_last_access(void) {
     ray_store *store = make_store(8 * MIB, 64);
+    RAY__GATE(store);
     put(store, 1, 100);
     put(store, 2, 100);
     CHECK(info_of(store, 1).age_ns < 3600ull * 1000000000u);
@@ -367,6 +373,7 @@ static void age_counts_from_the_create_and_not_from_the_last_access(void) {
 
 static void evicted_object_takes_no_memory_and_is_as_old_as_its_next_value(void) {
     ray_store *node = make_store(8 * MIB, 64);
+    RAY__GATE(node);
     ray_object_id id = id_of(1);
     uint32_t state;
     CHECK_OK(ray_node_adopt(node, &id, &state));

@@ -50,6 +50,7 @@ static void what_a_client_freed_comes_back_to_it(void) {
 
 static void what_is_cached_counts_as_free(void) {
     ray_store *node = make_store(CAPACITY, 64);
+    RAY__GATE(node);
     ray_store *client = attach_client(node);
     for (uint64_t i = 0; i < 8; i++) {
         put(client, i, 1 + i * 300);
@@ -70,6 +71,7 @@ static void what_is_cached_counts_as_free(void) {
 
 static void no_cache_keeps_room_from_another_client(void) {
     ray_store *node = make_store(CAPACITY, 4096);
+    RAY__GATE(node);
     ray_store *a = attach_client(node);
     ray_store *b = attach_client(node);
     // The whole segment in small objects, freed: the cached ones lie all over it.
@@ -122,6 +124,7 @@ static void a_full_table_has_descriptors_for_all(void) {
 
 static void a_dead_clients_cache_is_free_again(void) {
     ray_store *node = make_store(CAPACITY, 64);
+    RAY__GATE(node);
     uint32_t slot;
     CHECK_OK(ray_store_slot_claim(node, getpid(), &slot));
     pid_t pid = fork();

@@ -8,6 +8,7 @@
 
 // How many places a search for an unknown id looks at, on average and at worst.
 static void measure_searches(ray_store *store, double *mean, uint32_t *worst) {
+    RAY__GATE(store);
     uint64_t sum = 0;
     *worst = 0;
     for (uint32_t home = 0; home <= store->table_mask; home++) {

@@ -31,6 +31,7 @@ static pid_t in_child(ray_store *node, void (*body)(ray_store *)) {
 }
 
 static bool somebody_waits(ray_store *store) {
+    RAY__GATE(store);
     for (uint32_t i = 0; i < RAY__WAIT_BUCKETS; i++) {
         for (uint32_t k = 0; k < RAY__SLOT_WORDS; k++) {
             if (ray__shm_load(&store->buckets[i].waiting[k]) != 0) {
@@ -193,6 +194,7 @@ static ray_status attach_with(ray_store *node, uint32_t slot, ray_store **store)
 
 static void attach_refuses_what_does_not_fit(void) {
     ray_store *node = make_store(1 << 20, 64);
+    RAY__GATE(node);
     ray_store *store;
     uint32_t slot;
     CHECK_STATUS(attach_with(node, 0, &store), RAY_INVALID_ARGUMENT);
@@ -311,6 +313,7 @@ static void prefault_reserves_what_is_asked_and_no_more_than_there_is(void) {
 }
 
 static void die_with_the_lock(ray_store *store) {
+    RAY__GATE(store);
     ray_object_id id = id_of(3);
     ray_object_writer writer;
     CHECK_OK(ray_object_create(store, &id, 300, 0, 0, &writer));
@@ -325,6 +328,7 @@ static void die_with_the_lock(ray_store *store) {
 
 static void death_with_the_lock_is_repaired_from_the_table(void) {
     ray_store *node = make_store(1 << 20, 64);
+    RAY__GATE(node);
     ray_object_id keep = id_of(1);
     ray_object_id gone = id_of(2);
     CHECK_OK(ray_object_put(node, &keep, "value", 5, NULL, 0, 0));
@@ -347,6 +351,7 @@ static void death_with_the_lock_is_repaired_from_the_table(void) {
 }
 
 static void die_with_the_lock_and_two_owners_of_a_block(ray_store *store) {
+    RAY__GATE(store);
     CHECK_OK(ray__store_lock(store));
     ray__entry *first = NULL;
     for (uint32_t i = 0; i < store->layout.table_size; i++) {
@@ -380,6 +385,7 @@ static void table_that_cannot_be_believed_poisons_the_store(void) {
 
 static void check_names_a_broken_invariant(void) {
     ray_store *node = make_store(1 << 20, 64);
+    RAY__GATE(node);
     ray_object_id id = id_of(1);
     CHECK_OK(ray_object_put(node, &id, "value", 5, NULL, 0, 0));
     node->arena->used++;

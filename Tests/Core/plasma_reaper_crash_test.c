@@ -79,6 +79,7 @@ static bool reaper_dies(const house *h, uint32_t slot, uint64_t point) {
 
 // A node again, in the driver. The one before is dead: its handle here closes without touching the store.
 static void succeed(house *h, uint32_t slot) {
+    RAY__GATE(h->node);
     ray_store *before = h->node;
     h->node = take_over(h);
     ray_store_close(before);
@@ -94,6 +95,7 @@ typedef struct outcome {
 } outcome;
 
 static outcome one_pair(house *h, const scenario *what, uint64_t client_point, uint64_t reaper_point) {
+    RAY__GATE(h->node);
     uint32_t slot;
     outcome result;
     CHECK_OK(ray_store_slot_claim(h->node, 0, &slot));

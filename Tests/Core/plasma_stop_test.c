@@ -103,6 +103,7 @@ static double use_and_measure(house *h) {
 // ---- with the lock, without ----------------------------------------------------------------------------------------------
 
 static void stop_with_the_lock(ray_store *store, uint64_t argument) {
+    RAY__GATE(store);
     (void)argument;
     CHECK_OK(ray__store_lock(store));
     store->arena->used = 1; // as in the middle of something
@@ -111,6 +112,7 @@ static void stop_with_the_lock(ray_store *store, uint64_t argument) {
 
 static void who_stops_with_the_lock_is_ended_and_repaired(void) {
     house h = open_house();
+    RAY__GATE(h.node);
     uint32_t slot;
     int status;
     pid_t client = start_client(&h, &slot, stop_with_the_lock, 0);
@@ -135,6 +137,7 @@ static void stop_with_much(ray_store *store, uint64_t argument) {
 
 static void who_stops_without_the_lock_is_left_in_peace(void) {
     house h = open_house();
+    RAY__GATE(h.node);
     uint32_t slot;
     int status;
     pid_t client = start_client(&h, &slot, stop_with_much, 0);
@@ -159,6 +162,7 @@ static void who_stops_without_the_lock_is_left_in_peace(void) {
 // A thread that runs with the lock for long is no reason to kill anybody, nor is a stopped one that holds nothing beside it.
 static void who_runs_with_the_lock_for_long_is_not_ended(void) {
     house h = open_house();
+    RAY__GATE(h.node);
     uint32_t slot;
     int status;
     pid_t client = start_client(&h, &slot, stop_with_much, 0);

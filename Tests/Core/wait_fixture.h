@@ -19,6 +19,7 @@ static inline void poll_until(bool (*holds)(void *), void *argument) {
 
 // Whether the slot waits for an id of the bucket.
 static inline bool waits_in(ray_store *store, uint32_t slot, uint32_t bucket) {
+    RAY__GATE(store);
     return (ray__shm_load(&store->buckets[bucket].waiting[slot / 64]) >> slot % 64 & 1u) != 0;
 }
 

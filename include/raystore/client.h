@@ -41,7 +41,10 @@ typedef struct ray_client ray_client;
 // or the process ends. Whatever writes answers RAY_UNSUPPORTED: put, put_file, share_ref, next_id, and requests that change something.
 // It may be of another user whom the node's owner has allowed (ray_host_options.reader_uids), at the node's socket for readers; of the
 // owner at either socket.
-enum { RAY_ACCESS_FULL = 0, RAY_ACCESS_GUARDED_READER = 1 };
+//
+// Protected is full access with the metadata shut outside the library's calls: see ray_store_protect. RAYSTORE_PROTECT=1 in the environment
+// makes every session with full access so.
+enum { RAY_ACCESS_FULL = 0, RAY_ACCESS_GUARDED_READER = 1, RAY_ACCESS_PROTECTED = 2 };
 
 typedef struct ray_client_options {
     uint32_t struct_size;
@@ -65,7 +68,8 @@ typedef struct ray_session_info {
 
 // Attaches. RAY_NOT_RUNNING: nobody answers at the socket (stale or missing); RAY_VERSION_MISMATCH, RAY_LAYOUT_MISMATCH, RAY_TOO_MANY_CLIENTS,
 // RAY_TIMED_OUT, RAY_UNREACHABLE (the socket, or the node, is another user's; or the node does not allow this user), RAY_NODE_DIED (it ended
-// meanwhile), or why the node refused. A guarded reader believes a node that is its own user's or that of the owner of the socket's directory.
+// meanwhile), RAY_UNSUPPORTED or RAY_IN_USE (no memory protection key, see ray_store_protect), or why the node refused. A guarded reader
+// believes a node that is its own user's or that of the owner of the socket's directory.
 RAY_API ray_status ray_client_connect(const ray_client_options *options, ray_client *RAY_NULLABLE *RAY_NULLABLE client) RAY_NODISCARD;
 
 // Ends the session; every pending request completes with RAY_CLOSED before it returns, and the store is unmapped: views are void. Not

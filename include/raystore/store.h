@@ -62,6 +62,15 @@ RAY_API ray_status ray_store_create(const ray_store_options *options, ray_store 
 // claimed; RAY_IN_USE when somebody is attached with it. Slot and all it holds stay the node's to reap.
 RAY_API ray_status ray_store_attach(int meta_fd, int data_fd, uint32_t slot, ray_store *RAY_NULLABLE *RAY_NULLABLE store) RAY_NODISCARD;
 
+// Shuts the metadata for this process, so that a stray write into it faults (SIGSEGV with SEGV_PKUERR) in the thread that does it instead of
+// damaging the store for everybody. It is open to a thread only while that is inside a call of this library. Uses one of the process's 15 memory
+// protection keys, whatever the number of stores, and keeps it until the process ends. No other thread may be in a call. A store that is
+// protected stays so; again does nothing. Every store that a process creates or attaches to is protected at once when its environment has
+// RAYSTORE_PROTECT=1; then creating and attaching may fail as below. A get and release takes 1.4 to 2.5 times as long, in batches hardly
+// longer: decision 0006. RAY_UNSUPPORTED: the processor or the kernel has no keys. RAY_IN_USE: the process uses all of them. The store can be used
+// as before then.
+RAY_API ray_status ray_store_protect(ray_store *store) RAY_NODISCARD;
+
 // Unmaps. Every pin and ref of this process is dropped and its unsealed objects are aborted first; views and writers are void afterwards.
 // No other thread may be in a call. The slot can be attached again. Looks at the whole table. Accepts NULL.
 RAY_API void ray_store_close(ray_store *RAY_NULLABLE store);

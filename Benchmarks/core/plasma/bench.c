@@ -19,6 +19,10 @@ void bench_fail(const char *reason, const char *detail) {
     _exit(1);
 }
 
+void note(const char *text) {
+    fprintf(stderr, "bench plasma: %s\n", text);
+}
+
 uint64_t now_ns(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);

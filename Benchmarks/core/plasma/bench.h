@@ -30,6 +30,8 @@ uint64_t now_ns(void);
 double quantile(double *values, int count, double part);
 double median(double *values, int count);
 
+// To standard error: why a figure is missing.
+void note(const char *text);
 // {"name":"plasma.c.<name>",...} on standard output.
 void print(const char *name, double value, const char *unit);
 

@@ -6,6 +6,8 @@
 //                                               clients together, the sum; the ratio is of neighbouring runs. Bytes are not read.
 //   get_release_2proc_core_ratio                the same ratio with rates for a second of processor time: if it is good and the other is
 //                                               not, the two had no core each.
+//   get_release_protected_ops, _ratio           the same in a client that has the metadata shut outside the calls (ray_store_protect); over one
+//                                               that has it open, in turns.
 //   create_seal_delete_ops                      create, write 1 KiB, seal, delete, in the node's process.
 //   get_other_process_p50_ns, _p99_ns           ray_object_get of an object that another process sealed a moment before, with the clock
 //                                               read before and after; nothing is subtracted. p50 and p99 are of 10,000 gets each. A core each.

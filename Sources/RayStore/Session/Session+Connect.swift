@@ -19,7 +19,7 @@ extension Session {
     ///   - access: as a ``SessionAccess/guardedReader`` the session reads only; `job` is then nil or ``JobID/none``.
     ///   - timeout: how long to try. The connect is not interrupted by cancellation.
     /// - Throws: `notRunning` when nobody answers there, `versionMismatch`, `layoutMismatch`, `tooManyClients`, `timedOut`,
-    ///   `invalidArgument` (such as a job that has ended), `unreachable` (the node is another user's, or does not allow this one).
+    ///   `invalidArgument` (such as a job that has ended), `unsupported` or `inUse` (see ``SessionAccess/protected``), `unreachable` (the node is another user's, or does not allow this one).
     public static func connect(
         socket: String? = nil, job: JobID? = nil, namespace: String? = nil, access: SessionAccess = .full,
         timeout: Duration = .seconds(10)
@@ -49,7 +49,7 @@ extension Session {
                 var options = ray_client_options(
                     struct_size: UInt32(MemoryLayout<ray_client_options>.size), job: job?.rawValue ?? 0,
                     socket_path: path, name_space: namespace, timeout_ns: timeout.nanosecondsClamped,
-                    access: UInt32(access == .guardedReader ? RAY_ACCESS_GUARDED_READER : RAY_ACCESS_FULL))
+                    access: access.code)
                 return ray_client_connect(&options, &client)
             }
         }
@@ -60,5 +60,15 @@ extension Session {
 
     private static func withCString<Result>(_ text: String?, _ body: (UnsafePointer<CChar>?) -> Result) -> Result {
         if let text { text.withCString(body) } else { body(nil) }
+    }
+}
+
+extension SessionAccess {
+    fileprivate var code: UInt32 {
+        switch self {
+        case .full: UInt32(RAY_ACCESS_FULL)
+        case .guardedReader: UInt32(RAY_ACCESS_GUARDED_READER)
+        case .protected: UInt32(RAY_ACCESS_PROTECTED)
+        }
     }
 }
