@@ -177,6 +177,8 @@ FUZZ_LENGTH_auth := 256
 FUZZ_LENGTH_client := 2048
 FUZZ_LENGTH_segment := 512
 FUZZ_LENGTH_wire := 4096
+FUZZ_LENGTH_serve := 4096
+FUZZ_LENGTH_pull := 4096
 
 .PHONY: fuzz fuzz-run fuzz-core
 fuzz: setup
@@ -187,11 +189,11 @@ fuzz-core:
 	$(MAKE) BUILD=$(FUZZ) CC=$(FUZZ_CLANG) CFLAGS="$(FUZZ_FLAGS) -fsanitize=fuzzer-no-link" $(FUZZ)/libraystore.a
 
 # --wrap: fuzz_segment.c puts guard pages around mappings.
-$(FUZZ)/fuzz_%: Tests/Fuzz/fuzz_%.c Tests/Fuzz/fuzz.h $(FUZZ)/libraystore.a
+$(FUZZ)/fuzz_%: Tests/Fuzz/fuzz_%.c Tests/Fuzz/fuzz.h Tests/Fuzz/script.h $(FUZZ)/libraystore.a
 	$(FUZZ_BUILD) -fsanitize=fuzzer $(if $(filter segment,$*),-Wl$(comma)--wrap=mmap$(comma)--wrap=munmap) $< -o $@ \
 	    $(FUZZ)/libraystore.a $(CORE_LIBS)
 
-$(FUZZ)/seeds: Tests/Fuzz/seeds.c Tests/Fuzz/seeds_client.c Tests/Fuzz/seeds.h Tests/Fuzz/fuzz.h $(FUZZ)/libraystore.a
+$(FUZZ)/seeds: Tests/Fuzz/seeds.c Tests/Fuzz/seeds_client.c Tests/Fuzz/seeds_script.c Tests/Fuzz/seeds.h Tests/Fuzz/fuzz.h $(FUZZ)/libraystore.a
 	$(FUZZ_BUILD) $(filter %.c,$^) -o $@ $(FUZZ)/libraystore.a $(CORE_LIBS)
 
 comma := ,

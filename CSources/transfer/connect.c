@@ -16,7 +16,7 @@
 #include "base/error_internal.h"
 #include "transfer/connection_internal.h"
 
-#define BACKLOG 128
+#define BACKLOG 1024 // beyond, a connect waits for a second and longer
 
 // Notices a machine that is gone although nothing is being sent to it (keepalive), or does not acknowledge (user timeout).
 static void set_options(int socket) {

@@ -180,6 +180,7 @@ int main(int count, char **words) {
     auth();
     wire();
     client_seeds(write_seed);
+    script_seeds(write_seed);
     segment();
     return 0;
 }

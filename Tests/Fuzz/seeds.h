@@ -8,5 +8,6 @@
 typedef void (*write_seed_fn)(const char *target, const char *name, const void *bytes, size_t size);
 
 void client_seeds(write_seed_fn write_seed);
+void script_seeds(write_seed_fn write_seed);
 
 #endif
