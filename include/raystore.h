@@ -10,6 +10,7 @@
 #include "raystore/host.h"
 #include "raystore/id.h"
 #include "raystore/macros.h"
+#include "raystore/spill.h"
 #include "raystore/status.h"
 #include "raystore/store.h"
 #include "raystore/transfer.h"

@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+// Spill files: written with vectors from where the objects lie, read with vectors to where they shall lie.
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "base/error_internal.h"
+#include "raystore/file.h"
+#include "raystore/spill.h"
+
+_Static_assert(sizeof(ray_spill_part) == sizeof(struct iovec) && offsetof(ray_spill_part, bytes) == offsetof(struct iovec, iov_base) &&
+                   offsetof(ray_spill_part, size) == offsetof(struct iovec, iov_len),
+               "parts are given to the kernel as they are");
+
+// Parts given to one call. The kernel takes 1,024; beyond some ten, more gain nothing.
+#define PARTS_MAX 256
+// Begun to be written back as soon as so much is there: the disk works while the next objects are copied, and dirty pages do not pile up.
+#define WRITE_BACK_BYTES (8u << 20)
+
+// A place in a list of parts.
+typedef struct place {
+    const ray_spill_part *parts;
+    uint32_t count;
+    uint32_t at;
+    size_t into; // bytes of parts[at] that are done
+} place;
+
+static uint64_t size_of(const ray_spill_part *parts, uint32_t count) {
+    uint64_t size = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        size += parts[i].size;
+    }
+    return size;
+}
+
+// What the next call is to move, without parts that are empty.
+static int next_parts(const place *walk, ray_spill_part *next) {
+    int count = 0;
+    for (uint32_t i = walk->at; i < walk->count && count < PARTS_MAX; i++) {
+        size_t done = i == walk->at ? walk->into : 0;
+        if (walk->parts[i].size > done) {
+            next[count++] = (ray_spill_part){(char *)walk->parts[i].bytes + done, walk->parts[i].size - done};
+        }
+    }
+    return count;
+}
+
+static void advance(place *walk, size_t moved) {
+    while (walk->at < walk->count && moved >= walk->parts[walk->at].size - walk->into) {
+        moved -= walk->parts[walk->at].size - walk->into;
+        walk->at++;
+        walk->into = 0;
+    }
+    walk->into += moved;
+}
+
+static bool is_full(int error) {
+    return error == ENOSPC || error == EDQUOT || error == EFBIG;
+}
+
+static ray_status out_of_disk(const char *path, int file, uint64_t needed) {
+    struct statvfs space;
+    uint64_t free_bytes = fstatvfs(file, &space) == 0 ? (uint64_t)space.f_bavail * space.f_frsize : 0;
+    return ray__fail_errno(RAY_OUT_OF_DISK, "spilling to %s needs %llu bytes, its disk has %llu free", path,
+                           (unsigned long long)needed, (unsigned long long)free_bytes);
+}
+
+static ray_status write_all(const char *path, int file, const ray_spill_part *parts, uint32_t count) {
+    place walk = {parts, count, 0, 0};
+    ray_spill_part next[PARTS_MAX];
+    off_t written = 0;
+    off_t begun = 0;
+    uint64_t size = size_of(parts, count);
+    for (int ready; (ready = next_parts(&walk, next)) > 0;) {
+        ssize_t moved = writev(file, (const struct iovec *)next, ready);
+        if (moved < 0 && errno == EINTR) {
+            continue;
+        }
+        if (moved <= 0) {
+            errno = moved == 0 ? ENOSPC : errno;
+            return is_full(errno) ? out_of_disk(path, file, size) : ray__fail_errno(RAY_SYSTEM, "spilling to %s", path);
+        }
+        advance(&walk, (size_t)moved);
+        written += moved;
+        if (written - begun >= WRITE_BACK_BYTES) {
+            // A hint: a file system without it writes back in its own time.
+            (void)sync_file_range(file, begun, written - begun, SYNC_FILE_RANGE_WRITE);
+            begun = written;
+        }
+    }
+    return RAY_OK;
+}
+
+static ray_status check_reserve(const char *path, int file, uint64_t size, uint64_t reserve_bytes) {
+    struct statvfs space;
+    if (reserve_bytes == 0 || fstatvfs(file, &space) != 0 || (uint64_t)space.f_bavail * space.f_frsize >= size + reserve_bytes) {
+        return RAY_OK;
+    }
+    return ray__fail(RAY_OUT_OF_DISK, "spilling to %s needs %llu bytes and %llu that stay free, its disk has %llu free", path,
+                     (unsigned long long)size, (unsigned long long)reserve_bytes, (unsigned long long)space.f_bavail * space.f_frsize);
+}
+
+static ray_status sync_name(const char *path) {
+    char directory[PATH_MAX];
+    snprintf(directory, sizeof directory, "%s", path);
+    char *slash = strrchr(directory, '/');
+    if (slash == NULL) {
+        snprintf(directory, sizeof directory, ".");
+    } else {
+        slash[slash == directory ? 1 : 0] = '\0';
+    }
+    int opened = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool synced = opened >= 0 && fsync(opened) == 0;
+    ray_status status = synced ? RAY_OK : ray__fail_errno(RAY_SYSTEM, "syncing the directory of %s", path);
+    if (opened >= 0) {
+        close(opened);
+    }
+    return status;
+}
+
+static ray_status finish(const char *path, int file, uint32_t flags) {
+    if ((flags & RAY_SPILL_SYNC) != 0) {
+        if (fdatasync(file) != 0) {
+            return is_full(errno) ? out_of_disk(path, file, 0) : ray__fail_errno(RAY_SYSTEM, "syncing %s", path);
+        }
+        return sync_name(path);
+    }
+    return RAY_OK;
+}
+
+ray_status ray_spill_write(const char *path, const ray_spill_part *parts, uint32_t part_count, uint64_t reserve_bytes, uint32_t flags) {
+    int file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (file < 0) {
+        if (is_full(errno)) {
+            return ray__fail_errno(RAY_OUT_OF_DISK, "spilling to %s", path);
+        }
+        return ray__fail_errno(errno == EEXIST ? RAY_EXISTS : RAY_SYSTEM, "spilling to %s", path);
+    }
+    ray_status status = check_reserve(path, file, size_of(parts, part_count), reserve_bytes);
+    if (status == RAY_OK) {
+        status = write_all(path, file, parts, part_count);
+    }
+    if (status == RAY_OK) {
+        status = finish(path, file, flags);
+    }
+    // Some file systems find out only now that there is no room.
+    if (close(file) != 0 && status == RAY_OK) {
+        status = ray__fail_errno(is_full(errno) ? RAY_OUT_OF_DISK : RAY_SYSTEM, "closing %s", path);
+    }
+    if (status != RAY_OK) {
+        unlink(path);
+    }
+    return status;
+}
+
+static ray_status read_all(const char *path, int file, uint64_t offset, const ray_spill_part *parts, uint32_t count) {
+    place walk = {parts, count, 0, 0};
+    ray_spill_part next[PARTS_MAX];
+    for (int ready; (ready = next_parts(&walk, next)) > 0;) {
+        ssize_t moved = preadv(file, (const struct iovec *)next, ready, (off_t)offset);
+        if (moved < 0 && errno == EINTR) {
+            continue;
+        }
+        if (moved < 0) {
+            return ray__fail_errno(RAY_SYSTEM, "reading %s at byte %llu", path, (unsigned long long)offset);
+        }
+        if (moved == 0) {
+            return ray__fail(RAY_CORRUPT, "%s ends at byte %llu, in the middle of what was spilled there: somebody cut it", path,
+                             (unsigned long long)offset);
+        }
+        advance(&walk, (size_t)moved);
+        offset += (uint64_t)moved;
+    }
+    return RAY_OK;
+}
+
+ray_status ray_spill_read(const char *path, uint64_t offset, const ray_spill_part *parts, uint32_t part_count) {
+    int file = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (file < 0) {
+        return ray__fail_errno(errno == ENOENT || errno == ENOTDIR ? RAY_FILE_NOT_FOUND : RAY_SYSTEM, "what was spilled to %s cannot be read",
+                               path);
+    }
+    ray_status status = read_all(path, file, offset, parts, part_count);
+    close(file);
+    return status;
+}

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+// Objects laid down as records in a file, and read back; and files that somebody cut, took away, or that have no room.
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "check.h"
+#include "raystore.h"
+
+enum { OBJECT_COUNT = 300 };
+
+static char directory[256];
+
+static const char *path_of(const char *name) {
+    static char path[300];
+    snprintf(path, sizeof path, "%s/%s", directory, name);
+    return path;
+}
+
+static uint64_t u64_at(const uint8_t *bytes) {
+    uint64_t value = 0;
+    for (int i = 7; i >= 0; i--) {
+        value = value << 8 | bytes[i];
+    }
+    return value;
+}
+
+// Sizes from nothing to some hundred KiB; what lies in each is known from its number.
+static void fill(ray_spill_object *object, uint32_t number) {
+    static uint8_t bytes[1 << 20];
+    if (bytes[1] == 0) {
+        for (uint32_t i = 0; i < sizeof bytes; i++) {
+            bytes[i] = (uint8_t)(i * 2654435761u >> 13 | 1);
+        }
+    }
+    *object = (ray_spill_object){.owner = bytes + number,
+                                 .owner_size = number % 7,
+                                 .metadata = bytes + 2 * number,
+                                 .metadata_size = number % 5 * 9,
+                                 .data = bytes + 3 * number,
+                                 .data_size = number % 11 == 0 ? 0 : (uint64_t)number * 977 % 300000};
+}
+
+static void read_one(const char *path, const ray_spill_object *object, uint8_t *into) {
+    ray_spill_part part = {into, (size_t)object->size};
+    CHECK_OK(ray_spill_read(path, object->offset, &part, 1));
+}
+
+static void what_is_laid_down_is_found_again_by_offset_and_size_alone(void) {
+    static ray_spill_object objects[OBJECT_COUNT];
+    static uint8_t headers[OBJECT_COUNT * RAY_SPILL_HEADER_SIZE];
+    static ray_spill_part parts[OBJECT_COUNT * RAY_SPILL_PARTS];
+    for (uint32_t i = 0; i < OBJECT_COUNT; i++) {
+        fill(&objects[i], i);
+    }
+    ray_spill_lay(objects, OBJECT_COUNT, headers, parts);
+    const char *path = path_of("records");
+    CHECK_OK(ray_spill_write(path, parts, OBJECT_COUNT * RAY_SPILL_PARTS, 0, RAY_SPILL_SYNC));
+    uint64_t end = 0;
+    for (uint32_t i = 0; i < OBJECT_COUNT; i++) {
+        const ray_spill_object *object = &objects[i];
+        CHECK_EQUAL(object->offset, end);
+        end += object->size;
+        uint8_t *record = malloc((size_t)object->size);
+        CHECK(record != NULL);
+        read_one(path, object, record);
+        CHECK_EQUAL(u64_at(record), object->owner_size);
+        CHECK_EQUAL(u64_at(record + 8), object->metadata_size);
+        CHECK_EQUAL(u64_at(record + 16), object->data_size);
+        ray_spill_lengths lengths;
+        CHECK_OK(ray_spill_lengths_read(record, object->size, &lengths));
+        const uint8_t *owner = record + RAY_SPILL_HEADER_SIZE;
+        CHECK(memcmp(owner, object->owner, lengths.owner_size) == 0);
+        CHECK(memcmp(owner + lengths.owner_size, object->metadata, lengths.metadata_size) == 0);
+        const uint8_t *data = owner + lengths.owner_size + lengths.metadata_size;
+        CHECK(memcmp(data, object->data, lengths.data_size) == 0);
+        CHECK(ray_spill_matches(data, lengths.data_size, object->checksum));
+        if (lengths.data_size > 0) {
+            record[object->size - 1] ^= 1;
+            CHECK(!ray_spill_matches(data, lengths.data_size, object->checksum));
+        }
+        free(record);
+    }
+    struct stat info;
+    CHECK_EQUAL(stat(path, &info), 0);
+    CHECK_EQUAL((uint64_t)info.st_size, end);
+    CHECK_EQUAL(info.st_mode & 0777, 0600);
+    CHECK_EQUAL(unlink(path), 0);
+}
+
+static void lengths_that_do_not_add_up_are_refused(void) {
+    uint8_t header[RAY_SPILL_HEADER_SIZE] = {0};
+    ray_spill_lengths lengths;
+    CHECK_OK(ray_spill_lengths_read(header, RAY_SPILL_HEADER_SIZE, &lengths));
+    CHECK_EQUAL(ray_spill_lengths_read(header, RAY_SPILL_HEADER_SIZE - 1, &lengths), RAY_CORRUPT);
+    CHECK_EQUAL(ray_spill_lengths_read(header, RAY_SPILL_HEADER_SIZE + 1, &lengths), RAY_CORRUPT);
+    memset(header, 0xff, sizeof header); // their sum, taken carelessly, is a small number
+    CHECK_EQUAL(ray_spill_lengths_read(header, RAY_SPILL_HEADER_SIZE + 100, &lengths), RAY_CORRUPT);
+    CHECK_EQUAL(ray_spill_lengths_read(header, UINT64_MAX, &lengths), RAY_CORRUPT);
+}
+
+static void a_name_says_the_first_object_and_how_many(void) {
+    ray_object_id id;
+    memset(&id, 0xab, sizeof id);
+    char name[RAY_SPILL_NAME_SIZE];
+    ray_spill_name(&id, 2000, name);
+    CHECK_EQUAL(strlen(name), 56 + strlen("-multi-2000"));
+    CHECK(strncmp(name, "abababab", 8) == 0);
+    CHECK(strcmp(name + 56, "-multi-2000") == 0);
+}
+
+static void a_file_that_was_cut_or_taken_away_is_told_at_once(void) {
+    const char *path = path_of("cut");
+    uint8_t bytes[1000] = {1, 2, 3};
+    ray_spill_part part = {bytes, sizeof bytes};
+    CHECK_OK(ray_spill_write(path, &part, 1, 0, 0));
+    CHECK_EQUAL(ray_spill_write(path, &part, 1, 0, 0), RAY_EXISTS);
+    CHECK_EQUAL(truncate(path, 600), 0);
+    ray_spill_part late = {bytes, 100};
+    CHECK_OK(ray_spill_read(path, 500, &late, 1));
+    CHECK_EQUAL(ray_spill_read(path, 501, &late, 1), RAY_CORRUPT);
+    CHECK(strstr(ray_last_error_message(), path) != NULL);
+    CHECK(strstr(ray_last_error_message(), "byte 600") != NULL);
+    CHECK_EQUAL(unlink(path), 0);
+    CHECK_EQUAL(ray_spill_read(path, 0, &late, 1), RAY_FILE_NOT_FOUND);
+    CHECK_EQUAL(symlink("/etc/passwd", path), 0); // what somebody else put there is not followed
+    CHECK_EQUAL(ray_spill_read(path, 0, &late, 1), RAY_SYSTEM);
+    CHECK_EQUAL(unlink(path), 0);
+}
+
+static void a_full_disk_is_an_error_that_leaves_no_file(void) {
+    if (unshare(CLONE_NEWNS) != 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
+        mount("none", directory, "tmpfs", 0, "size=1m") != 0) {
+        SKIP("a small file system cannot be mounted here");
+    }
+    size_t size = 4 << 20;
+    uint8_t *bytes = calloc(1, size);
+    CHECK(bytes != NULL);
+    ray_spill_part part = {bytes, size};
+    const char *path = path_of("large");
+    CHECK_EQUAL(ray_spill_write(path, &part, 1, 0, 0), RAY_OUT_OF_DISK);
+    CHECK(strstr(ray_last_error_message(), "4194304") != NULL);
+    CHECK_EQUAL(access(path, F_OK), -1);
+    part.size = 512 << 10;
+    CHECK_EQUAL(ray_spill_write(path, &part, 1, 1 << 20, 0), RAY_OUT_OF_DISK); // a reserve of 1 MiB would not stay
+    CHECK_EQUAL(access(path, F_OK), -1);
+    CHECK_OK(ray_spill_write(path, &part, 1, 256 << 10, 0));
+    CHECK_EQUAL(unlink(path), 0);
+    free(bytes);
+    CHECK_EQUAL(umount(directory), 0);
+}
+
+int main(void) {
+    snprintf(directory, sizeof directory, "%s/raystore-spill-test-XXXXXX", check_folder());
+    CHECK(mkdtemp(directory) != NULL);
+    RUN(what_is_laid_down_is_found_again_by_offset_and_size_alone);
+    RUN(lengths_that_do_not_add_up_are_refused);
+    RUN(a_name_says_the_first_object_and_how_many);
+    RUN(a_file_that_was_cut_or_taken_away_is_told_at_once);
+    RUN(a_full_disk_is_an_error_that_leaves_no_file);
+    CHECK_EQUAL(rmdir(directory), 0);
+    return 0;
+}

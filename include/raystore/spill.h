@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+// Spill: objects laid down as records in a file, and read back.
+//
+// A file holds any number of records, one after the other. A record is three 8-byte little-endian lengths (of the owner's address, the
+// metadata, the data), then the three. It is found again by its offset and its size; who knows no more than these can read it. The file's
+// name says the first object and how many there are (ray_spill_name).
+//
+// Caveats: nothing here overwrites a file; a file that could not be written whole is removed.
+// Thread safety: every function may be called from any thread; those that take a path block on the disk.
+#ifndef RAYSTORE_SPILL_H
+#define RAYSTORE_SPILL_H
+
+#include "id.h"
+
+RAY_BEGIN_DECLS
+RAY_ASSUME_NONNULL_BEGIN
+
+#define RAY_SPILL_HEADER_SIZE 24u
+#define RAY_SPILL_PARTS 4u // of a record: lengths, owner, metadata, data
+#define RAY_SPILL_NAME_SIZE (RAY_OBJECT_ID_HEX_SIZE + 24u)
+
+// A piece of memory. Laid out like struct iovec, whose header a module cannot include.
+typedef struct ray_spill_part {
+    void *RAY_NULLABLE bytes;
+    size_t size;
+} ray_spill_part;
+
+// An object to be laid down, and where it came to lie.
+typedef struct ray_spill_object {
+    const void *RAY_NULLABLE owner;    // the owner's address
+    const void *RAY_NULLABLE metadata;
+    const void *RAY_NULLABLE data;
+    uint64_t owner_size;
+    uint64_t metadata_size;
+    uint64_t data_size;
+    uint64_t offset;   // set: of its record
+    uint64_t size;     // set: of its record
+    uint64_t checksum; // set: XXH3-64 of the data
+} ray_spill_object;
+
+// What a record's first bytes say.
+typedef struct ray_spill_lengths {
+    uint64_t owner_size;
+    uint64_t metadata_size;
+    uint64_t data_size;
+} ray_spill_lengths;
+
+// The name of a file of `count` objects: the first one's id in hex, "-multi-", the count. name has room for RAY_SPILL_NAME_SIZE.
+RAY_API void ray_spill_name(const ray_object_id *first, uint32_t count, char *name);
+
+// Lays count records: fills `headers` (RAY_SPILL_HEADER_SIZE bytes each) and `parts` (RAY_SPILL_PARTS each), which then say in order what the file
+// consists of, and point into headers and the objects' own memory. Reads all of the data, for the checksums.
+RAY_API void ray_spill_lay(ray_spill_object *objects, uint32_t count, uint8_t *headers, ray_spill_part *parts);
+
+// Reads the lengths in the first RAY_SPILL_HEADER_SIZE bytes of a record of record_size bytes. RAY_CORRUPT unless they add up to it.
+RAY_API ray_status ray_spill_lengths_read(const uint8_t *header, uint64_t record_size,
+                                          ray_spill_lengths *lengths) RAY_NODISCARD;
+
+// Whether the data is what was laid down.
+RAY_API bool ray_spill_matches(const void *RAY_NULLABLE data, uint64_t size, uint64_t checksum);
+
+enum {
+    RAY_SPILL_SYNC = 1u << 0, // on the disk, its name too, before the call returns
+};
+
+// Writes a new file of these parts, straight from where they lie. RAY_EXISTS; RAY_OUT_OF_DISK with needed and free, when the disk or the quota is
+// full or less than reserve_bytes would be left; RAY_SYSTEM with the errno.
+RAY_API ray_status ray_spill_write(const char *path, const ray_spill_part *parts, uint32_t part_count, uint64_t reserve_bytes,
+                                   uint32_t flags) RAY_NODISCARD;
+
+// Fills the parts, one after the other, with the bytes of the file from offset on. RAY_FILE_NOT_FOUND; RAY_CORRUPT, naming file and offset, when
+// it ends before.
+RAY_API ray_status ray_spill_read(const char *path, uint64_t offset, const ray_spill_part *parts, uint32_t part_count) RAY_NODISCARD;
+
+// ---- a storage of one's own ------------------------------------------------------------------------------------------------
+
+// The functions of an external storage, for a node that is embedded (see ExternalStorage in Swift, which says when each is called and what it is to
+// answer). Every function may be called from several threads at once and may block. One that fails writes why, with what to do, into
+// message, as text of at most message_capacity bytes with its NUL.
+typedef struct ray_storage {
+    uint32_t struct_size;
+    const char *type_name; // valid until release
+    void *RAY_NULLABLE context;
+    // Makes sure that it can be used.
+    ray_status (*validate)(void *RAY_NULLABLE context, char *message, size_t message_capacity);
+    // Writes the parts as one new file, or those of the first records. Every RAY_SPILL_PARTS of them are a record. Answers the file's URL and how many
+    // records are in it.
+    ray_status (*spill)(void *RAY_NULLABLE context, const char *name, const ray_spill_part *parts, uint32_t record_count, char *url,
+                        size_t url_capacity, uint32_t *written_count, char *message, size_t message_capacity);
+    // Fills the parts with the file's bytes from offset on. RAY_FILE_NOT_FOUND, RAY_CORRUPT when it ends before.
+    ray_status (*restore)(void *RAY_NULLABLE context, const char *url, uint64_t offset, const ray_spill_part *parts, uint32_t part_count,
+                          char *message, size_t message_capacity);
+    // Removes a file; none is not a failure.
+    ray_status (*remove)(void *RAY_NULLABLE context, const char *url, char *message, size_t message_capacity);
+    // Calls back with the URL of every file that is there.
+    ray_status (*list)(void *RAY_NULLABLE context, void (*listed)(void *listed_context, const char *url), void *listed_context,
+                       char *message, size_t message_capacity);
+    // Removes everything.
+    ray_status (*destroy)(void *RAY_NULLABLE context, char *message, size_t message_capacity);
+    // Called once, last. May be NULL.
+    void (*RAY_NULLABLE release)(void *RAY_NULLABLE context);
+} ray_storage;
+
+RAY_ASSUME_NONNULL_END
+RAY_END_DECLS
+#endif
