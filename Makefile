@@ -13,7 +13,7 @@ CORE_OBJECTS := $(CORE_SOURCES:CSources/%.c=$(BUILD)/core/%.o)
 # -Xcc -O2 keeps the C core fast in a debug build; without it the checksums alone take most of a test's time.
 SWIFT_FLAGS := -Xcc -O2
 
-PACKAGES := gcc libc6-dev pkg-config python3 libzstd-dev liblz4-dev libxxhash-dev libsodium-dev libsqlite3-dev zlib1g-dev iproute2
+PACKAGES := gcc libc6-dev pkg-config python3 libzstd-dev liblz4-dev libxxhash-dev libsodium-dev libsqlite3-dev zlib1g-dev libcurl4-openssl-dev python3-venv iproute2
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-core test-swift test-asan test-crash test-lib bench format lint clean
@@ -152,7 +152,8 @@ test-transfer-kill: setup
 
 # Those that start nodes as processes run by themselves: beside them the others would wait for a core.
 PROCESS_TESTS := IntegrationTests|CommandLineTests
-test-swift:
+test-swift: setup
+	Tests/S3/environment build/s3
 	swift build --build-tests $(SWIFT_FLAGS)
 	Tests/run_swift units --skip-build $(SWIFT_FLAGS) --skip '$(PROCESS_TESTS)'
 	Tests/run_swift processes --skip-build $(SWIFT_FLAGS) --filter '$(PROCESS_TESTS)'

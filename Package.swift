@@ -49,9 +49,14 @@ let package = Package(
             ]),
         .target(name: "RayStore", dependencies: ["CRayStore"], swiftSettings: swiftSettings),
         .target(
+            name: "CRayStoreS3",
+            dependencies: ["CRayStore"],
+            cSettings: [.headerSearchPath("../../CSources"), .define("_GNU_SOURCE")],
+            linkerSettings: [.linkedLibrary("curl")]),
+        .target(
             name: "RayStoreNode",
             dependencies: [
-                "CRayStore", "RayStore",
+                "CRayStore", "CRayStoreS3", "RayStore",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "Metrics", package: "swift-metrics"),
                 .product(name: "GRDB", package: "GRDB.swift"),
@@ -79,7 +84,7 @@ let package = Package(
         .testTarget(
             name: "RayStoreNodeTests",
             dependencies: [
-                "CRayStore", "RayStore", "RayStoreNode",
+                "CRayStore", "RayStore", "RayStoreNode", "CTestSupport",
                 .product(name: "GRDB", package: "GRDB.swift"),
                 .product(name: "Metrics", package: "swift-metrics"), "TestSupport",
             ],
@@ -100,7 +105,7 @@ let package = Package(
             ],
             path: "Tests/TestSupport",
             swiftSettings: swiftSettings),
-        .target(name: "CTestSupport", path: "Tests/CTestSupport"),
+        .target(name: "CTestSupport", dependencies: ["CRayStore"], path: "Tests/CTestSupport"),
         .executableTarget(
             name: "raystore-test-client", dependencies: ["CRayStore", "RayStore", "TestSupport"], path: "Tests/TestClient",
             swiftSettings: swiftSettings),

@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: Apache-2.0
+// Objects: one PUT when it is small, parts when it is large; ranges read several at once.
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "s3_internal.h"
+
+#define PARTS_MAX 10000u // the protocol's
+
+static ray_status run_one(ray_s3 *s3, ray__s3_request *request) {
+    return ray__s3_run(s3, request, 1);
+}
+
+static uint64_t size_of(const ray_spill_part *pieces, uint32_t count) {
+    uint64_t size = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        size += pieces[i].size;
+    }
+    return size;
+}
+
+static uint32_t slice_count(uint64_t size, uint64_t slice) {
+    return (uint32_t)((size + slice - 1) / slice);
+}
+
+static void end_all(ray__s3_request *requests, uint32_t count) {
+    for (uint32_t i = 0; i < count; i++) {
+        ray__s3_request_end(&requests[i]);
+    }
+    free(requests);
+}
+
+// ---- upload in parts ---------------------------------------------------------------------------------------------------------------
+
+// Asks for an upload; its id, encoded for a query, goes to `upload`.
+static ray_status begin_upload(ray_s3 *s3, const char *bucket, const char *key, char *upload, size_t capacity) {
+    ray__s3_request request = {.method = "POST", .bucket = bucket, .key = key, .query = "uploads="};
+    ray_status status = run_one(s3, &request);
+    if (status == RAY_OK) {
+        char id[1024];
+        const char *at = request.text == NULL ? "" : request.text;
+        upload[0] = '\0';
+        if (!ray__s3_element(&at, "UploadId", id, sizeof id) || !ray__s3_encode(id, false, upload, capacity)) {
+            status = ray__fail(RAY_PROTOCOL, "%s began an upload of s3://%s/%s without naming it", s3->endpoint, bucket, key);
+        }
+    }
+    ray__s3_request_end(&request);
+    return status;
+}
+
+static ray_status abort_upload(ray_s3 *s3, const char *bucket, const char *key, const char *upload) {
+    char query[3200];
+    snprintf(query, sizeof query, "uploadId=%s", upload);
+    ray__s3_request request = {.method = "DELETE", .bucket = bucket, .key = key, .query = query};
+    ray_status status = run_one(s3, &request);
+    ray__s3_request_end(&request);
+    return status == RAY_NOT_FOUND ? RAY_OK : status;
+}
+
+static ray_status complete_upload(ray_s3 *s3, const char *bucket, const char *key, const char *upload, const ray__s3_request *parts,
+                                  uint32_t count) {
+    size_t capacity = 128 + (size_t)count * 256;
+    char *text = malloc(capacity);
+    if (text == NULL) {
+        return ray__fail(RAY_OUT_OF_MEMORY, "the list of %u parts", count);
+    }
+    size_t at = (size_t)snprintf(text, capacity, "<CompleteMultipartUpload>");
+    for (uint32_t i = 0; i < count; i++) {
+        at += (size_t)snprintf(text + at, capacity - at, "<Part><PartNumber>%u</PartNumber><ETag>%s</ETag></Part>", i + 1, parts[i].etag);
+    }
+    at += (size_t)snprintf(text + at, capacity - at, "</CompleteMultipartUpload>");
+    char query[3200];
+    snprintf(query, sizeof query, "uploadId=%s", upload);
+    ray_spill_part piece = {text, at};
+    ray__s3_request request = {.method = "POST", .bucket = bucket, .key = key, .query = query, .body = {&piece, 1, 0, at}};
+    ray_status status = run_one(s3, &request);
+    // The service may answer 200 first and find out later: then the text is an error.
+    if (status == RAY_OK && request.text != NULL && strstr(request.text, "<Error>") != NULL) {
+        char reason[128] = "";
+        const char *from = request.text;
+        ray__s3_element(&from, "Code", reason, sizeof reason);
+        status = ray__fail(RAY_UNREACHABLE, "s3://%s/%s at %s: the parts could not be put together: %s", bucket, key, s3->endpoint, reason);
+    }
+    ray__s3_request_end(&request);
+    free(text);
+    return status;
+}
+
+static ray_status upload_parts(ray_s3 *s3, const char *bucket, const char *key, const char *upload, const ray_spill_part *pieces,
+                               uint32_t piece_count, uint64_t size) {
+    uint64_t slice = s3->part_bytes;
+    while (slice_count(size, slice) > PARTS_MAX) {
+        slice *= 2;
+    }
+    uint32_t count = slice_count(size, slice);
+    ray__s3_request *requests = calloc(count, sizeof *requests);
+    char(*queries)[3264] = calloc(count, sizeof *queries);
+    ray_status status = requests == NULL || queries == NULL ? ray__fail(RAY_OUT_OF_MEMORY, "an upload of %u parts", count) : RAY_OK;
+    for (uint32_t i = 0; i < count && status == RAY_OK; i++) {
+        snprintf(queries[i], sizeof queries[i], "partNumber=%u&uploadId=%s", i + 1, upload);
+        uint64_t from = i * slice;
+        uint64_t part = size - from < slice ? size - from : slice;
+        requests[i] = (ray__s3_request){
+            .method = "PUT", .bucket = bucket, .key = key, .query = queries[i], .body = {pieces, piece_count, from, part}};
+    }
+    if (status == RAY_OK) {
+        status = ray__s3_run(s3, requests, count);
+    }
+    if (status == RAY_OK) {
+        status = complete_upload(s3, bucket, key, upload, requests, count);
+    }
+    end_all(requests, requests == NULL ? 0 : count);
+    free(queries);
+    return status;
+}
+
+ray_status ray_s3_put(ray_s3 *s3, const char *bucket, const char *key, const ray_spill_part *parts, uint32_t part_count) {
+    uint64_t size = size_of(parts, part_count);
+    if (size <= s3->part_bytes) {
+        ray__s3_request request = {.method = "PUT", .bucket = bucket, .key = key, .body = {parts, part_count, 0, size}};
+        ray_status status = run_one(s3, &request);
+        ray__s3_request_end(&request);
+        return status;
+    }
+    char upload[3072];
+    RAY_TRY(begin_upload(s3, bucket, key, upload, sizeof upload));
+    ray_status status = upload_parts(s3, bucket, key, upload, parts, part_count, size);
+    if (status != RAY_OK) {
+        char kept[RAY__S3_TEXT_MAX];
+        snprintf(kept, sizeof kept, "%s", ray_last_error_message());
+        // What cannot be removed now is found by ray_s3_abort_uploads.
+        ray_status aborted = abort_upload(s3, bucket, key, upload);
+        (void)aborted;
+        return ray__fail(status, "%s", kept);
+    }
+    return RAY_OK;
+}
+
+// ---- read, look, remove --------------------------------------------------------------------------------------------------------------
+
+ray_status ray_s3_get(ray_s3 *s3, const char *bucket, const char *key, uint64_t offset, void *bytes, uint64_t size) {
+    if (size == 0) {
+        uint64_t whole = 0;
+        RAY_TRY(ray_s3_size(s3, bucket, key, &whole));
+        return offset <= whole ? RAY_OK : ray__fail(RAY_CORRUPT, "s3://%s/%s has %llu bytes, none at %llu", bucket, key,
+                                                    (unsigned long long)whole, (unsigned long long)offset);
+    }
+    uint32_t count = slice_count(size, s3->part_bytes);
+    ray__s3_request *requests = calloc(count, sizeof *requests);
+    if (requests == NULL) {
+        return ray__fail(RAY_OUT_OF_MEMORY, "a read of %u ranges", count);
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t from = i * s3->part_bytes;
+        requests[i] = (ray__s3_request){.method = "GET",
+                                        .bucket = bucket,
+                                        .key = key,
+                                        .into = (uint8_t *)bytes + from,
+                                        .into_capacity = size - from < s3->part_bytes ? size - from : s3->part_bytes,
+                                        .range_from = offset + from};
+    }
+    ray_status status = ray__s3_run(s3, requests, count);
+    for (uint32_t i = 0; i < count; i++) {
+        if (requests[i].code == 416) {
+            status = ray__fail(RAY_CORRUPT, "s3://%s/%s at %s ends before byte %llu", bucket, key, s3->endpoint,
+                               (unsigned long long)requests[i].range_from);
+            break;
+        }
+    }
+    end_all(requests, count);
+    return status;
+}
+
+ray_status ray_s3_size(ray_s3 *s3, const char *bucket, const char *key, uint64_t *size) {
+    ray__s3_request request = {.method = "HEAD", .bucket = bucket, .key = key};
+    ray_status status = run_one(s3, &request);
+    *size = request.content_length;
+    ray__s3_request_end(&request);
+    return status;
+}
+
+ray_status ray_s3_delete(ray_s3 *s3, const char *bucket, const char *key) {
+    ray__s3_request request = {.method = "DELETE", .bucket = bucket, .key = key};
+    ray_status status = run_one(s3, &request);
+    ray__s3_request_end(&request);
+    return status == RAY_NOT_FOUND ? RAY_OK : status;
+}
+
+ray_status ray_s3_check_bucket(ray_s3 *s3, const char *bucket) {
+    ray__s3_request request = {.method = "GET", .bucket = bucket, .query = "list-type=2&max-keys=1"};
+    ray_status status = run_one(s3, &request);
+    ray__s3_request_end(&request);
+    return status;
+}
+
+// ---- lists ------------------------------------------------------------------------------------------------------------------------------
+
+ray_status ray_s3_list(ray_s3 *s3, const char *bucket, const char *prefix, ray_s3_listed_fn listed, void *context) {
+    char token[1024] = "";
+    bool more = true;
+    ray_status status = RAY_OK;
+    while (more && status == RAY_OK) {
+        char query[8192] = "";
+        bool fits = true;
+        if (token[0] != '\0') {
+            strcpy(query, "continuation-token=");
+            fits = ray__s3_encode(token, false, query, sizeof query);
+        }
+        size_t at = strlen(query);
+        snprintf(query + at, sizeof query - at, "%slist-type=2&prefix=", at == 0 ? "" : "&");
+        if (!fits || !ray__s3_encode(prefix, false, query, sizeof query)) {
+            return ray__fail(RAY_INVALID_ARGUMENT, "the prefix '%.200s' is longer than S3 takes", prefix);
+        }
+        ray__s3_request request = {.method = "GET", .bucket = bucket, .query = query};
+        status = run_one(s3, &request);
+        const char *text = status == RAY_OK && request.text != NULL ? request.text : "";
+        char key[1100];
+        char size[32];
+        for (const char *from = text; more && ray__s3_element(&from, "Key", key, sizeof key) && ray__s3_element(&from, "Size", size, sizeof size);) {
+            more = listed(context, key, strtoull(size, NULL, 10));
+        }
+        const char *from = text;
+        more = more && ray__s3_element(&from, "NextContinuationToken", token, sizeof token);
+        ray__s3_request_end(&request);
+    }
+    return status;
+}
+
+ray_status ray_s3_abort_uploads(ray_s3 *s3, const char *bucket, const char *prefix) {
+    // Each round removes what it finds, so there is no need for markers; a round without progress ends it.
+    for (bool found = true; found;) {
+        char query[8192] = "prefix=";
+        if (!ray__s3_encode(prefix, false, query, sizeof query - 16)) {
+            return ray__fail(RAY_INVALID_ARGUMENT, "the prefix '%.200s' is longer than S3 takes", prefix);
+        }
+        strcat(query, "&uploads=");
+        ray__s3_request request = {.method = "GET", .bucket = bucket, .query = query};
+        ray_status status = run_one(s3, &request);
+        char key[1100];
+        char id[1024];
+        found = false;
+        for (const char *from = request.text == NULL ? "" : request.text; status == RAY_OK;) {
+            const char *next = strstr(from, "<Upload>");
+            if (next == NULL || !ray__s3_element(&next, "Key", key, sizeof key)) {
+                break;
+            }
+            from = strstr(from, "<Upload>");
+            const char *of_id = from;
+            if (!ray__s3_element(&of_id, "UploadId", id, sizeof id)) {
+                break;
+            }
+            from = of_id > next ? of_id : next;
+            char upload[3072] = "";
+            status = ray__s3_encode(id, false, upload, sizeof upload) ? abort_upload(s3, bucket, key, upload)
+                                                                       : ray__fail(RAY_PROTOCOL, "an upload's id is too long");
+            found = true;
+        }
+        ray__s3_request_end(&request);
+        RAY_TRY(status);
+    }
+    return RAY_OK;
+}

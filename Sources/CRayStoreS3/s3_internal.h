@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the parts of the S3 client share: connections, and requests that are run several at once.
+#ifndef RAY_S3_INTERNAL_H
+#define RAY_S3_INTERNAL_H
+
+#include <curl/curl.h>
+#include <pthread.h>
+
+#include "base/error_internal.h"
+#include "raystore_s3.h"
+
+#define RAY__S3_CONNECTIONS_MAX 16u
+#define RAY__S3_TEXT_MAX 512u
+#define RAY__S3_LISTING_MAX (4u << 20) // of one answer in XML: 1,000 keys of 1 KiB fit
+
+// A connection cache with the handles that use it; one call has it to itself.
+typedef struct ray__s3_lane {
+    struct ray__s3_lane *next;
+    CURLM *multi;
+    CURL *handles[RAY__S3_CONNECTIONS_MAX];
+} ray__s3_lane;
+
+struct ray_s3 {
+    char *endpoint;
+    char *sigv4;       // what libcurl needs to sign
+    char *credentials; // access key and secret
+    char *token_header; // NULL: none
+    uint32_t connection_count_max;
+    uint64_t part_bytes;
+    uint32_t attempts_max;
+    uint64_t timeout_ns;
+    pthread_mutex_t lock;
+    ray__s3_lane *idle;
+};
+
+// A part of memory to be sent: `size` bytes of the pieces, from byte `from` of them all on.
+typedef struct ray__s3_body {
+    const ray_spill_part *pieces;
+    uint32_t piece_count;
+    uint64_t from;
+    uint64_t size;
+} ray__s3_body;
+
+// Where an answer goes: into `bytes`, up to capacity. What comes beyond it is a failure.
+typedef struct ray__s3_request {
+    const char *method;
+    const char *bucket;
+    const char *key;        // NULL: of the bucket itself
+    const char *query;      // sorted and encoded, NULL: none
+    ray__s3_body body;      // of PUT and POST
+    uint8_t *into;          // of GET; NULL: the answer is text
+    uint64_t into_capacity;
+    uint64_t range_from;    // with `into`
+    // Afterwards:
+    ray_status status;
+    char message[RAY__S3_TEXT_MAX];
+    char etag[128];
+    uint64_t content_length;
+    char *text;             // of the answer, malloc'd, NULL: none
+    size_t text_size;
+    // Private to request.c:
+    uint64_t got;
+    uint64_t sent;
+    uint32_t attempts;
+    uint64_t again_at_ns;
+    uint32_t step;
+    long code;
+    CURL *handle;
+    struct curl_slist *headers;
+    char reason[CURL_ERROR_SIZE];
+} ray__s3_request;
+
+// Runs all of them, several at once, each with its retries. Answers the first failure; requests after it that had not begun are not made. Frees
+// nothing of them: ray__s3_request_end does.
+ray_status ray__s3_run(ray_s3 *s3, ray__s3_request *requests, uint32_t count) RAY_NODISCARD;
+void ray__s3_request_end(ray__s3_request *request);
+void ray__s3_lanes_end(ray_s3 *s3);
+
+// The text between <name> and </name> at or after *at, unescaped into out; *at moves behind it. False when there is none, or it is too long.
+bool ray__s3_element(const char **at, const char *name, char *out, size_t capacity);
+
+// Appends text to a query with everything encoded but what never needs it. False when it does not fit.
+bool ray__s3_encode(const char *text, bool keep_slashes, char *out, size_t capacity);
+
+#endif
