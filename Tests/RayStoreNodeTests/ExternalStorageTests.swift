@@ -123,6 +123,18 @@ private final class RecordingStorage: ExternalStorage {
         if let refusal { throw refusal }
     }
 
+    func spill(_ batch: SpillBatch) async throws(RayStoreError) -> SpilledFile {
+        throw RayStoreError(.outOfDisk, "nothing is ever written here")
+    }
+
+    func restore(_ file: String, from offset: UInt64, into memory: SpillMemory) async throws(RayStoreError) {
+        throw RayStoreError(.fileNotFound, "\(file): nothing was ever written here")
+    }
+
+    func delete(_ file: String) async throws(RayStoreError) {}
+
+    func files() async throws(RayStoreError) -> [String] { [] }
+
     func destroy() async throws(RayStoreError) {
         noted.withLock { $0.append("destroy") }
         if failsDestroy { throw RayStoreError(.system, "the storage cannot be emptied") }

@@ -18,6 +18,7 @@ package final class TestProcess: @unchecked Sendable {
             .first { FileManager.default.isExecutableFile(atPath: $0 + "/raystore") } ?? ".build/debug"
     }()
 
+    /// - Parameter program: one of the built ones, or a path.
     package init(_ program: String, _ arguments: [String], errors: FileHandle? = nil) throws {
         let theirs = try SpawnedProcess.pipe()
         let ours = try SpawnedProcess.pipe()
@@ -44,7 +45,8 @@ package final class TestProcess: @unchecked Sendable {
             }
         }
         process = try SpawnedProcess(
-            Self.programs + "/" + program, arguments, input: theirs.reading, output: ours.writing,
+            program.contains("/") ? program : Self.programs + "/" + program, arguments, input: theirs.reading,
+            output: ours.writing,
             errors: (errors ?? FileHandle.standardError).fileDescriptor)
         // The child has its copies; with ours open its end would not be seen.
         try childInput.close()

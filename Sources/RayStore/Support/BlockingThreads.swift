@@ -12,10 +12,10 @@
 ///
 /// - Throws: what the body throws; `system` when no thread can be made.
 package func runBlocking<Value: Sendable>(
-    _ body: @escaping @Sendable () throws(RayStoreError) -> Value
+    on threads: BlockingThreads = .shared, _ body: @escaping @Sendable () throws(RayStoreError) -> Value
 ) async throws(RayStoreError) -> Value {
     let outcome: Result<Value, RayStoreError> = await withCheckedContinuation { continuation in
-        let accepted = BlockingThreads.shared.submit {
+        let accepted = threads.submit {
             do throws(RayStoreError) {
                 continuation.resume(returning: .success(try body()))
             } catch {
@@ -36,6 +36,9 @@ package func runBlocking<Value: Sendable>(
 package final class BlockingThreads: @unchecked Sendable {
     /// The process's pool. Sixteen threads: blocked threads cost stacks, not cores, and disks and sockets gain little from more.
     package static let shared = BlockingThreads(limit: 16)
+
+    /// For what may wait long for a disk or a server far away, so that the node's clients do not wait behind it.
+    package static let slow = BlockingThreads(limit: 16)
 
     private let limit: Int
     private let idleSeconds: Int

@@ -3,9 +3,12 @@ public import RayStore
 
 /// Where objects go when memory is short.
 ///
+/// A storage keeps *files*: each is written whole, once, read in ranges, and deleted. What lies in a file, records of objects, is the node's
+/// affair (`raystore/spill.h`). A file is named by a URL that the storage chooses and the node remembers.
+///
 /// The node calls in this order: `validate` once, before it opens a port or joins anything; `destroy` once, when all its objects have
-/// ended. The same storage may be given to every node of a cluster; then the head alone destroys it. What spills, restores and deletes single
-/// objects comes in between and is asked of a storage whose `canSpill` is true only.
+/// ended. The same storage may be given to every node of a cluster; then the head alone destroys it. `spill`, `restore` and `delete` come in
+/// between, from several tasks at once, and are asked of a storage whose `canSpill` is true only.
 public protocol ExternalStorage: Sendable {
     /// The kind of storage as a configuration names it, such as `filesystem`; shown by `raystore status`.
     var typeName: String { get }
@@ -19,21 +22,37 @@ public protocol ExternalStorage: Sendable {
     ///   `destroy`: a storage that refuses takes back what it made.
     func validate() async throws(RayStoreError)
 
+    /// Writes the batch's records, or the first of them, as one new file.
+    ///
+    /// - Returns: the file's URL, and how many of the records are in it: the rest stay in memory and are tried again.
+    /// - Throws: `outOfDisk` when there is no room; anything else that kept it from being written. Nothing is left of the file then.
+    func spill(_ batch: SpillBatch) async throws(RayStoreError) -> SpilledFile
+
+    /// Fills the memory with what the file has from this byte on.
+    ///
+    /// - Throws: `fileNotFound` when there is no such file any more; `corrupt` when it ends before. Other failures may pass.
+    func restore(_ file: String, from offset: UInt64, into memory: SpillMemory) async throws(RayStoreError)
+
+    /// Removes a file. One that is gone is removed already.
+    func delete(_ file: String) async throws(RayStoreError)
+
+    /// The URLs of all files that this node's earlier and present life wrote and that are still there; the node sweeps at its start what it does
+    /// not know.
+    func files() async throws(RayStoreError) -> [String]
+
     /// Removes all that was spilled, and what `validate` made.
     ///
     /// - Throws: what could not be removed. The node logs it and goes on stopping.
     func destroy() async throws(RayStoreError)
 }
 
-/// No spilling: a store that is full says so.
-public struct NoExternalStorage: ExternalStorage {
-    public init() {}
+/// What a storage has written.
+public struct SpilledFile: Sendable, Hashable {
+    public var url: String
+    public var recordCount: Int
 
-    public var typeName: String { "none" }
-
-    public var canSpill: Bool { false }
-
-    public func validate() async throws(RayStoreError) {}
-
-    public func destroy() async throws(RayStoreError) {}
+    public init(url: String, recordCount: Int) {
+        self.url = url
+        self.recordCount = recordCount
+    }
 }

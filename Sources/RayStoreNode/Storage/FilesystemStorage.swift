@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+internal import CRayStore
+internal import Foundation
+public import RayStore
+internal import Synchronization
+
+/// Spilled files in directories of this machine, used in turn from a random start.
+///
+/// Each directory gets a sub-folder `ray_spilled_objects`, and in it one of the node's own, so that several nodes may share the directory. A
+/// directory that is full or failing is passed over; the next is tried.
+public final class FilesystemStorage: ExternalStorage {
+    /// When what was written is on the disk.
+    public enum Durability: String, Sendable, CaseIterable {
+        /// When the kernel comes to it. What was spilled outlives the node's process all the same; nothing of it is needed after the machine has
+        /// gone down, since its objects have ended then.
+        case kernel
+        /// Before an object's memory is given up.
+        case synced
+    }
+
+    public let typeName = "filesystem"
+    public let canSpill = true
+
+    private let roots: [String]
+    private let owner: String
+    private let reserve: UInt64
+    private let durability: Durability
+    private let next: Atomic<UInt>
+
+    /// - Parameters:
+    ///   - directories: at least one; made, if missing, by `validate`.
+    ///   - owner: the name of the node's own folder, the same in each of its lives; a name of letters, digits, `-` and `_`.
+    ///   - reserve: bytes of each disk that stay free.
+    public init(directories: [String], owner: String, reserve: UInt64 = 64 << 20, durability: Durability = .kernel) {
+        precondition(!directories.isEmpty, "a storage needs a directory")
+        roots = directories
+        self.owner = owner
+        self.reserve = reserve
+        self.durability = durability
+        next = Atomic(UInt.random(in: 0..<UInt(directories.count)))
+    }
+
+    private func folder(_ root: String) -> String { "\(root)/ray_spilled_objects/\(owner)" }
+
+    public func validate() async throws(RayStoreError) {
+        var made: [String] = []
+        for root in roots {
+            let folder = folder(root)
+            do throws(RayStoreError) {
+                try await runBlocking(on: .slow) { () throws(RayStoreError) in try Self.probe(folder) }
+                made.append(folder)
+            } catch {
+                for folder in made { await Self.removeFolder(folder) }
+                throw RayStoreError(
+                    .invalidArgument,
+                    "directory_path: nothing can be spilled to \(root): \(error.message); name a directory that this user may write",
+                    systemErrno: error.systemErrno)
+            }
+        }
+    }
+
+    /// Writes a file and reads it again: a directory may exist and refuse both.
+    private static func probe(_ folder: String) throws(RayStoreError) {
+        try RayStoreError.check { ray_directory_make_private(folder).rawValue }
+        let path = folder + "/.probe"
+        _ = ray_file_remove(path)
+        var byte: UInt8 = 42
+        defer { _ = ray_file_remove(path) }
+        try withUnsafeMutableBytes(of: &byte) { (bytes) throws(RayStoreError) in
+            var part = ray_spill_part(bytes: bytes.baseAddress, size: 1)
+            try RayStoreError.check { ray_spill_write(path, &part, 1, 0, 0).rawValue }
+            try RayStoreError.check { ray_spill_read(path, 0, &part, 1).rawValue }
+        }
+    }
+
+    public func spill(_ batch: SpillBatch) async throws(RayStoreError) -> SpilledFile {
+        let first = Int(next.wrappingAdd(1, ordering: .relaxed).oldValue % UInt(roots.count))
+        let flags: UInt32 = durability == .synced ? UInt32(RAY_SPILL_SYNC) : 0
+        var failures: [RayStoreError] = []
+        for turn in 0..<roots.count {
+            let path = folder(roots[(first + turn) % roots.count]) + "/" + batch.name
+            do throws(RayStoreError) {
+                let reserve = reserve
+                try await runBlocking(on: .slow) { () throws(RayStoreError) in
+                    let parts = batch.parts(ofFirst: batch.recordCount)
+                    try RayStoreError.check {
+                        ray_spill_write(path, parts.baseAddress!, UInt32(parts.count), reserve, flags).rawValue
+                    }
+                }
+                return SpilledFile(url: path, recordCount: batch.recordCount)
+            } catch {
+                failures.append(error)
+            }
+        }
+        // When one has no room and another fails, room is what will help.
+        throw failures.first { $0.code == .outOfDisk } ?? failures[0]
+    }
+
+    public func restore(_ file: String, from offset: UInt64, into memory: SpillMemory) async throws(RayStoreError) {
+        try await runBlocking(on: .slow) { () throws(RayStoreError) in
+            try RayStoreError.check { ray_spill_read(file, offset, memory.parts, UInt32(memory.parts.count)).rawValue }
+        }
+    }
+
+    public func delete(_ file: String) async throws(RayStoreError) {
+        try await runBlocking(on: .slow) { () throws(RayStoreError) in
+            try RayStoreError.check { ray_file_remove(file).rawValue }
+        }
+    }
+
+    public func files() async throws(RayStoreError) -> [String] {
+        var all: [String] = []
+        for root in roots {
+            let folder = folder(root)
+            all += try await runBlocking(on: .slow) { () throws(RayStoreError) in
+                guard FileManager.default.fileExists(atPath: folder) else { return [] }
+                do {
+                    return try FileManager.default.contentsOfDirectory(atPath: folder).map { folder + "/" + $0 }
+                } catch {
+                    throw RayStoreError(.system, "\(folder) cannot be listed: \(error)")
+                }
+            }
+        }
+        return all
+    }
+
+    public func destroy() async throws(RayStoreError) {
+        var failure: RayStoreError?
+        for root in roots {
+            let folder = folder(root)
+            do throws(RayStoreError) {
+                try await runBlocking(on: .slow) { () throws(RayStoreError) in
+                    try RayStoreError.check { ray_directory_clear(folder).rawValue }
+                }
+                await Self.removeFolder(folder)
+            } catch {
+                failure = failure ?? error
+            }
+        }
+        if let failure { throw failure }
+    }
+
+    /// The node's folder, and the one above it when no other node has one there.
+    private static func removeFolder(_ folder: String) async {
+        try? await runBlocking(on: .slow) { () throws(RayStoreError) in
+            if ray_directory_remove_empty(folder), let slash = folder.lastIndex(of: "/") {
+                _ = ray_directory_remove_empty(String(folder[..<slash]))
+            }
+        }
+    }
+}

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+internal import CRayStore
+package import RayStore
+
+/// Objects laid down as the records of one file: the lengths that stand before each, and where all the pieces lie.
+///
+/// `@unchecked Sendable`: nothing changes after `init`; the objects' own memory is held by whoever lays them down.
+package final class SpillLayout: @unchecked Sendable {
+    /// An object where it lies.
+    package struct Object {
+        package var id: ObjectID
+        package var owner: UnsafeRawBufferPointer
+        package var metadata: UnsafeRawBufferPointer
+        package var data: UnsafeRawBufferPointer
+
+        package init(id: ObjectID, owner: UnsafeRawBufferPointer, metadata: UnsafeRawBufferPointer, data: UnsafeRawBufferPointer)
+        {
+            self.id = id
+            self.owner = owner
+            self.metadata = metadata
+            self.data = data
+        }
+    }
+
+    private let name: String
+    private let objects: [ray_spill_object]
+    private let headers: UnsafeMutableBufferPointer<UInt8>
+    private let parts: UnsafeMutableBufferPointer<ray_spill_part>
+
+    /// Reads all of the objects' data, for the checksums: blocks as long as that takes.
+    package init(_ objects: [Object]) {
+        precondition(!objects.isEmpty, "a file has at least one record")
+        name = withUnsafeTemporaryAllocation(of: CChar.self, capacity: Int(RAY_SPILL_NAME_SIZE)) { text in
+            objects[0].id.withC { ray_spill_name(&$0, UInt32(objects.count), text.baseAddress!) }
+            return String(cString: text.baseAddress!)
+        }
+        headers = .allocate(capacity: objects.count * Int(RAY_SPILL_HEADER_SIZE))
+        headers.initialize(repeating: 0)
+        parts = .allocate(capacity: objects.count * Int(RAY_SPILL_PARTS))
+        parts.initialize(repeating: ray_spill_part())
+        var laid = objects.map { object in
+            var spilled = ray_spill_object()
+            spilled.owner = object.owner.baseAddress
+            spilled.owner_size = UInt64(object.owner.count)
+            spilled.metadata = object.metadata.baseAddress
+            spilled.metadata_size = UInt64(object.metadata.count)
+            spilled.data = object.data.baseAddress
+            spilled.data_size = UInt64(object.data.count)
+            return spilled
+        }
+        ray_spill_lay(&laid, UInt32(laid.count), headers.baseAddress!, parts.baseAddress!)
+        self.objects = laid
+    }
+
+    deinit {
+        headers.deallocate()
+        parts.deallocate()
+    }
+
+    /// Valid as long as the layout is.
+    package var batch: SpillBatch {
+        SpillBatch(name: name, recordSizes: objects.map(\.size), parts: UnsafeBufferPointer(parts))
+    }
+
+    /// Where the record of the n-th object lies in the file of this URL.
+    package func location(_ index: Int, in url: String) -> SpillLocation {
+        let object = objects[index]
+        return SpillLocation(file: url, offset: object.offset, size: object.size, checksum: object.checksum)
+    }
+}

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+public import RayStore
+
+/// A storage that fails now and then, to test what rests on it: 1 spill in 10 fails, and in 2 of 10 only a first part of the records is
+/// written.
+public struct UnstableStorage: ExternalStorage {
+    private let storage: any ExternalStorage
+    /// A number from 0 to 9.
+    private let draw: @Sendable () -> Int
+
+    public init(_ storage: any ExternalStorage, draw: @escaping @Sendable () -> Int = { Int.random(in: 0..<10) }) {
+        self.storage = storage
+        self.draw = draw
+    }
+
+    public var typeName: String { "unstable_fs" }
+    public var canSpill: Bool { storage.canSpill }
+
+    public func spill(_ batch: SpillBatch) async throws(RayStoreError) -> SpilledFile {
+        switch draw() {
+        case 0:
+            throw RayStoreError(.system, "unstable_fs: this spill fails, as one in ten does")
+        case 1 where batch.recordCount > 1, 2 where batch.recordCount > 1:
+            return try await storage.spill(batch.first(Int.random(in: 1..<batch.recordCount)))
+        default:
+            return try await storage.spill(batch)
+        }
+    }
+
+    public func validate() async throws(RayStoreError) { try await storage.validate() }
+
+    public func restore(_ file: String, from offset: UInt64, into memory: SpillMemory) async throws(RayStoreError) {
+        try await storage.restore(file, from: offset, into: memory)
+    }
+
+    public func delete(_ file: String) async throws(RayStoreError) { try await storage.delete(file) }
+
+    public func files() async throws(RayStoreError) -> [String] { try await storage.files() }
+
+    public func destroy() async throws(RayStoreError) { try await storage.destroy() }
+}

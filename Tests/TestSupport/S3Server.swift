@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+package import RayStoreNode
+
+internal import Foundation
+
+/// A real S3 service on loopback that checks signatures: Tests/S3/server.py, in the virtual environment that `make test` makes.
+package final class S3Server: Sendable {
+    package let service: S3Service
+    private let process: TestProcess
+
+    /// Where the environment is; nil when there is none.
+    package static let python: String? = {
+        let path =
+            ProcessInfo.processInfo.environment["RAYSTORE_S3_PYTHON"] ?? FileManager.default.currentDirectoryPath
+            + "/build/s3/bin/python"
+        return FileManager.default.isExecutableFile(atPath: path) ? path : nil
+    }()
+
+    package init() async throws {
+        guard let python = Self.python else { throw Failure.noEnvironment }
+        let script = FileManager.default.currentDirectoryPath + "/Tests/S3/server.py"
+        process = try TestProcess(python, [script])
+        guard let words = await process.nextLine()?.split(separator: " ").map(String.init), words.count == 4, words[0] == "READY"
+        else {
+            process.end()
+            throw Failure.didNotStart
+        }
+        service = S3Service(
+            endpoint: "http://127.0.0.1:\(words[1])", region: "us-east-1",
+            credentials: S3Service.Credentials(accessKey: words[2], secretKey: words[3]))
+    }
+
+    package func stop() {
+        process.end()
+    }
+
+    private enum Failure: Error {
+        case noEnvironment
+        case didNotStart
+    }
+}
