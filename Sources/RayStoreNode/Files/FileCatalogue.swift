@@ -41,6 +41,11 @@ final class FileCatalogue: Sendable {
         }
     }
 
+    /// Lets go of the file, so that the directory's next node finds it unlocked; nothing can be noted any more.
+    func close() {
+        try? database.close()
+    }
+
     func add(_ row: Row) throws(RayStoreError) {
         try write { try row.save($0) }
     }

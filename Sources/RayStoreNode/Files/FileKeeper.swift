@@ -27,6 +27,12 @@ final class FileKeeper: Sendable {
         self.log = log
     }
 
+    /// When nothing more happens to files: the directory is given up.
+    func close() async {
+        let files = files
+        try? await runBlocking { files.close() }
+    }
+
     func has(_ id: ObjectID) -> Bool {
         contents.withLock { $0.kept[id] != nil }
     }

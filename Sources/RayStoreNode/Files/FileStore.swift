@@ -40,6 +40,11 @@ final class FileStore: Sendable {
         try Self.sweep(root: root, catalogue)
     }
 
+    /// Lets go of the catalogue. Blocks.
+    func close() {
+        catalogue.close()
+    }
+
     /// Where a pull of this object fills its file.
     func partialPath(_ id: ObjectID) -> String {
         "\(root)/partial/\(id)"

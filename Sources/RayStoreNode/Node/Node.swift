@@ -228,6 +228,7 @@ public final class Node: PeerService {
         await attentionEnded.wait()
         await storage.destroy()
         rooms.metrics.end()
+        await rooms.files.close()
         stateLock.unlock()
     }
 }
