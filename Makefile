@@ -280,12 +280,13 @@ bench-plasma: $(BUILD)/bench/plasma
 	@$<
 	@Benchmarks/swift/.build/release/plasma-swift
 
-# What fails costs its own figures, and the run's status.
+# What fails costs its own figures, and the run's status. LINKS="--only 10g" is for one part of what goes over links.
+LINKS ?=
 bench-transfer: $(BUILD)/bench/transfer $(BUILD)/bench/fetches $(BUILD)/bench/mover $(BUILD)/bench/delay
 	@swift build -c release --product raystore >&2
 	@status=0; \
 	$(BUILD)/bench/transfer || status=1; \
-	python3 Benchmarks/links/fetching.py .build/release/raystore $(BUILD)/bench/fetches || status=1; \
+	python3 Benchmarks/links/fetching.py $(LINKS) .build/release/raystore $(BUILD)/bench/fetches || status=1; \
 	python3 Benchmarks/links/delayed.py $(BUILD)/bench/mover $(BUILD)/bench/delay || status=1; \
 	python3 Benchmarks/links/matrix.py $(BUILD)/bench/mover || status=1; \
 	exit $$status
@@ -325,7 +326,7 @@ PEER_PACKAGES := nginx-light curl rsync socat iperf3 zstd lz4 iproute2 libibverb
 bench-peers-transfer: $(BUILD)/bench/fetches
 	@swift build -c release --product raystore >&2
 	@$(MAKE) -s setup PACKAGES="$(PEER_PACKAGES)" >&2 || echo "bench-peers: some of $(PEER_PACKAGES) cannot be installed" >&2
-	@Benchmarks/peers/transfer $(PEERS) .build/release/raystore $(BUILD)/bench/fetches
+	@Benchmarks/peers/transfer $(PEERS) $(LINKS) .build/release/raystore $(BUILD)/bench/fetches
 
 # ---- form ----------------------------------------------------------------------------------------------------------------
 SWIFT_FOLDERS := Package.swift Sources Tests Benchmarks Examples
