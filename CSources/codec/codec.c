@@ -10,12 +10,14 @@
 
 #include "base/checksum_internal.h"
 #include "base/error_internal.h"
+#include "codec/filter_internal.h"
 #include "codec/frame_internal.h"
 
 struct ray_codec {
     ZSTD_CCtx *zstd_packer;
     ZSTD_DCtx *zstd_unpacker;
     void *lz4_state;
+    uint8_t *room[2]; // of a chunk each, for filters; made when first needed
 };
 
 ray_status ray_codec_create(ray_codec **codec) {
@@ -40,6 +42,8 @@ void ray_codec_destroy(ray_codec *codec) {
     ZSTD_freeCCtx(codec->zstd_packer);
     ZSTD_freeDCtx(codec->zstd_unpacker);
     free(codec->lz4_state);
+    free(codec->room[0]);
+    free(codec->room[1]);
     free(codec);
 }
 
@@ -111,6 +115,58 @@ ray_status ray__chunk_unpack(ray_codec *codec, uint16_t which, const void *store
     return RAY_OK;
 }
 
+static uint8_t *room(ray_codec *codec, int which) {
+    if (codec->room[which] == NULL) {
+        codec->room[which] = aligned_alloc(4096, RAY_CHUNK_SIZE);
+    }
+    return codec->room[which];
+}
+
+ray_status ray__chunk_pack_filtered(ray_codec *codec, uint16_t which, int32_t level, ray__filter_wish wish, const void *raw,
+                                    uint32_t raw_size, void *out, uint32_t *stored, uint16_t *filter) {
+    uint8_t *plan = out;
+    bool has_deltas = wish.may_delta && ray__filter_plan(raw, raw_size, wish.width, plan);
+    *filter = (uint16_t)((has_deltas ? RAY__FILTER_DELTAS : 0) | (wish.shuffles ? wish.width : 0));
+    const uint8_t *from = raw;
+    // Without memory for it the chunk goes unfiltered.
+    if (has_deltas && room(codec, 0) != NULL) {
+        ray__deltas_apply(plan, from, raw_size, room(codec, 0));
+        from = room(codec, 0);
+    } else {
+        *filter &= RAY__FILTER_WIDTH;
+    }
+    if (wish.shuffles && room(codec, 1) != NULL) {
+        ray__shuffle_apply(wish.width, from, raw_size, room(codec, 1));
+        from = room(codec, 1);
+    } else {
+        *filter &= RAY__FILTER_DELTAS;
+    }
+    uint32_t plan_size = ray__filter_plan_size((uint8_t)*filter, raw_size);
+    RAY_TRY(ray__chunk_pack(codec, which, level, from, raw_size, plan + plan_size, stored));
+    *stored = *stored == 0 || *stored + plan_size >= raw_size ? 0 : *stored + plan_size;
+    return RAY_OK;
+}
+
+ray_status ray__chunk_unpack_filtered(ray_codec *codec, const ray_chunk_header *header, const uint8_t *stored, void *raw) {
+    uint32_t width = header->filter & RAY__FILTER_WIDTH;
+    uint32_t plan_size = ray__filter_plan_size((uint8_t)header->filter, header->raw_size);
+    if (!ray__filter_plan_is_valid(stored, plan_size)) {
+        return ray__fail(RAY_CORRUPT, "chunk %u has a plan of deltas that cannot be", header->index);
+    }
+    uint8_t *to = width == 0 ? raw : room(codec, 1);
+    if (to == NULL) {
+        return ray__fail(RAY_OUT_OF_MEMORY, "room for a chunk whose bytes are to be put in order");
+    }
+    RAY_TRY(ray__chunk_unpack(codec, header->codec, stored + plan_size, header->stored_size - plan_size, to, header->raw_size));
+    if (width != 0) {
+        ray__shuffle_undo(width, to, header->raw_size, raw);
+    }
+    if (plan_size != 0) {
+        ray__deltas_undo(stored, raw, header->raw_size);
+    }
+    return RAY_OK;
+}
+
 ray_status ray_chunk_encode(ray_codec *codec, const ray_object_id *id, uint32_t index, const void *raw, uint32_t raw_size,
                             uint16_t which, int32_t level, uint8_t *frame, size_t frame_capacity, size_t *frame_size,
                             ray_chunk_header *header) {
@@ -155,7 +211,7 @@ ray_status ray_chunk_decode(ray_codec *codec, const uint8_t *frame, size_t frame
         return ray__fail(RAY_CORRUPT, "a chunk frame of %zu bytes, but its header says %u", frame_size,
                          RAY_CHUNK_HEADER_SIZE + said.stored_size);
     }
-    RAY_TRY(ray__chunk_unpack(codec, said.codec, frame + RAY_CHUNK_HEADER_SIZE, said.stored_size, raw, raw_size));
+    RAY_TRY(ray__chunk_unpack_filtered(codec, &said, frame + RAY_CHUNK_HEADER_SIZE, raw));
     if (ray__checksum_of(raw, raw_size) != said.checksum) {
         return ray__fail(RAY_CORRUPT, "chunk %u does not match its checksum", index);
     }

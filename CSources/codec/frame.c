@@ -8,6 +8,7 @@
 #include "base/checksum_internal.h"
 #include "base/error_internal.h"
 #include "codec/bytes_internal.h"
+#include "codec/filter_internal.h"
 
 #define MAGIC 0x4b435952u // "RYCK"
 #define VERSION 1
@@ -18,7 +19,7 @@ enum {
     AT_VERSION = 4,
     AT_CODEC = 5,
     AT_LEVEL = 6,
-    AT_ZERO = 7,
+    AT_FILTER = 7,
     AT_ID = 8,
     AT_INDEX = 36,
     AT_RAW_SIZE = 40,
@@ -36,7 +37,7 @@ void ray__chunk_header_write(const ray_chunk_header *header, uint8_t *bytes) {
     bytes[AT_VERSION] = VERSION;
     bytes[AT_CODEC] = (uint8_t)header->codec;
     bytes[AT_LEVEL] = (uint8_t)(int8_t)header->level;
-    bytes[AT_ZERO] = 0;
+    bytes[AT_FILTER] = (uint8_t)header->filter;
     memcpy(bytes + AT_ID, header->id.bytes, RAY_OBJECT_ID_SIZE);
     ray__put_u32(bytes + AT_INDEX, header->index);
     ray__put_u32(bytes + AT_RAW_SIZE, header->raw_size);
@@ -63,6 +64,7 @@ ray_status ray_chunk_header_read(const uint8_t *frame, size_t frame_size, ray_ch
     memcpy(said.id.bytes, frame + AT_ID, RAY_OBJECT_ID_SIZE);
     said.codec = frame[AT_CODEC];
     said.level = (int8_t)frame[AT_LEVEL];
+    said.filter = frame[AT_FILTER];
     said.index = ray__get_u32(frame + AT_INDEX);
     said.raw_size = ray__get_u32(frame + AT_RAW_SIZE);
     said.stored_size = ray__get_u32(frame + AT_STORED_SIZE);
@@ -70,9 +72,11 @@ ray_status ray_chunk_header_read(const uint8_t *frame, size_t frame_size, ray_ch
     bool packed = said.codec == RAY_CODEC_LZ4 || said.codec == RAY_CODEC_ZSTD;
     bool sizes_fit = said.raw_size >= 1 && said.raw_size <= RAY_CHUNK_SIZE && said.stored_size >= 1 &&
                      (packed ? said.stored_size < said.raw_size : said.stored_size == said.raw_size);
-    if ((!packed && said.codec != RAY_CODEC_NONE) || !sizes_fit || frame[AT_ZERO] != 0) {
-        return ray__fail(RAY_CORRUPT, "a chunk frame says codec %u, %u bytes raw and %u stored, which cannot be", said.codec,
-                         said.raw_size, said.stored_size);
+    bool filter_fits = said.filter == 0 || (packed && ray__filter_is_valid(frame[AT_FILTER]) &&
+                                            said.stored_size > ray__filter_plan_size(frame[AT_FILTER], said.raw_size));
+    if ((!packed && said.codec != RAY_CODEC_NONE) || !sizes_fit || !filter_fits) {
+        return ray__fail(RAY_CORRUPT, "a chunk frame says codec %u, filter %u, %u bytes raw and %u stored, which cannot be", said.codec,
+                         said.filter, said.raw_size, said.stored_size);
     }
     *header = said;
     return RAY_OK;

@@ -17,6 +17,20 @@ ray_status ray__chunk_pack(ray_codec *codec, uint16_t which, int32_t level, cons
 ray_status ray__chunk_unpack(ray_codec *codec, uint16_t which, const void *stored, uint32_t stored_size, void *raw,
                              uint32_t raw_size) RAY_NODISCARD;
 
+// What may be done to a chunk before it is packed.
+typedef struct ray__filter_wish {
+    uint32_t width;  // of its elements; 0: not known
+    bool may_delta;  // where it helps
+    bool shuffles;   // needs the width
+} ray__filter_wish;
+
+// The same with filters; *filter says which were used. out needs room for raw_size and RAY__FILTER_PLAN_MAX bytes.
+ray_status ray__chunk_pack_filtered(ray_codec *codec, uint16_t which, int32_t level, ray__filter_wish wish, const void *raw,
+                                    uint32_t raw_size, void *out, uint32_t *stored, uint16_t *filter) RAY_NODISCARD;
+
+// Unpacks what a header that was read describes.
+ray_status ray__chunk_unpack_filtered(ray_codec *codec, const ray_chunk_header *header, const uint8_t *stored, void *raw) RAY_NODISCARD;
+
 // The level that is used for a wish.
 int32_t ray__zstd_level(int32_t level);
 

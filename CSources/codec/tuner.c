@@ -27,8 +27,9 @@
 // A window long enough that a chunk more or less does not matter.
 #define WINDOW_NS 50000000u
 #define WINDOW_BYTES (16u * RAY_CHUNK_SIZE)
-// Packing must not bring less than this part of what raw brings.
+// Packing must not bring less than this part of what raw brings; where it promises much a slow moment is not believed.
 #define GAIN_MIN 0.98
+#define CLEAR_GAIN_MIN 0.85
 #define HOLD_MAX 64u
 #define RAW_FORGOTTEN 50u
 // Choices after which what was measured of a rung is to be tried again.
@@ -274,7 +275,7 @@ static void measure_link(ray__tuner *tuner, const ray__span *span) {
     bool is_full = span->limited_ns > span->span_ns / 4 * 3;
     double rate = (double)span->drained_bytes * 1e9 / (double)(span->limited_ns > 0 ? span->limited_ns : span->span_ns);
     if (tuner->link_rate <= 0) {
-        tuner->link_rate = rate > (double)span->rate ? rate : (double)span->rate;
+        tuner->link_rate = rate;
     } else if (is_full) {
         bool is_other = rate > 2 * tuner->link_rate || 2 * rate < tuner->link_rate;
         tuner->link_rate += (is_other ? 0.7 : 0.3) * (rate - tuner->link_rate);
@@ -299,8 +300,8 @@ static void judge_window(ray__tuner *tuner) {
         }
     } else if (packs) {
         double raw = tuner->raw_goodput > 0 ? tuner->raw_goodput : tuner->link_rate;
-        if (tuner->goodput < GAIN_MIN * raw) {
-            uint32_t length = tuner->hold_length == 0 ? 4 : tuner->hold_length * 2;
+        if (tuner->goodput < (tuner->is_clear ? CLEAR_GAIN_MIN : GAIN_MIN) * raw) {
+            uint32_t length = tuner->hold_length == 0 ? 2 : tuner->hold_length * 2;
             tuner->hold_length = length > HOLD_MAX ? HOLD_MAX : length;
             tuner->hold = tuner->hold_length;
         } else {
@@ -329,7 +330,8 @@ void ray__tuner_span(ray__tuner *tuner, const ray__span *span) {
     tuner->window_ns += span->span_ns;
     tuner->window_raw += span->raw_bytes;
     tuner->window_packed += span->packed_raw_bytes;
-    if (tuner->window_ns >= WINDOW_NS && tuner->window_raw >= WINDOW_BYTES) {
+    uint64_t enough = tuner->hold > 0 ? WINDOW_BYTES / 4 : WINDOW_BYTES;
+    if (tuner->window_ns >= WINDOW_NS && tuner->window_raw >= enough) {
         judge_window(tuner);
     }
     pthread_mutex_unlock(&tuner->lock);

@@ -114,7 +114,6 @@ typedef struct ray__span {
     uint64_t drained_bytes;    // acknowledged by the peer
     uint64_t limited_ns;       // in which the link was the limit
     uint64_t receiver_ns;      // in which the receiver was
-    uint64_t rate;             // of the link at least, if something else knows it, else 0
     double idle;               // part of this machine's cores that nobody used; negative: not known
 } ray__span;
 void ray__tuner_span(ray__tuner *tuner, const ray__span *span);

@@ -160,12 +160,10 @@ void ray__connection_drain(const ray__connection *connection, ray__drain *drain)
     drain->acked_bytes = 0;
     drain->limited_ns = 0;
     drain->receiver_ns = 0;
-    drain->rate = 0;
     if (getsockopt(connection->socket, IPPROTO_TCP, TCP_INFO, &info, &size) == 0) {
         drain->acked_bytes = info.tcpi_bytes_acked;
         uint64_t elsewhere = info.tcpi_rwnd_limited;
         drain->receiver_ns = elsewhere * 1000;
-        drain->rate = info.tcpi_delivery_rate;
         drain->limited_ns = info.tcpi_busy_time > elsewhere ? (info.tcpi_busy_time - elsewhere) * 1000 : 0;
     }
 }

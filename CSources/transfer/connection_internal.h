@@ -50,7 +50,6 @@ typedef struct ray__drain {
     uint64_t acked_bytes;
     uint64_t limited_ns; // time with data on its way that was not spent waiting for room at the peer
     uint64_t receiver_ns; // time that was
-    uint64_t rate;        // of the latest bytes a second, by the kernel's own measurement
 } ray__drain;
 void ray__connection_drain(const ray__connection *connection, ray__drain *drain);
 

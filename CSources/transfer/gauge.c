@@ -7,7 +7,8 @@
 
 // The kernel counts busy time in ticks of 1 to 10 ms.
 #define SPAN_NS (50 * RAY__MS)
-#define SHORT_NS (8 * RAY__MS)
+// How often the way of the first chunk is looked at.
+#define LOOK_NS RAY__MS
 
 void ray__gauge_init(ray__gauge *gauge) {
     pthread_condattr_t monotonic;
@@ -25,23 +26,16 @@ void ray__gauge_end(ray__gauge *gauge) {
 
 bool ray__gauge_begin(ray__offer *offer, bool is_tuned) {
     ray__gauge *gauge = &offer->gauge;
-    if (is_tuned && !ray__tuner_is_ready(&offer->tuner)) {
-        uint32_t none = 0;
-        return atomic_compare_exchange_strong(&gauge->under_way, &none, 1);
+    if (!is_tuned || ray__tuner_is_ready(&offer->tuner)) {
+        atomic_fetch_add(&gauge->under_way, 1);
+        return true;
     }
-    atomic_fetch_add(&gauge->under_way, 1);
-    return true;
-}
-
-void ray__gauge_wait(ray__offer *offer, uint64_t timeout_ns) {
-    ray__gauge *gauge = &offer->gauge;
-    uint64_t deadline = ray__deadline_ns(timeout_ns);
-    struct timespec until = {(time_t)(deadline / RAY__SECOND), (long)(deadline % RAY__SECOND)};
     pthread_mutex_lock(&gauge->lock);
-    while (!ray__tuner_is_ready(&offer->tuner) && atomic_load(&gauge->under_way) > 0 && ray__now_ns() < deadline) {
-        pthread_cond_timedwait(&gauge->known, &gauge->lock, &until);
-    }
+    // After a while another one is tried: the connection of the first may have ended.
+    bool is_on_its_way = gauge->first_size != 0 && ray__now_ns() - gauge->first_ns < RAY__SECOND;
     pthread_mutex_unlock(&gauge->lock);
+    uint32_t none = 0;
+    return !is_on_its_way && atomic_compare_exchange_strong(&gauge->under_way, &none, 1);
 }
 
 void ray__gauge_prepared(ray__order *order) {
@@ -51,6 +45,7 @@ void ray__gauge_prepared(ray__order *order) {
         // The first measurement is short: what came before this chunk must not count.
         pthread_mutex_lock(&gauge->lock);
         gauge->since_ns = ray__now_ns();
+        gauge->drained = (ray__drain){0};
         pthread_mutex_unlock(&gauge->lock);
     }
     atomic_fetch_add(&gauge->ready, 1);
@@ -132,16 +127,31 @@ void ray__gauge_drained(ray__offer *offer, ray__drain *last, const ray__connecti
     } else {
         gauge->span.raw_bytes += chunk->raw_size;
         gauge->span.packed_raw_bytes += chunk->codec != RAY_CODEC_NONE ? chunk->raw_size : 0;
-        // The first span is short: everything waits for it.
-        bool is_first = !ray__tuner_is_ready(&offer->tuner);
-        if (is_first && gauge->drained.acked_bytes > chunk->stored_size / 4) {
-            // On a fast link much of the chunk is still in the kernel, so the bytes that arrived would make it look slow; on a slow
-            // one the kernel's own figure may be of a burst.
-            gauge->span.rate = time - gauge->since_ns < SHORT_NS ? now.rate : 0;
-            end_span(offer, time);
-        } else if (!is_first && time - gauge->since_ns >= SPAN_NS) {
+        if (!ray__tuner_is_ready(&offer->tuner)) {
+            gauge->first_size = chunk->stored_size;
+            gauge->first_ns = time;
+        } else if (time - gauge->since_ns >= SPAN_NS) {
             end_span(offer, time);
         }
     }
+    // Of the first chunk most must have arrived: what the kernel took at once says nothing of the link.
+    if (gauge->first_size != 0 && gauge->drained.acked_bytes >= gauge->first_size / 4 * 3) {
+        gauge->drained.limited_ns = UINT64_MAX;
+        gauge->first_size = 0;
+        end_span(offer, time);
+    }
     pthread_mutex_unlock(&gauge->lock);
+}
+
+void ray__gauge_wait(ray__offer *offer, ray__drain *last, const ray__connection *connection, uint64_t timeout_ns) {
+    ray__gauge *gauge = &offer->gauge;
+    uint64_t deadline = ray__deadline_ns(timeout_ns);
+    while (!ray__tuner_is_ready(&offer->tuner) && ray__now_ns() < deadline) {
+        uint64_t look = ray__deadline_ns(LOOK_NS);
+        struct timespec until = {(time_t)(look / RAY__SECOND), (long)(look % RAY__SECOND)};
+        pthread_mutex_lock(&gauge->lock);
+        pthread_cond_timedwait(&gauge->known, &gauge->lock, &until);
+        pthread_mutex_unlock(&gauge->lock);
+        ray__gauge_drained(offer, last, connection, NULL);
+    }
 }

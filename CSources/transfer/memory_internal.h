@@ -14,7 +14,7 @@
 // A connection that has a pull open and is asked for another answers RAY_AGAIN instead of waiting, and the other comes back alone: it would hold
 // what it waits for.
 //
-// Not counted: what the kernel buffers, the compressors' own tables, a pull's list of its chunks (9 bytes each) and what it keeps of its card
+// Not counted: what the kernel buffers, the compressors' own tables and rooms (of two chunks a worker, for filters), a pull's list of its chunks (9 bytes each) and what it keeps of its card
 // while others may have parts from it (64 KiB at most), kept checksums.
 #ifndef RAY_TRANSFER_MEMORY_INTERNAL_H
 #define RAY_TRANSFER_MEMORY_INTERNAL_H

@@ -10,6 +10,7 @@
 
 #include "base/clock_internal.h"
 #include "base/error_internal.h"
+#include "codec/bytes_internal.h"
 #include "transfer/answer_internal.h"
 
 static int64_t mtime_of(const struct stat *info) {
@@ -121,6 +122,18 @@ static ray__offer *find_open(ray_transfer *transfer, const ray__open *open) {
     return offer;
 }
 
+// Of an array of numbers; docs/VALUES.md has the layout.
+static uint32_t element_width(const ray__offer *offer) {
+    bool is_object = offer->answer.kind == RAY_KIND_OBJECT;
+    const uint8_t *metadata = is_object ? offer->view.metadata : offer->answer.metadata;
+    uint32_t size = is_object ? offer->view.metadata_size : offer->answer.metadata_size;
+    if (size < 8 || metadata[0] != 'A' || metadata[1] != 1 || (metadata[2] != 'i' && metadata[2] != 'u' && metadata[2] != 'f')) {
+        return 0;
+    }
+    uint32_t width = ray__get_u32(metadata + 4);
+    return width == 2 || width == 4 || width == 8 ? width : 0;
+}
+
 ray_status ray__offer_open(ray_transfer *transfer, const ray__open *open, const char *peer, bool may_wait, ray__offer **offer) {
     ray__offer *made = find_open(transfer, open);
     if (made != NULL && !atomic_load(&made->changed)) {
@@ -158,6 +171,8 @@ ray_status ray__offer_open(ray_transfer *transfer, const ray__open *open, const 
         made->sums = ray__sums_acquire(transfer->sums, &made->id, made->size_bytes, made->chunk_size,
                                         made->name != NULL ? (int64_t)made->answer.edition : made->answer.mtime_ns);
     }
+    made->element_width = made->status == RAY_OK ? element_width(made) : 0;
+    atomic_store(&made->filter_ways, 1); // deltas, until tried
     pthread_mutex_lock(&transfer->offers_lock);
     made->next = transfer->offers;
     transfer->offers = made;

@@ -15,22 +15,62 @@ static uint64_t offset_of(const ray__order *order) {
     return (uint64_t)order->index * order->offer->chunk_size;
 }
 
-// Packs a block out of the middle of the chunk with zstd 1: it sees what lz4 cannot, such as numbers of a few kinds of bytes. worker->raw is free at this time.
-static ray_status sample(ray__order *order, ray__worker *worker, const uint8_t *raw, uint32_t raw_size) {
+// ---- what to do to numbers before packing: by trial, now and then ------------------------------------------------------------------
+
+// Chunks for which the ways that were tried last hold.
+#define FILTER_HOLDS 64u
+
+enum { WAY_DELTAS = 1, WAY_SHUFFLE = 2, WAY_COUNT = 4 };
+
+static ray__filter_wish wish_of(const ray__offer *offer, uint32_t ways) {
+    return (ray__filter_wish){
+        .width = offer->element_width, .may_delta = (ways & WAY_DELTAS) != 0, .shuffles = (ways & WAY_SHUFFLE) != 0};
+}
+
+// Of an array, whose width of an element is known, a block is packed in all ways. Of all else it is enough to look for deltas.
+static ray_status choose_filter(ray__order *order, ray__worker *worker, const uint8_t *block, uint32_t size) {
+    ray__offer *offer = order->offer;
+    uint32_t best = WAY_DELTAS;
+    uint32_t least = UINT32_MAX;
+    for (uint32_t ways = 0; offer->element_width != 0 && ways < WAY_COUNT; ways++) {
+        uint32_t stored = 0;
+        uint16_t filter;
+        RAY_TRY(ray__chunk_pack_filtered(worker->codec, RAY_CODEC_ZSTD, 1, wish_of(offer, ways), block, size,
+                                         worker->raw + RAY_CHUNK_SIZE / 2, &stored, &filter));
+        // What saves less than a fiftieth is not worth the time of either end.
+        if (stored != 0 && stored < least - least / 50) {
+            least = stored;
+            best = ways;
+        }
+    }
+    atomic_store(&offer->filter_ways, best);
+    return RAY_OK;
+}
+
+// A block out of the middle of the chunk: the filter is chosen with it, and packed with zstd 1 it tells the tuner what to expect; that
+// sees what lz4 cannot, such as numbers of a few kinds of bytes. worker->raw is free at this time.
+static ray_status sample(ray__order *order, ray__worker *worker, const uint8_t *raw, uint32_t raw_size, bool for_tuner) {
+    ray__offer *offer = order->offer;
     uint32_t size = raw_size < RAY_TUNER_SAMPLE ? raw_size : RAY_TUNER_SAMPLE;
-    uint32_t from = (raw_size - size) / 2;
+    uint32_t from = (raw_size - size) / 2 & ~7u; // elements begin with the chunk
     const uint8_t *block = raw == NULL ? worker->raw : raw + from;
     if (raw == NULL) {
-        RAY_TRY(ray__offer_read(order->offer, worker->raw, offset_of(order) + from, size));
+        RAY_TRY(ray__offer_read(offer, worker->raw, offset_of(order) + from, size));
     }
-    uint32_t stored = 0;
-    uint64_t start = ray__thread_core_ns();
-    RAY_TRY(ray__chunk_pack(worker->codec, RAY_CODEC_ZSTD, 1, block, size, worker->raw + RAY_CHUNK_SIZE / 2, &stored));
-    ray__tuner_sampled(&order->offer->tuner, size, stored, ray__thread_core_ns() - start);
+    RAY_TRY(choose_filter(order, worker, block, size));
+    if (for_tuner) {
+        uint32_t stored = 0;
+        uint16_t filter;
+        uint64_t start = ray__thread_core_ns();
+        RAY_TRY(ray__chunk_pack_filtered(worker->codec, RAY_CODEC_ZSTD, 1, wish_of(offer, atomic_load(&offer->filter_ways)), block, size,
+                                         worker->raw + RAY_CHUNK_SIZE / 2, &stored, &filter));
+        ray__tuner_sampled(&offer->tuner, size, stored, ray__thread_core_ns() - start);
+    }
     return RAY_OK;
 }
 
 static ray_status choose(ray__order *order, ray__worker *worker, const uint8_t *raw, uint32_t raw_size, ray__choice *choice) {
+    order->is_tuned = false;
     uint16_t wish = order->codec != RAY_CODEC_AUTO ? order->codec : order->transfer->codec;
     int16_t level = order->codec != RAY_CODEC_AUTO ? order->level : order->transfer->level;
     if (wish != RAY_CODEC_AUTO) {
@@ -38,9 +78,11 @@ static ray_status choose(ray__order *order, ray__worker *worker, const uint8_t *
         choice->level = wish == RAY_CODEC_ZSTD ? (int16_t)ray__zstd_level(level) : 0;
         return RAY_OK;
     }
-    if (ray__tuner_wants_sample(&order->offer->tuner)) {
-        RAY_TRY(sample(order, worker, raw, raw_size));
+    bool for_tuner = ray__tuner_wants_sample(&order->offer->tuner);
+    if (for_tuner || (order->offer->element_width != 0 && atomic_fetch_add(&order->offer->filter_age, 1) % FILTER_HOLDS == FILTER_HOLDS - 1)) {
+        RAY_TRY(sample(order, worker, raw, raw_size, for_tuner));
     }
+    order->is_tuned = true;
     ray__backlog backlog;
     ray__gauge_backlog(order->offer, &backlog);
     *choice = ray__tuner_choose(&order->offer->tuner, &backlog);
@@ -60,9 +102,12 @@ static ray_status pack(ray__order *order, ray__worker *worker, const uint8_t **r
         *raw = worker->raw;
     }
     uint32_t stored = 0;
+    uint16_t filter = 0;
     uint64_t start = ray__thread_core_ns();
     if (status == RAY_OK) {
-        status = ray__chunk_pack(worker->codec, choice.codec, choice.level, *raw, raw_size, buffer, &stored);
+        // A codec that somebody fixed is used alone.
+        ray__filter_wish wish = wish_of(order->offer, order->is_tuned ? atomic_load(&order->offer->filter_ways) : 0);
+        status = ray__chunk_pack_filtered(worker->codec, choice.codec, choice.level, wish, *raw, raw_size, buffer, &stored, &filter);
     }
     if (status != RAY_OK || stored == 0) {
         ray__buffers_give(&order->transfer->send_buffers, buffer);
@@ -72,6 +117,7 @@ static ray_status pack(ray__order *order, ray__worker *worker, const uint8_t **r
         order->header.codec = choice.codec;
         order->header.level = choice.level;
         order->header.stored_size = stored;
+        order->header.filter = filter;
     }
     ray__tuner_packed(&order->offer->tuner, choice, raw_size, stored == 0 ? raw_size : stored, ray__thread_core_ns() - start);
     return RAY_OK;

@@ -30,7 +30,7 @@ static void place_parcel(parcel *p, ray__worker *worker) {
     ray_pull *pull = p->pull;
     uint8_t *place = ray__sink_place(pull, p->header.index);
     uint8_t *raw = place != NULL ? place : worker->raw;
-    ray_status status = ray__chunk_unpack(worker->codec, p->header.codec, p->buffer, p->header.stored_size, raw, p->header.raw_size);
+    ray_status status = ray__chunk_unpack_filtered(worker->codec, &p->header, p->buffer, raw);
     if (status == RAY_OK && ray__checksum_of(raw, p->header.raw_size) != p->header.checksum) {
         status = ray__fail(RAY_CORRUPT, "chunk %u does not match its checksum", p->header.index);
     }

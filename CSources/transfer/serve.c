@@ -513,7 +513,7 @@ static ray_status serve_requests(session *s) {
     bool all_wait = false; // nothing is under way, and what is asked for could not be begun at the last look
     while (status == RAY_OK) {
         if (all_wait && gated != NULL) {
-            ray__gauge_wait(gated, GATE_NS);
+            ray__gauge_wait(gated, &s->drain, s->connection, GATE_NS);
         } else if (all_wait) {
             status = wait_for_turn(s);
         }

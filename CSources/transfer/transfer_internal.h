@@ -89,6 +89,8 @@ typedef struct ray__gauge {
     _Atomic uint64_t ready_bytes;
     pthread_mutex_t lock;
     pthread_cond_t known; // the tuner knows the link, or nothing is under way
+    uint32_t first_size;  // of the chunk that tells how fast the link is, while it is on its way; else 0
+    uint64_t first_ns;    // when it left
     uint64_t since_ns;    // the span that is being summed up, on all connections
     ray__drain drained;
     ray__span span;
@@ -138,6 +140,9 @@ typedef struct ray__offer {
     _Atomic bool changed; // the file is not what it was
     ray__tuner tuner;
     ray__gauge gauge;
+    uint32_t element_width;        // of an array of numbers, by its metadata; else 0
+    _Atomic uint32_t filter_ways;  // that helped last (order.c)
+    _Atomic uint32_t filter_age;   // chunks since
 } ray__offer;
 
 // may_wait: for memory. Else RAY_AGAIN, as an answer or as the offer's status.
@@ -164,6 +169,7 @@ typedef struct ray__order {
     int16_t level;
     uint16_t urgency;
     uint32_t raw_size;
+    bool is_tuned;       // the tuner chose the codec
     uint32_t ready_size; // as counted by the offer's gauge
     uint64_t checksum; // if it is known, else 0
     bool given;        // noted in the swarm as being sent
@@ -182,8 +188,8 @@ void ray__gauge_end(ray__gauge *gauge);
 // Counts a chunk as under way. False when it has to wait: until the link is known each chunk is chosen alone, for the first would
 // otherwise all go raw over a slow one.
 bool ray__gauge_begin(ray__offer *offer, bool is_tuned);
-// Waits until one that had to wait can be tried again.
-void ray__gauge_wait(ray__offer *offer, uint64_t timeout_ns);
+// Waits until one that had to wait can be tried again, and looks at the way of what this connection has sent.
+void ray__gauge_wait(ray__offer *offer, ray__drain *last, const ray__connection *connection, uint64_t timeout_ns);
 void ray__gauge_prepared(ray__order *order);
 // It was sent, or dropped.
 void ray__gauge_cancel(ray__offer *offer); // what was begun is not sent after all

@@ -7,6 +7,10 @@
 #include "fuzz.h"
 
 #include "base/auth_internal.h"
+#include "base/checksum_internal.h"
+#include "codec/bytes_internal.h"
+#include "codec/filter_internal.h"
+#include "codec/frame_internal.h"
 #include "seeds.h"
 #include "transfer/wire_internal.h"
 
@@ -47,6 +51,23 @@ static void descriptors(void) {
     write_seed("descriptor", "version", bytes, size);
 }
 
+// A column of numbers as deltas, and shuffled.
+static void filtered_chunk(ray_codec *codec, const ray_object_id *id) {
+    static uint8_t raw[60000];
+    static uint8_t input[4 + RAY_CHUNK_HEADER_SIZE + sizeof raw + RAY__FILTER_PLAN_MAX] = {1, 3};
+    for (uint32_t i = 0; i < sizeof raw; i += 4) {
+        ray__put_u32(raw + i, 100000 + i / 4 * (i / 4) % 977);
+    }
+    ray_chunk_header header = {
+        .id = *id, .index = 3, .raw_size = sizeof raw, .codec = RAY_CODEC_ZSTD, .level = 1, .checksum = ray__checksum_of(raw, sizeof raw)};
+    ray__filter_wish wish = {.width = 4, .may_delta = true, .shuffles = true};
+    MUST(ray__chunk_pack_filtered(codec, RAY_CODEC_ZSTD, 1, wish, raw, sizeof raw, input + 4 + RAY_CHUNK_HEADER_SIZE, &header.stored_size,
+                                  &header.filter) == RAY_OK);
+    MUST(header.filter == (RAY__FILTER_DELTAS | 4));
+    ray__chunk_header_write(&header, input + 4);
+    write_seed("chunk", "filtered", input, 4 + RAY_CHUNK_HEADER_SIZE + header.stored_size);
+}
+
 static void chunks(void) {
     static const uint16_t codecs[] = {RAY_CODEC_NONE, RAY_CODEC_LZ4, RAY_CODEC_ZSTD};
     static const char *const names[] = {"none", "lz4", "zstd"};
@@ -69,6 +90,7 @@ static void chunks(void) {
         memmove(input + 4, input + 4 + RAY_CHUNK_HEADER_SIZE, size - RAY_CHUNK_HEADER_SIZE);
         write_seed("chunk", name, input, 4 + size - RAY_CHUNK_HEADER_SIZE);
     }
+    filtered_chunk(codec, &id);
     ray_codec_destroy(codec);
 }
 

@@ -35,6 +35,7 @@ typedef struct ray_chunk_header {
     uint16_t codec;       // RAY_CODEC_NONE, _LZ4, _ZSTD
     int16_t level;        // of zstd, else 0
     uint64_t checksum;    // XXH3-64 of the raw bytes
+    uint16_t filter;      // what was done before packing (docs/PROTOCOL.md), mostly 0
 } ray_chunk_header;
 
 typedef struct ray_codec ray_codec;
