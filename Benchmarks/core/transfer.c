@@ -395,7 +395,7 @@ static void receive_all(uint16_t port) {
 }
 
 static void remove_directory(void) {
-    static const char *const names[] = {"random", "training", "target", "target" RAY_JOURNAL_SUFFIX};
+    static const char *const names[] = {"random", "training", "target", ("target" RAY_JOURNAL_SUFFIX)};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         char path[128];
         path_of(path, names[i]);
