@@ -282,11 +282,12 @@ bench-plasma: $(BUILD)/bench/plasma
 
 # What fails costs its own figures, and the run's status. LINKS="--only 10g" is for one part of what goes over links.
 LINKS ?=
-bench-transfer: $(BUILD)/bench/transfer $(BUILD)/bench/fetches $(BUILD)/bench/mover $(BUILD)/bench/delay
+bench-transfer: $(BUILD)/bench/transfer $(BUILD)/bench/fetches $(BUILD)/bench/mover $(BUILD)/bench/delay $(BUILD)/bench/crowd
 	@swift build -c release --product raystore >&2
 	@status=0; \
 	$(BUILD)/bench/transfer || status=1; \
 	python3 Benchmarks/links/fetching.py $(LINKS) .build/release/raystore $(BUILD)/bench/fetches || status=1; \
+	python3 Benchmarks/links/broadcast.py $(BUILD)/bench/crowd || status=1; \
 	python3 Benchmarks/links/delayed.py $(BUILD)/bench/mover $(BUILD)/bench/delay || status=1; \
 	python3 Benchmarks/links/matrix.py $(BUILD)/bench/mover || status=1; \
 	exit $$status

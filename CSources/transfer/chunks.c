@@ -53,35 +53,33 @@ static void ask_locked(ray__link *link, ray__request *request, uint32_t index, u
     note_due(link, index, now);
 }
 
-uint32_t ray__referred_pop_locked(ray_pull *pull, uint32_t source) {
-    ray__pull_source *from = &pull->sources[source];
-    while (from->referred_count > 0) {
-        uint32_t index = from->referred_first;
-        from->referred_first = pull->next_referred[index];
-        from->referred_count--;
-        if (pull->chunks[index] == RAY__CHUNK_REFERRED) {
-            return index; // others came from elsewhere meanwhile
-        }
+// The first of a source's list; those that came from elsewhere meanwhile are taken off.
+static uint32_t referred_peek(ray_pull *pull, ray__pull_source *source) {
+    while (source->referred_count > 0 && pull->chunks[source->referred_first] != RAY__CHUNK_REFERRED) {
+        source->referred_first = pull->next_referred[source->referred_first];
+        source->referred_count--;
     }
-    return RAY__NO_CHUNK;
+    return source->referred_count > 0 ? source->referred_first : RAY__NO_CHUNK;
+}
+
+static void referred_drop_first(ray_pull *pull, ray__pull_source *source) {
+    source->referred_first = pull->next_referred[source->referred_first];
+    source->referred_count--;
 }
 
 // What this source was said to have. All of a request have the same depth.
 static void take_referred(ray__link *link, ray__request *request, uint32_t room, uint64_t now, uint64_t *wait_until_ns) {
     ray_pull *pull = link->pull;
     ray__pull_source *source = &pull->sources[link->source];
-    while (request->count < room && source->referred_count > 0) {
-        uint8_t depth = pull->depths[source->referred_first];
-        bool fits = pull->chunks[source->referred_first] != RAY__CHUNK_REFERRED || request->count == 0 || depth == request->depth;
-        if (!fits || !may_ask(pull, ray__chunk_raw_size(pull->size_bytes, pull->chunk_size, source->referred_first), wait_until_ns)) {
+    while (request->count < room) {
+        uint32_t index = referred_peek(pull, source);
+        if (index == RAY__NO_CHUNK || (request->count > 0 && pull->depths[index] != request->depth) ||
+            !may_ask(pull, ray__chunk_raw_size(pull->size_bytes, pull->chunk_size, index), wait_until_ns)) {
             return;
         }
-        uint32_t index = ray__referred_pop_locked(pull, link->source);
-        if (index == RAY__NO_CHUNK) {
-            return;
-        }
+        referred_drop_first(pull, source);
         request->depth = pull->depths[index];
-        ask_locked(link, request, index, pull->depths[index], now);
+        ask_locked(link, request, index, request->depth, now);
     }
 }
 
@@ -185,6 +183,7 @@ bool ray__link_is_due(ray__link *link, uint32_t index) {
 static void measure_locked(ray_pull *pull, ray__pull_source *source, uint64_t asked_ns, uint64_t now) {
     pull->arrived_ns = now;
     source->arrived_ns = now;
+    source->late = false;
     uint64_t took = asked_ns == UINT64_MAX || asked_ns > now ? 0 : now - asked_ns;
     if (took != 0) {
         pull->chunk_time_ns = pull->chunk_time_ns == 0 ? took : pull->chunk_time_ns - pull->chunk_time_ns / 8 + took / 8;
@@ -260,7 +259,9 @@ void ray__link_return_due(ray__link *link) {
 }
 
 void ray__referred_return_locked(ray_pull *pull, uint32_t source) {
-    for (uint32_t index = ray__referred_pop_locked(pull, source); index != RAY__NO_CHUNK; index = ray__referred_pop_locked(pull, source)) {
+    ray__pull_source *from = &pull->sources[source];
+    for (uint32_t index = referred_peek(pull, from); index != RAY__NO_CHUNK; index = referred_peek(pull, from)) {
+        referred_drop_first(pull, from);
         ray__chunk_missing_locked(pull, index, false);
     }
 }

@@ -202,6 +202,7 @@ bool ray__link_answer(ray__link *link, const ray__card_message *card) {
     if ((card->flags & RAY__CARD_HERE) == 0) {
         pthread_mutex_lock(&pull->lock);
         pull->sources[link->source].ended = true;
+        ray__referred_return_locked(pull, link->source);
         pthread_mutex_unlock(&pull->lock);
         return false;
     }

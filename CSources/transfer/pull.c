@@ -224,13 +224,19 @@ static void schedule_opening_locked(ray_pull *pull, uint64_t now) {
 // link, for those it was said to have.
 static void schedule_fetching_locked(ray_pull *pull, uint64_t now) {
     uint32_t wanted = pull->missing_count;
+    bool has_timely = false; // one that is whole and not late
+    for (uint32_t i = 0; i < pull->source_count; i++) {
+        has_timely = has_timely || (!pull->sources[i].ended && !pull->sources[i].partial && !pull->sources[i].late);
+    }
     bool has_whole = ray__pull_has_whole_locked(pull);
     for (uint32_t round = 0; round < pull->connection_count; round++) {
         for (uint32_t i = 0; i < pull->source_count && !atomic_load(&pull->ended); i++) {
             ray__pull_source *source = &pull->sources[i];
-            bool useful = source->referred_count > 0 || (wanted > 0 && (!source->partial || !has_whole));
+            bool late = source->late && has_timely;
+            bool useful = source->referred_count > 0 || (wanted > 0 && !late && (!source->partial || !has_whole));
             if (source->links > round) {
-                wanted -= wanted > 0 && !source->partial;
+                // A link of one that is late does not take what is missing.
+                wanted -= wanted > 0 && !source->partial && !late;
             } else if (useful && usable(source, now)) {
                 // A source that never answered gets one link, until it has.
                 if (round == 0 || (source->answered && !source->partial)) {
@@ -445,7 +451,16 @@ ray_status ray_pull_add_source(ray_pull *pull, const ray_endpoint *source) {
     if (atomic_load(&pull->ended)) {
         status = ray__fail(RAY_CLOSED, "the pull has ended");
     } else {
-        ray__pull_add_locked(pull, source, false);
+        uint32_t known = ray__pull_find_locked(pull, source);
+        if (known != UINT32_MAX) {
+            // The caller knows more than what it was given up for.
+            ray__pull_source *again = &pull->sources[known];
+            again->ended = again->referred = again->partial = again->learned = false;
+            again->attempts = again->corrupt = 0;
+            again->retry_at_ns = 0;
+        } else {
+            ray__pull_add_locked(pull, source, false);
+        }
         ray__pull_schedule_locked(pull, ray__now_ns());
     }
     pthread_mutex_unlock(&pull->lock);

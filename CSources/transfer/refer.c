@@ -9,6 +9,7 @@
 // place goes to who was given least. Who waited long takes one more: a stuck receiver must not hold the others.
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "base/clock_internal.h"
@@ -95,11 +96,23 @@ static void forget_notes(ray__swarm *swarm, uint32_t of) {
     }
 }
 
-// The place of a member: its own of before, a new one, or that of one who is gone.
-static uint32_t place_for(ray__swarm *swarm, uint64_t token) {
+static uint32_t renew(ray__swarm *swarm, uint32_t place, uint64_t token) {
+    forget_notes(swarm, place);
+    memset(&swarm->members[place], 0, sizeof swarm->members[place]);
+    swarm->members[place].token = token;
+    return place;
+}
+
+// The place of a member: its own of before, a new one, or that of one who is gone. Who comes again with another pull has lost what it had.
+static uint32_t place_for(ray__swarm *swarm, uint64_t token, const ray_endpoint *endpoint) {
     for (uint32_t i = 0; i < swarm->member_count; i++) {
-        if (swarm->members[i].token == token) {
+        const member *other = &swarm->members[i];
+        if (other->token == token) {
             return i;
+        }
+        if (other->offers == 0 && other->serves && endpoint->port == other->endpoint.port &&
+            strcasecmp(endpoint->host, other->endpoint.host) == 0) {
+            return renew(swarm, i, token);
         }
     }
     if (swarm->member_count == swarm->member_room && swarm->member_room < MEMBERS_MAX) {
@@ -121,11 +134,8 @@ static uint32_t place_for(ray__swarm *swarm, uint64_t token) {
         if (place == swarm->member_count) {
             return UINT32_MAX;
         }
-        forget_notes(swarm, place);
     }
-    memset(&swarm->members[place], 0, sizeof swarm->members[place]);
-    swarm->members[place].token = token;
-    return place;
+    return renew(swarm, place, token);
 }
 
 // The address that accept saw, without its port.
@@ -148,18 +158,19 @@ void ray__swarm_join(ray_transfer *transfer, ray__offer *offer, const ray__open 
     if (swarm == NULL) {
         return;
     }
+    ray_endpoint endpoint = {.port = open->port};
+    memcpy(endpoint.host, open->host, sizeof open->host);
+    if (open->host[0] == '\0') {
+        host_of(offer->peer, endpoint.host);
+    }
     pthread_mutex_lock(&swarm->lock);
-    uint32_t place = place_for(swarm, open->token);
+    uint32_t place = place_for(swarm, open->token, &endpoint);
     if (place != UINT32_MAX) {
         member *joined = &swarm->members[place];
         joined->offers++;
         joined->gone = false;
-        joined->endpoint.port = open->port;
-        memcpy(joined->endpoint.host, open->host, sizeof open->host);
-        if (open->host[0] == '\0') {
-            host_of(offer->peer, joined->endpoint.host);
-        }
-        joined->serves = open->port != 0 && joined->endpoint.host[0] != '\0';
+        joined->endpoint = endpoint;
+        joined->serves = endpoint.port != 0 && endpoint.host[0] != '\0';
     }
     pthread_mutex_unlock(&swarm->lock);
     offer->swarm = swarm;

@@ -103,7 +103,7 @@ static void look_at_link_locked(ray_pull *pull, ray__link *link, uint64_t now) {
         if (since == UINT64_MAX || (since > moved ? since : moved) + patience > now) {
             continue;
         }
-        late = true;
+        late = pull->sources[link->source].late = true;
         link->due_since_ns[i] = UINT64_MAX;
         if (pull->chunks[link->due[i]] == RAY__CHUNK_ASKED) {
             pull->away[link->due[i]] = 1ull << link->source;
@@ -122,7 +122,10 @@ static void look_at_link_locked(ray_pull *pull, ray__link *link, uint64_t now) {
 static uint64_t look_for_rescue_locked(ray_pull *pull, uint64_t now) {
     bool hopeless = now - (pull->arrived_ns > pull->rescue_since_ns ? pull->arrived_ns : pull->rescue_since_ns) > RAY__RESCUE_NS;
     for (uint32_t i = 0; i < pull->source_count; i++) {
-        pull->sources[i].ended = pull->sources[i].ended || (hopeless && pull->sources[i].due_count == 0);
+        if (hopeless && pull->sources[i].due_count == 0 && !pull->sources[i].ended) {
+            pull->sources[i].ended = true;
+            ray__referred_return_locked(pull, i);
+        }
     }
     for (uint32_t i = 0; i < pull->chunk_count; i++) {
         pull->away[i] = 0;

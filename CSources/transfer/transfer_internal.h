@@ -266,6 +266,7 @@ typedef struct ray__pull_source {
     uint32_t corrupt;  // chunks in a row
     uint64_t retry_at_ns;
     bool referred;     // learned from a REFER
+    bool late;         // others are asked for what is due from it; until it brings a chunk
     bool partial;      // said that it is still being filled itself
     uint32_t due_count;           // asked for and not answered, on all its links
     uint32_t referred_first;      // list of the chunks to be asked of it, linked by the pull's next_referred
@@ -414,8 +415,7 @@ void ray__link_answered(ray__link *link, uint32_t index);
 void ray__link_enlist(ray__link *link);
 // Returns what is due on a link that ends, and takes it off the list.
 void ray__link_return_due(ray__link *link);
-// The next chunk of a source's list, or RAY__NO_CHUNK.
-uint32_t ray__referred_pop_locked(ray_pull *pull, uint32_t source);
+// What is in a source's list is asked for elsewhere.
 void ray__referred_return_locked(ray_pull *pull, uint32_t source);
 void ray__chunk_missing_locked(ray_pull *pull, uint32_t index, bool may_be_referred);
 void ray__pull_chunk_arrived(ray_pull *pull, uint32_t source, const ray_chunk_header *header);

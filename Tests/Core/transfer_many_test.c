@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Many receivers of the same data, and many sources of it: several transfers in one process, on loopback.
+#include "fault_proxy.h"
 #include "transfer_fixture.h"
 
 #define NODES_MAX 9
@@ -54,7 +55,9 @@ static void start_pull(uint32_t at, const uint16_t *ports, uint32_t port_count, 
         uint32_t state;
         CHECK_OK(ray_node_adopt(n->store, &id, &state));
     }
-    fixture_pull_init(&n->pull, n->store != NULL ? NULL : n->path);
+    char path[sizeof n->path];
+    memcpy(path, n->path, sizeof path);
+    fixture_pull_init(&n->pull, n->store != NULL ? NULL : path);
     fixture_start(&n->pull, n->transfer, 1, ports, port_count, options);
 }
 
@@ -121,11 +124,154 @@ static void fourReceiversOfAnObjectTakeAboutOneCopyFromTheSource(void) {
     broadcast(4, 64 * MIB + 1, true);
 }
 
+// ---- partial holders that fail, sources that die or are slow --------------------------------------------------------------
+
+static void aReceiverThatIsCancelledHurtsNobody(bool in_stores) {
+    uint64_t size = 64 * MIB + 77;
+    uint8_t *bytes = make_nodes(5, size, in_stores, 5);
+    ray_pull_options slow = {.rate_max_bytes = 60 * MIB};
+    for (uint32_t i = 1; i < 5; i++) {
+        start_from_0(i, &slow);
+    }
+    fixture_wait_bytes(&nodes[1].pull, 12 * MIB);
+    ray_pull_cancel(nodes[1].pull.handle);
+    CHECK_STATUS(fixture_finish(&nodes[1].pull), RAY_CANCELLED);
+    for (uint32_t i = 2; i < 5; i++) {
+        finish_pull(i, bytes, size);
+    }
+    end_nodes(5, bytes);
+}
+
+static void aCancelledReceiverOfAFileHurtsNobody(void) {
+    aReceiverThatIsCancelledHurtsNobody(false);
+}
+
+static void aCancelledReceiverOfAnObjectHurtsNobody(void) {
+    aReceiverThatIsCancelledHurtsNobody(true);
+}
+
+static void aReceiverThatDiesHurtsNobody(void) {
+    uint64_t size = 64 * MIB;
+    uint8_t *bytes = make_nodes(5, size, true, 6);
+    ray_pull_options slow = {.rate_max_bytes = 60 * MIB};
+    for (uint32_t i = 1; i < 5; i++) {
+        start_from_0(i, &slow);
+    }
+    fixture_wait_bytes(&nodes[2].pull, 12 * MIB);
+    ray_transfer_destroy(nodes[2].transfer);
+    CHECK_STATUS(fixture_finish(&nodes[2].pull), RAY_CANCELLED);
+    nodes[2].transfer = NULL;
+    for (uint32_t i = 1; i < 5; i++) {
+        if (i != 2) {
+            finish_pull(i, bytes, size);
+        }
+    }
+    end_nodes(5, bytes);
+}
+
+static void aLatecomerIsReferredToThoseWhoHaveIt(void) {
+    uint64_t size = 64 * MIB;
+    uint8_t *bytes = make_nodes(4, size, false, 7);
+    ray_pull_options slow = {.rate_max_bytes = 40 * MIB};
+    start_from_0(1, &slow);
+    start_from_0(2, &slow);
+    fixture_wait_bytes(&nodes[1].pull, 24 * MIB);
+    start_from_0(3, &slow);
+    for (uint32_t i = 1; i < 4; i++) {
+        finish_pull(i, bytes, size);
+    }
+    CHECK(fixture_stats(nodes[0].transfer).sent_bytes <= 2 * size);
+    CHECK(fixture_stats(nodes[1].transfer).sent_bytes + fixture_stats(nodes[2].transfer).sent_bytes > size / 2);
+    end_nodes(4, bytes);
+}
+
+// All that the source would send arrives at one of them only after its death.
+static void receiversHelpEachOtherWhenTheSourceDies(void) {
+    uint64_t size = 48 * MIB;
+    uint8_t *bytes = make_nodes(3, size, false, 8);
+    ray_pull_options slow = {.rate_max_bytes = 30 * MIB};
+    start_from_0(1, NULL);
+    start_from_0(2, &slow);
+    fixture_wait_bytes(&nodes[1].pull, size);
+    finish_pull(1, bytes, size);
+    // It has all of it now, and serves it as its own.
+    fixture_add_file(&nodes[1].table, 1, nodes[1].path);
+    ray_endpoint other = {.host = "127.0.0.1", .port = ray_transfer_port(nodes[1].transfer)};
+    CHECK_OK(ray_pull_add_source(nodes[2].pull.handle, &other));
+    ray_transfer_destroy(nodes[0].transfer);
+    nodes[0].transfer = NULL;
+    finish_pull(2, bytes, size);
+    end_nodes(3, bytes);
+}
+
+static void aSlowSourceHoldsFewChunks(void) {
+    uint64_t size = 64 * MIB;
+    uint8_t *bytes = make_nodes(2, size, false, 9);
+    fault_proxy_options options = {.to = ray_transfer_port(nodes[0].transfer), .seed = 1, .bytes_per_second = 200u << 10};
+    fault_proxy *narrow = fault_proxy_start(&options);
+    CHECK(narrow != NULL);
+    uint16_t ports[2] = {fault_proxy_port(narrow), ray_transfer_port(nodes[0].transfer)};
+    ray_pull_options pull_options = {.codec = RAY_CODEC_NONE};
+    start_pull(1, ports, 2, &pull_options);
+    finish_pull(1, bytes, size);
+    fault_counts counts;
+    fault_proxy_counts(narrow, &counts);
+    // A chunk takes 20 s there.
+    CHECK(counts.passed_bytes < 4 * MIB);
+    CHECK(nodes[1].pull.progress.retried_count > 0);
+    fault_proxy_stop(narrow);
+    end_nodes(2, bytes);
+}
+
+// Receivers that come, are cancelled and die at random, of files and objects. Those that were left alone get all of it.
+static void nobodyWaitsInACircle(void) {
+    uint64_t seed = check_seed();
+    for (uint32_t turn = 0; turn < 6; turn++) {
+        bool in_stores = (turn & 1) != 0;
+        uint64_t size = (8 + check_random(&seed) % 24) * MIB + check_random(&seed) % MIB;
+        uint8_t *bytes = make_nodes(NODES_MAX, size, in_stores, seed);
+        bool left_alone[NODES_MAX];
+        ray_pull_options options[NODES_MAX];
+        memset(options, 0, sizeof options);
+        for (uint32_t i = 1; i < NODES_MAX; i++) {
+            options[i].rate_max_bytes = (20 + check_random(&seed) % 100) * MIB;
+            options[i].chunk_size = 1u << 20;
+            left_alone[i] = i > 4 || check_random(&seed) % 2 == 0;
+            start_from_0(i, &options[i]);
+        }
+        for (uint32_t i = 1; i < NODES_MAX; i++) {
+            if (!left_alone[i]) {
+                fixture_wait_bytes(&nodes[i].pull, check_random(&seed) % (size / 2));
+                if (check_random(&seed) % 2 == 0) {
+                    ray_pull_cancel(nodes[i].pull.handle);
+                } else {
+                    ray_transfer_destroy(nodes[i].transfer);
+                    nodes[i].transfer = NULL;
+                }
+                (void)fixture_finish(&nodes[i].pull);
+            }
+        }
+        for (uint32_t i = 1; i < NODES_MAX; i++) {
+            if (left_alone[i]) {
+                finish_pull(i, bytes, size);
+            }
+        }
+        end_nodes(NODES_MAX, bytes);
+    }
+}
+
 int main(void) {
     fixture_make_directory();
     fixture_path(source_path, "source");
     RUN(eightReceiversOfAFileTakeAboutOneCopyFromTheSource);
     RUN(fourReceiversOfAnObjectTakeAboutOneCopyFromTheSource);
+    RUN(aCancelledReceiverOfAFileHurtsNobody);
+    RUN(aCancelledReceiverOfAnObjectHurtsNobody);
+    RUN(aReceiverThatDiesHurtsNobody);
+    RUN(aLatecomerIsReferredToThoseWhoHaveIt);
+    RUN(receiversHelpEachOtherWhenTheSourceDies);
+    RUN(aSlowSourceHoldsFewChunks);
+    RUN(nobodyWaitsInACircle);
     fixture_remove_directory();
     return 0;
 }
