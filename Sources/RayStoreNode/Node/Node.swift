@@ -73,7 +73,7 @@ public final class Node: PeerService {
         }
         let transfer = try BulkTransfer(
             store: store, catalog: catalog, key: key, bindHost: options.bindHost, port: options.bulkPort,
-            caps: options.caps)
+            advertisedHost: advertisedHost, advertisedPort: options.advertisedBulkPort, caps: options.caps)
         let description: NodeDescription
         do throws(RayStoreError) {
             description = try await control.join(

@@ -13,14 +13,17 @@ final class BulkTransfer: @unchecked Sendable {
 
     let port: UInt16
 
+    /// - Parameters:
+    ///   - advertisedHost: where others reach this node, as its description says; nil: where its connections come from.
+    ///   - advertisedPort: nil: the port that it listens on.
     init(
         store: NodeStore, catalog: Catalog, key: ClusterKey, bindHost: String?, port: UInt16,
-        caps: TransferCaps = .init()
+        advertisedHost: String? = nil, advertisedPort: UInt16? = nil, caps: TransferCaps = .init()
     ) throws(RayStoreError) {
         try caps.check()
         let finder = Unmanaged.passRetained(Finder(store: store, catalog: catalog))
         var made: OpaquePointer?
-        let status = Self.withOptionalCString(bindHost) { host in
+        let status = Self.withOptionalCStrings(bindHost, advertisedHost) { host, advertised in
             var options = ray_transfer_options()
             options.struct_size = UInt32(MemoryLayout<ray_transfer_options>.size)
             options.store = store.handle
@@ -28,6 +31,8 @@ final class BulkTransfer: @unchecked Sendable {
             options.bind_host = host
             options.bind_port = port
             caps.set(&options)
+            options.advertise_host = advertised
+            options.advertise_port = advertisedPort ?? 0
             options.find = { context, id, answer in
                 Unmanaged<Finder>.fromOpaque(context!).takeUnretainedValue().find(ObjectID(c: id.pointee), answer)
             }
@@ -41,6 +46,14 @@ final class BulkTransfer: @unchecked Sendable {
         self.finder = finder
         handle = made
         self.port = ray_transfer_port(made)
+    }
+
+    private static func withOptionalCStrings<R>(
+        _ first: String?, _ second: String?, _ body: (UnsafePointer<CChar>?, UnsafePointer<CChar>?) -> R
+    ) -> R {
+        withOptionalCString(first) { first in
+            withOptionalCString(second) { second in body(first, second) }
+        }
     }
 
     private static func withOptionalCString<R>(_ text: String?, _ body: (UnsafePointer<CChar>?) -> R) -> R {
