@@ -335,6 +335,7 @@ void ray__pull_chunk_arrived(ray_pull *pull, uint32_t source, const ray_chunk_he
             pull->progress.zstd_level = header->level;
         }
         pull->sources[source].attempts = 0;
+        pull->unreachable_since_ns = 0;
         pull->sources[source].corrupt = 0;
         ray__partial_changed_locked(pull);
         if (pull->here_count == pull->chunk_count) {
@@ -402,14 +403,33 @@ static bool final_of_all(const ray_pull *pull) {
     return pull->source_status == RAY_OK && !ray__pull_has_whole_locked(pull);
 }
 
+// Whether a source that cannot be reached is worth another try however many there were. Before anything is known of the object it is not:
+// then a wrong address would be waited for. Nor is it while another one serves.
+static bool is_patient(ray_pull *pull, const ray__pull_source *failed, ray_status status, uint64_t now) {
+    if (!pull->opened || failed->referred || !is_of_the_network(status)) {
+        return false;
+    }
+    for (uint32_t i = 0; i < pull->source_count; i++) {
+        const ray__pull_source *other = &pull->sources[i];
+        if (other != failed && !other->ended && !other->referred && other->answered && other->attempts == 0) {
+            return false;
+        }
+    }
+    pull->unreachable_since_ns = pull->unreachable_since_ns == 0 ? now : pull->unreachable_since_ns;
+    return now - pull->unreachable_since_ns < pull->patience_ns;
+}
+
+static uint64_t backoff(uint32_t attempts) {
+    uint64_t pause = attempts < 8 ? (RAY__BACKOFF_NS << attempts) / 2 : RAY__BACKOFF_MAX_NS;
+    return pause < RAY__BACKOFF_MAX_NS ? pause : RAY__BACKOFF_MAX_NS;
+}
+
 void ray__pull_source_failed_locked(ray_pull *pull, uint32_t source, ray_status status, const char *message, bool final) {
     ray__pull_source *failed = &pull->sources[source];
     uint64_t now = ray__now_ns();
-    if (final || ++failed->attempts > RAY__ATTEMPTS_MAX) {
-        failed->ended = true;
-    } else {
-        failed->retry_at_ns = now + (RAY__BACKOFF_NS << failed->attempts) / 2;
-    }
+    bool again = !final && (++failed->attempts <= RAY__ATTEMPTS_MAX || is_patient(pull, failed, status, now));
+    failed->ended = failed->ended || !again;
+    failed->retry_at_ns = again ? now + backoff(failed->attempts) : 0;
     // TIMED_OUT is the caller's own limit, and a copy that a card promised and that is not there is lost.
     ray_status told = is_of_the_network(status) ? RAY_UNREACHABLE : status;
     told = told == RAY_NOT_FOUND && failed->learned ? RAY_OBJECT_LOST : told;

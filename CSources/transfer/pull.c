@@ -363,6 +363,7 @@ static ray_status make_pull(ray_transfer *transfer, const ray_object_id *id, con
     pull->level = (int16_t)(options->level < INT16_MIN ? INT16_MIN : options->level > INT16_MAX ? INT16_MAX : options->level);
     ray__rate_init(&pull->rate, options->rate_max_bytes);
     atomic_init(&pull->urgency, options->urgency);
+    pull->patience_ns = options->patience_ns;
     pull->range_offset = options->range_offset;
     pull->range_size = options->range_size;
     pull->chunk_size = options->chunk_size == 0 ? RAY_CHUNK_SIZE : options->chunk_size;

@@ -49,7 +49,8 @@ typedef struct ray__link ray__link;
 #define RAY__PROGRESS_NS (100 * RAY__MS)
 #define RAY__GRACE_NS (500 * RAY__MS)            // for another source, after the last one broke
 #define RAY__ATTEMPTS_MAX 4u                     // in a row that bring nothing
-#define RAY__BACKOFF_NS (50 * RAY__MS)           // doubled each time
+#define RAY__BACKOFF_NS (50 * RAY__MS)           // doubled each time, up to
+#define RAY__BACKOFF_MAX_NS (500 * RAY__MS)
 #define RAY__CORRUPT_MAX 5u                      // in a row from one source
 #define RAY__DUE_MIN 2u                          // chunks due from a source of several, however slow it is
 #define RAY__RATE_SPAN_NS (200 * RAY__MS)
@@ -319,6 +320,7 @@ struct ray_pull {
     _Atomic uint32_t urgency; // RAY_URGENCY_*; only ever more urgent
     uint32_t links_running;   // under queue_lock: with a thread
     struct ray__link_job *links_waiting; // the same: for a thread
+    uint64_t patience_ns;
     uint64_t range_offset; // as asked for
     uint64_t range_size;
     uint64_t started_ns;
@@ -345,6 +347,7 @@ struct ray_pull {
     ray_status source_status; // the weightiest reason why a source failed
     char source_message[RAY__TEXT_MAX];
     uint64_t grace_until_ns;
+    uint64_t unreachable_since_ns; // since a source could not be reached and no chunk came from any; 0: not so
     uint64_t progress_due_ns;
     ray__sink sink;
     uint32_t kind;

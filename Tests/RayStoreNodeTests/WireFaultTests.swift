@@ -34,7 +34,7 @@ import Testing
         }
     }
 
-    /// The pull gives up, the node tries again and again, and goes on where it was when the wire is back.
+    /// The pull tries again and again, and goes on where it was when the wire is back.
     @Test func aFileThatIsCutForLongIsNotFetchedFromTheStart() async throws {
         let scratch = try Scratch()
         defer { scratch.remove() }
@@ -50,7 +50,7 @@ import Testing
             let ref: ObjectRef<RayFile> = try await sessions[0].open(text)
 
             async let fetched = sessions[0].get(ref)
-            // A pull ends after five failures in a row; so this is at least the third.
+            // Five failures in a row end a pull that has no patience.
             #expect(await eventually(within: .seconds(60)) { proxy.refusedCount >= 12 })
             let partial = cluster.stateDirectory(of: nodes[0]) + "/partial"
             #expect(try FileManager.default.contentsOfDirectory(atPath: partial).count == 2, "the file and its journal")

@@ -14,10 +14,13 @@ package final class TestCluster: @unchecked Sendable {
     package let directory: String
     package let controlPort: UInt16
     package private(set) var members: [Member] = []
+    private let network: TestNetwork?
 
     package var keyFile: String { members[0].state + "/cluster.key" }
 
-    package init(nodes count: Int, memory: String = "256MiB") async throws {
+    /// - Parameter network: each node has a place of its own there; else all are on loopback.
+    package init(nodes count: Int, memory: String = "256MiB", network: TestNetwork? = nil) async throws {
+        self.network = network
         directory = temporaryFolder() + "/raystore-it-\(getpid())-\(UInt32.random(in: 0...UInt32.max))"
         try FileManager.default.createDirectory(
             atPath: directory, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
@@ -38,11 +41,14 @@ package final class TestCluster: @unchecked Sendable {
         if members.isEmpty {
             arguments += ["--head", "--port", "\(port ?? controlPort)"]
         } else {
-            arguments += ["--address", "127.0.0.1:\(controlPort)", "--key-file", keyFile]
+            arguments += ["--address", "\(network?.host(0) ?? "127.0.0.1"):\(controlPort)", "--key-file", keyFile]
         }
+        if let network { arguments += ["--host", network.host(members.count)] }
         _ = FileManager.default.createFile(atPath: state + ".log", contents: nil)
         let log = try FileHandle(forWritingTo: URL(fileURLWithPath: state + ".log"))
-        let member = Member(process: try TestProcess("raystore", arguments, errors: log), state: state)
+        let member = Member(
+            process: try TestProcess(
+                "raystore", arguments, errors: log, wrapper: network?.wrapper(members.count) ?? []), state: state)
         members.append(member)
         let isUp = await eventually(within: .seconds(20)) {
             guard member.process.isRunning else { return true }

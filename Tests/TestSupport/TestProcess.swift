@@ -18,8 +18,10 @@ package final class TestProcess: @unchecked Sendable {
             .first { FileManager.default.isExecutableFile(atPath: $0 + "/raystore") } ?? ".build/debug"
     }()
 
-    /// - Parameter program: one of the built ones, or a path.
-    package init(_ program: String, _ arguments: [String], errors: FileHandle? = nil) throws {
+    /// - Parameters:
+    ///   - program: one of the built ones, or a path.
+    ///   - wrapper: a command that becomes the program, such as `ip netns exec NAME`.
+    package init(_ program: String, _ arguments: [String], errors: FileHandle? = nil, wrapper: [String] = []) throws {
         let theirs = try SpawnedProcess.pipe()
         let ours = try SpawnedProcess.pipe()
         let childInput = FileHandle(fileDescriptor: theirs.reading, closeOnDealloc: true)
@@ -44,8 +46,9 @@ package final class TestProcess: @unchecked Sendable {
                 }
             }
         }
+        let command = wrapper + [program.contains("/") ? program : Self.programs + "/" + program] + arguments
         process = try SpawnedProcess(
-            program.contains("/") ? program : Self.programs + "/" + program, arguments, input: theirs.reading,
+            wrapper.isEmpty ? command[0] : "/usr/bin/env", wrapper.isEmpty ? arguments : command, input: theirs.reading,
             output: ours.writing,
             errors: (errors ?? FileHandle.standardError).fileDescriptor)
         // The child has its copies; with ours open its end would not be seen.

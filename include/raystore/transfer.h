@@ -224,6 +224,9 @@ typedef struct ray_pull_options {
     // more messages, and a partial file of another chunk size is begun anew.
     uint32_t chunk_size;
     uint32_t urgency;          // RAY_URGENCY_*
+    // Once a source has answered: for how long sources that cannot be reached are tried again while no chunk comes from any. What has come
+    // is kept meanwhile, so a link may be cut for so long. 0: five times each, and half a second for another one.
+    uint64_t patience_ns;
 } ray_pull_options;
 
 // Starts a pull from these sources; more may be learned from their cards. Returns at once. The caller owns *pull and ends it

@@ -13,6 +13,10 @@ final class PullOperation: @unchecked Sendable {
         case name(String)
     }
 
+    /// What a node has of an object is not given up while its link to the others is cut: the cluster says when one of them is gone. Not for
+    /// ever, since meanwhile others may have got a copy, of which only a new pull hears.
+    private static let patience = Duration.seconds(60)
+
     private struct State {
         var handle: CHandle?
         var isCancelled = false
@@ -100,6 +104,7 @@ final class PullOperation: @unchecked Sendable {
         var options = ray_pull_options()
         options.struct_size = UInt32(MemoryLayout<ray_pull_options>.size)
         options.resume = UInt16(keepsEarlier ? RAY_RESUME_KEEP : RAY_RESUME_ANEW)
+        if case .object = question { options.patience_ns = Self.patience.nanosecondsClamped }
         options.range_offset = range?.wanted.offset ?? 0
         options.range_size = range?.wanted.size ?? 0
         options.codec = tuning.codecNumber
