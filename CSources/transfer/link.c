@@ -268,8 +268,10 @@ void ray__link_note_failure(ray__link *link, ray_status status) {
     pthread_mutex_lock(&link->pull->lock);
     // A receiver that broke is not waited for: who referred to it has what it was to bring.
     bool referred = link->pull->sources[link->source].referred;
+    // One that has proved that it holds the key, and refuses now, was misheard: a wire that flips a bit of a proof costs that connection.
+    bool strange = status == RAY_KEY_REFUSED && !link->pull->sources[link->source].answered;
     pthread_mutex_unlock(&link->pull->lock);
-    bool final = referred || status == RAY_KEY_REFUSED || status == RAY_VERSION_MISMATCH || status == RAY_EXISTS;
+    bool final = referred || strange || status == RAY_VERSION_MISMATCH || status == RAY_EXISTS;
     if (status == RAY_CORRUPT) {
         ray__pull_chunk_corrupt(link->pull, link->source, UINT32_MAX, text);
     }

@@ -115,7 +115,8 @@ static void aFlippedByteCostsThatChunkAgain(void) {
     }
 }
 
-// Wherever it strikes: proof, card, header, data. A proof that was damaged is a refusal, all else is repaired.
+// Wherever it strikes: proof, card, header, data. The first proof that was damaged is a refusal, all else is repaired; so are the proofs of
+// connections that come later, whichever bytes they are of all.
 static void aFlippedByteAnywhereIsNeverBelieved(void) {
     uint64_t seed = check_seed();
     for (int i = 0; i < 24; i++) {
@@ -128,7 +129,6 @@ static void aFlippedByteAnywhereIsNeverBelieved(void) {
             scene_check_arrived(s);
         } else {
             fprintf(stderr, "    byte %llu: %s\n", (unsigned long long)at, ray_status_name(status));
-            // The second connection's proof may come before the first one's data.
             CHECK(at < 1000);
             scene_check_nothing_left();
         }
