@@ -56,7 +56,7 @@ static void filtered_chunk(ray_codec *codec, const ray_object_id *id) {
     static uint8_t raw[60000];
     static uint8_t input[4 + RAY_CHUNK_HEADER_SIZE + sizeof raw + RAY__FILTER_PLAN_MAX] = {1, 3};
     for (uint32_t i = 0; i < sizeof raw; i += 4) {
-        ray__put_u32(raw + i, 100000 + i / 4 * (i / 4) % 977);
+        ray__put_u32(raw + i, 100000 + i / 4 * 37 + i / 4 % 5);
     }
     ray_chunk_header header = {
         .id = *id, .index = 3, .raw_size = sizeof raw, .codec = RAY_CODEC_ZSTD, .level = 1, .checksum = ray__checksum_of(raw, sizeof raw)};
