@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a receiver with the key may say to a sender: whole conversations, through the state machine that serves a connection (serve.c), with
+// What a receiver with the key may say to a sender: whole conversations, through the state machine that serves a connection (serve.c, asked.c), with
 // its workers, its streams and its orders.
 #include "script.h"
 

@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the receiver of a served connection asks: streams that it opens, with the card that answers, and chunks of them.
+//
+// Requests are small and bounded by the receiver's window, so they wait in the socket while a chunk is being sent.
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock_internal.h"
+#include "base/error_internal.h"
+#include "codec/frame_internal.h"
+#include "transfer/name_internal.h"
+#include "transfer/session_internal.h"
+
+void ray__session_owe(ray__session *s, uint32_t raw_size, uint32_t urgency) {
+    s->due_bytes[urgency] += raw_size;
+    ray__flow_due(&s->transfer->sending, urgency, raw_size, ray__now_ns());
+}
+
+void ray__session_owe_no_more(ray__session *s, uint64_t raw_size, uint32_t urgency) {
+    s->due_bytes[urgency] -= raw_size;
+    ray__flow_not_due(&s->transfer->sending, urgency, raw_size);
+}
+
+ray__stream *ray__session_find(ray__session *s, uint32_t name) {
+    for (uint32_t i = 0; i < RAY__STREAMS_MAX; i++) {
+        if (s->streams[i].offer != NULL && s->streams[i].name == name && !s->streams[i].closed) {
+            return &s->streams[i];
+        }
+    }
+    return NULL;
+}
+
+void ray__session_end(ray__session *s, ray__stream *ended) {
+    ray__partial_unwatch(ended->offer, &ended->coming);
+    ray__swarm_unwatch(ended->offer, &ended->turn);
+    ray__offer_release(s->transfer, ended->offer);
+    memset(ended, 0, sizeof *ended);
+}
+
+void ray__session_end_unused(ray__session *s, ray__stream *ended) {
+    if (ended->closed && ended->orders == 0) {
+        ray__session_end(s, ended);
+    }
+}
+
+static ray_status send_card(ray__session *s, uint32_t name, ray__offer *offer, bool with_data, uint32_t urgency) {
+    ray__card_message card;
+    ray__offer_card(offer, with_data, &card);
+    // The message, and before it a file's data.
+    uint64_t taken = RAY__MESSAGE_HEADER_SIZE + ray__card_size(&card) + card.inline_size;
+    RAY_TRY(ray__share_wait(&s->transfer->cards_sent, taken, s->connection->stop));
+    uint8_t *file_data = NULL;
+    if ((card.flags & RAY__CARD_INLINE) != 0 && offer->file >= 0) {
+        file_data = malloc(card.inline_size + 1);
+        ray_status status = file_data == NULL ? ray__fail(RAY_OUT_OF_MEMORY, "a card")
+                                              : ray__offer_read(offer, file_data, 0, card.inline_size);
+        card.inline_data = file_data;
+        if (status != RAY_OK) {
+            memset(&card, 0, sizeof card);
+            card.status = status;
+            snprintf(card.text, sizeof card.text, "%s", ray_last_error_message());
+        }
+    }
+    uint32_t size = ray__card_size(&card);
+    uint8_t *message = malloc(RAY__MESSAGE_HEADER_SIZE + size);
+    ray_status status;
+    if (message == NULL) {
+        status = ray__fail(RAY_OUT_OF_MEMORY, "a card of %u bytes", size);
+    } else {
+        ray__card_write(&card, message + RAY__MESSAGE_HEADER_SIZE);
+        ray__message_seal(message, RAY__MESSAGE_CARD, name, size);
+        status = ray__session_send(s, message, RAY__MESSAGE_HEADER_SIZE + size, false);
+    }
+    if (status == RAY_OK && card.inline_size > 0) {
+        ray__flow_came(&s->transfer->sending, urgency, card.inline_size, ray__now_ns());
+        ray__offer_sent(s->transfer, offer, card.inline_size, card.inline_size);
+    }
+    free(message);
+    free(file_data);
+    ray__share_give(&s->transfer->cards_sent, taken);
+    return status;
+}
+
+// There is no memory for one more while this connection holds what others are waiting for.
+static ray_status send_try_again(ray__session *s, uint32_t name) {
+    ray__card_message card;
+    memset(&card, 0, sizeof card);
+    card.status = RAY_AGAIN;
+    uint8_t message[RAY__MESSAGE_HEADER_SIZE + RAY__CARD_FIXED_SIZE];
+    ray__card_write(&card, message + RAY__MESSAGE_HEADER_SIZE);
+    ray__message_seal(message, RAY__MESSAGE_CARD, name, RAY__CARD_FIXED_SIZE);
+    return ray__session_send(s, message, sizeof message, false);
+}
+
+static ray_status take_open(ray__session *s, uint32_t name, const uint8_t *body, uint32_t size) {
+    ray__open open;
+    RAY_TRY(ray__open_read(body, size, &open));
+    if (open.name[0] != '\0') {
+        // Else a peer could have the checksums of one file kept as those of another.
+        ray_object_id id = ray__name_id(open.name);
+        if (!ray_object_id_equal(&id, &open.id)) {
+            return ray__fail(RAY_PROTOCOL, "%s asked by name under an id that is not the name's", s->connection->peer);
+        }
+    }
+    if (ray__session_find(s, name) != NULL) {
+        return ray__fail(RAY_PROTOCOL, "%s opened stream %u twice", s->connection->peer, name);
+    }
+    ray__stream *place = NULL;
+    bool has_others = false;
+    for (uint32_t i = 0; i < RAY__STREAMS_MAX; i++) {
+        has_others = has_others || s->streams[i].offer != NULL;
+        place = place == NULL && s->streams[i].offer == NULL ? &s->streams[i] : place;
+    }
+    if (place == NULL) {
+        return ray__fail(RAY_PROTOCOL, "%s opened more than %u streams", s->connection->peer, RAY__STREAMS_MAX);
+    }
+    ray__offer *offer = NULL;
+    ray_status opened = ray__offer_open(s->transfer, &open, s->connection->peer, !has_others, &offer);
+    if (opened == RAY_AGAIN) {
+        return send_try_again(s, name);
+    }
+    RAY_TRY(opened);
+    ray__connection_drain(s->connection, &s->drain);
+    ray__gauge_drained(offer, &s->drain, s->connection, NULL);
+    // Where the caps allow nothing now the data does not travel with the card: it is asked for, and then waits its turn.
+    uint64_t again_ns = 0;
+    bool with_data = ray__flow_is_open(&s->transfer->sending, open.urgency, ray__now_ns(), &again_ns);
+    ray_status status = send_card(s, name, offer, with_data, open.urgency);
+    if (status != RAY_OK || offer->status != RAY_OK || offer->answer.kind == RAY__ANSWER_NOTHING) {
+        ray__offer_release(s->transfer, offer);
+        return status;
+    }
+    place->name = name;
+    place->offer = offer;
+    place->coming.event = s->wake;
+    place->turn.event = s->wake;
+    ray__partial_watch(offer, &place->coming);
+    ray__swarm_watch(offer, &place->turn);
+    return RAY_OK;
+}
+
+static ray_status take_request(ray__session *s, uint32_t name, const uint8_t *body, uint32_t size) {
+    ray__request request;
+    RAY_TRY(ray__request_read(body, size, &request));
+    ray__stream *of = ray__session_find(s, name);
+    if (of == NULL) {
+        return ray__fail(RAY_PROTOCOL, "%s asked for chunks of stream %u, which is not open", s->connection->peer, name);
+    }
+    uint32_t count = ray__chunk_count(of->offer->size_bytes, of->offer->chunk_size);
+    for (uint32_t i = 0; i < request.count; i++) {
+        if (request.indices[i] >= count) {
+            return ray__fail(RAY_PROTOCOL, "%s asked for chunk %u of %u", s->connection->peer, request.indices[i], count);
+        }
+        // take_requests has seen that there is room.
+        uint32_t raw_size = ray__chunk_raw_size(of->offer->size_bytes, of->offer->chunk_size, request.indices[i]);
+        s->waiting[s->waiting_count++] = (ray__waiting){
+            name, request.indices[i], request.codec, request.level, request.urgency, raw_size, request.depth, request.flags,
+        };
+        ray__session_owe(s, raw_size, request.urgency);
+    }
+    return RAY_OK;
+}
+
+static ray_status take_message(ray__session *s, const ray__message *message, const uint8_t *body) {
+    if (message->type == RAY__MESSAGE_OPEN) {
+        return take_open(s, message->stream, body, message->body_size);
+    }
+    if (message->type == RAY__MESSAGE_REQUEST) {
+        return take_request(s, message->stream, body, message->body_size);
+    }
+    ray__stream *ended = ray__session_find(s, message->stream);
+    if (ended != NULL) {
+        ended->closed = true;
+        ray__session_end_unused(s, ended);
+    }
+    return RAY_OK;
+}
+
+// Takes every whole message that is in the buffer and has room.
+static ray_status take_messages(ray__session *s) {
+    uint32_t at = 0;
+    ray_status status = RAY_OK;
+    while (status == RAY_OK && s->in_size - at >= RAY__MESSAGE_HEADER_SIZE && s->waiting_count + RAY__INDICES_MAX <= RAY__WAITING_MAX) {
+        ray__message message;
+        status = ray__message_read(s->in + at, true, &message);
+        if (status != RAY_OK || s->in_size - at < RAY__MESSAGE_HEADER_SIZE + message.body_size) {
+            break;
+        }
+        const uint8_t *body = s->in + at + RAY__MESSAGE_HEADER_SIZE;
+        status = ray__message_verify(s->in + at, &message, body);
+        if (status == RAY_OK) {
+            status = take_message(s, &message, body);
+        }
+        at += RAY__MESSAGE_HEADER_SIZE + message.body_size;
+    }
+    memmove(s->in, s->in + at, s->in_size - at);
+    s->in_size -= at;
+    return status;
+}
+
+ray_status ray__session_read(ray__session *s, bool may_wait) {
+    if (s->waiting_count + RAY__INDICES_MAX > RAY__WAITING_MAX) {
+        return RAY_OK;
+    }
+    size_t got = 0;
+    if (may_wait) {
+        RAY_TRY(ray__connection_read_some(s->connection, s->in + s->in_size, RAY__IN_MAX - s->in_size, &got));
+    } else if (s->in_size < RAY__IN_MAX) {
+        RAY_TRY(ray__connection_read_now(s->connection, s->in + s->in_size, RAY__IN_MAX - s->in_size, &got));
+    }
+    s->in_size += (uint32_t)got;
+    return take_messages(s);
+}
