@@ -358,6 +358,19 @@ RAY_API ray_status ray_node_ref_for(ray_store *store, const ray_object_id *id, u
 // RAY_NOT_SEALED when it has no sealed value; RAY_OK when it is remote already. Without any ref the entry goes.
 RAY_API ray_status ray_node_evict(ray_store *store, const ray_object_id *id) RAY_NODISCARD;
 
+enum {
+    RAY_VICTIMS_OF_NODE = 1u << 0, // only objects with the node's ref, as every copy of another node's object has
+    RAY_VICTIMS_PINNED = 1u << 1,  // those that are pinned, instead of those that are not
+};
+
+// Sealed objects that nobody pins, least recently used first, whose blocks (memory_bytes) together have needed_bytes or just more: the fewest
+// of the oldest. Fewer bytes when there are no more such objects, or when they are `capacity`. An object is used when it is created and when it
+// is got. Nothing is held for the caller: an object may be pinned or gone by the time it is evicted, and ray_node_evict says so. Without the
+// lock, without memory of its own; one look at the whole table, 1 to 2 ms for 100,000 places, and O(log n) for each object that is older than
+// those seen before it. RAY_INVALID_ARGUMENT: capacity is 0, unknown flags.
+RAY_API ray_status ray_node_victims(ray_store *store, uint64_t needed_bytes, uint32_t flags, ray_object_info *infos, uint32_t capacity,
+                                    uint32_t *count) RAY_NODISCARD;
+
 // Ends an entry that has no value yet (remote or spilled) with a failure and wakes its waiters. RAY_EXISTS when it has a value or is
 // getting one; RAY_OK when it has failed already, with the first failure kept. The same failures are refused as in ray_object_delete.
 RAY_API ray_status ray_node_fail(ray_store *store, const ray_object_id *id, ray_status failure) RAY_NODISCARD;
