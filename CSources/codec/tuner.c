@@ -126,7 +126,6 @@ void ray__tuner_sampled(ray__tuner *tuner, uint32_t raw_size, uint32_t stored_si
 }
 
 // Between -1, when no chunk waits for the link, and 1, when all do.
-// Between -1, when no chunk waits for the link, and 1, when all do.
 static double error_of(const ray__tuner *tuner, const ray__backlog *backlog) {
     if (backlog->under_way < 3) {
         return 0; // the end of the transfer, or a receiver that asks for little
@@ -204,7 +203,9 @@ static uint32_t choose_by_price(ray__tuner *tuner, const ray__backlog *backlog) 
         tuner->reason = RAY__REASON_STRONGEST;
     }
     if (tuner->rung > 0 && ++tuner->choices % EXPLORE_EVERY == 0) {
-        return rung_to_try(tuner, tuner->rung);
+        uint32_t tried = rung_to_try(tuner, tuner->rung);
+        tuner->reason = tried != tuner->rung ? RAY__REASON_TRIAL : tuner->reason;
+        return tried;
     }
     return tuner->rung;
 }
@@ -228,7 +229,7 @@ ray__choice ray__tuner_choose(ray__tuner *tuner, const ray__backlog *backlog) {
         rung = choose_by_price(tuner, backlog);
         age(tuner);
     }
-    tuner->rungs[rung].count++;
+    ray__tuner_note_locked(tuner, rung);
     pthread_mutex_unlock(&tuner->lock);
     return ray__ladder_choice(rung);
 }

@@ -51,7 +51,9 @@ typedef enum ray__reason {
     RAY__REASON_BALANCE,  // link and cores are both full
     RAY__REASON_RECEIVER, // the receiver is the limit
     RAY__REASON_NO_GAIN,  // packing was tried and brought less than raw
+    RAY__REASON_TRIAL,    // a neighbour of what the price says, so that its cost is known
 } ray__reason;
+#define RAY__REASON_COUNT (RAY__REASON_TRIAL + 1)
 
 typedef struct ray__tuner {
     pthread_mutex_t lock;
@@ -79,6 +81,8 @@ typedef struct ray__tuner {
     uint32_t raw_age;      // windows since
     uint32_t choices;
     ray__reason reason;
+    uint32_t latest;       // the rung that the latest chunk got
+    uint32_t reasons[RAY_TUNER_RUNGS][RAY__REASON_COUNT]; // why chunks got each
     uint32_t hull_length;
     uint8_t hull[RAY_TUNER_RUNGS]; // rungs worth standing on, from fast to strong; the first is raw
     ray__rung rungs[RAY_TUNER_RUNGS];
@@ -117,6 +121,30 @@ typedef struct ray__span {
     double idle;               // part of this machine's cores that nobody used; negative: not known
 } ray__span;
 void ray__tuner_span(ray__tuner *tuner, const ray__span *span);
+
+// ---- what it chose, and why: tuner_describe.c --------------------------------------------------------------------------------------
+
+typedef struct ray__rung_description {
+    ray__choice choice;
+    ray__reason reason;  // why most of its chunks got it
+    uint32_t count;      // chunks that got it; 0 and not measured: it was not used
+    bool is_measured;
+    double seconds;      // of a core for a raw byte
+    double ratio;        // stored / raw
+} ray__rung_description;
+
+typedef struct ray__tuner_description {
+    uint16_t threads;
+    double link_rate;    // bytes a second, 0 before anything is known
+    double idle;         // part of this machine's cores that nobody uses
+    ray__choice choice;  // of the latest chunk
+    ray__reason reason;
+    ray__rung_description rungs[RAY_TUNER_RUNGS];
+} ray__tuner_description;
+
+void ray__tuner_describe(ray__tuner *tuner, ray__tuner_description *description);
+// Notes that a chunk got this rung for the present reason. Under the tuner's lock.
+void ray__tuner_note_locked(ray__tuner *tuner, uint32_t rung);
 
 // ---- the ladder: tuner_ladder.c ------------------------------------------------------------------------------------------------
 
