@@ -10,9 +10,9 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "base/disk_internal.h"
 #include "base/error_internal.h"
 
 enum { BUFFER_SIZE = 1 << 20 };
@@ -109,27 +109,6 @@ ray_status ray_file_read(const char *path, uint64_t offset, void *bytes, size_t 
     return status;
 }
 
-static ray_status check_room(int file, const char *path, uint64_t needed, uint64_t reserve) {
-    struct statvfs room;
-    if (fstatvfs(file, &room) != 0) {
-        return ray__fail_errno(RAY_SYSTEM, "file system of %s", path);
-    }
-    uint64_t available = (uint64_t)room.f_bavail * room.f_frsize;
-    if (available < reserve || available - reserve < needed) {
-        return ray__fail(RAY_OUT_OF_DISK,
-                         "no room for %s: %" PRIu64 " bytes needed, %" PRIu64 " free, of which %" PRIu64 " are kept in reserve",
-                         path, needed, available, reserve);
-    }
-    return RAY_OK;
-}
-
-static ray_status disk_failure(const char *path) {
-    if (errno == ENOSPC || errno == EDQUOT) {
-        return ray__fail_errno(RAY_OUT_OF_DISK, "writing %s", path);
-    }
-    return ray__fail_errno(RAY_SYSTEM, "writing %s", path);
-}
-
 static ray_status write_all(int file, const char *path, const uint8_t *bytes, size_t size) {
     while (size > 0) {
         ssize_t written = write(file, bytes, size);
@@ -137,7 +116,7 @@ static ray_status write_all(int file, const char *path, const uint8_t *bytes, si
             continue;
         }
         if (written < 0) {
-            return disk_failure(path);
+            return ray__disk_failure(file, path, size);
         }
         bytes += written;
         size -= (size_t)written;
@@ -177,7 +156,7 @@ static ray_status copy_bytes(int source, const char *from, uint64_t size, int ta
     if (size == 0 || ioctl(target, FICLONE, source) == 0) {
         return RAY_OK;
     }
-    RAY_TRY(check_room(target, to, size, reserve));
+    RAY_TRY(ray__disk_check(target, to, size, &(ray__disk_limits){.reserve_bytes = reserve}));
     uint64_t copied = 0;
     for (;;) {
         ssize_t count = copy_file_range(source, NULL, target, NULL, 1u << 30, 0);
@@ -188,7 +167,7 @@ static ray_status copy_bytes(int source, const char *from, uint64_t size, int ta
             return copy_by_hand(source, from, target, to);
         }
         if (count < 0) {
-            return disk_failure(to);
+            return ray__disk_failure(target, to, size - copied);
         }
         if (count == 0) {
             // Some pseudo file systems answer 0 for files that have bytes; reading finds out.
@@ -223,7 +202,7 @@ ray_status ray_file_copy(const char *from, const char *to, uint64_t reserve_byte
     }
     close(source);
     if (close(target) != 0 && status == RAY_OK) {
-        status = disk_failure(to);
+        status = ray__fail_errno(errno == ENOSPC || errno == EDQUOT ? RAY_OUT_OF_DISK : RAY_SYSTEM, "writing %s", to);
     }
     if (status != RAY_OK) {
         unlink(to);

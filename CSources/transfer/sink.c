@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -37,13 +36,6 @@ ray_status ray_pull_into_store(ray_pull *pull) {
     return RAY_OK;
 }
 
-static ray_status out_of_disk(const char *path, int file, uint64_t needed) {
-    struct statvfs disk;
-    unsigned long long available = fstatvfs(file, &disk) == 0 ? (unsigned long long)disk.f_bavail * disk.f_frsize : 0;
-    return ray__fail(RAY_OUT_OF_DISK, "%s needs %llu bytes, its disk has %llu free; make room or choose another place", path,
-                     (unsigned long long)needed, available);
-}
-
 // A file whose disk is memory: to reserve its pages takes as long as to write them, and nobody else could be let in meanwhile.
 static bool is_in_memory(int file) {
     struct statfs kind;
@@ -52,16 +44,15 @@ static bool is_in_memory(int file) {
 
 // Room is taken before the first byte is asked for, where that costs little. A size that the disk cannot have is refused before it is
 // tried.
-static ray_status reserve(const char *path, int file, uint64_t size) {
-    struct statvfs disk;
+static ray_status reserve(const char *path, int file, uint64_t size, const ray__disk_limits *limits) {
     struct stat info;
     if (size == 0) {
         return RAY_OK;
     }
     // One that is being resumed has its room already.
     uint64_t has = fstat(file, &info) == 0 ? (uint64_t)info.st_blocks * 512 : 0;
-    if (fstatvfs(file, &disk) == 0 && disk.f_blocks != 0 && size > has && size - has > (uint64_t)disk.f_bavail * disk.f_frsize) {
-        return out_of_disk(path, file, size - has);
+    if (size > has) {
+        RAY_TRY(ray__disk_check(file, path, size - has, limits));
     }
     int result = -1;
     errno = EOPNOTSUPP;
@@ -73,13 +64,7 @@ static ray_status reserve(const char *path, int file, uint64_t size) {
     if (result != 0 && errno == EOPNOTSUPP) {
         result = ftruncate(file, (off_t)size);
     }
-    if (result == 0) {
-        return RAY_OK;
-    }
-    if (errno == ENOSPC || errno == EDQUOT || errno == EFBIG) {
-        return out_of_disk(path, file, size);
-    }
-    return ray__fail_errno(RAY_SYSTEM, "reserving %llu bytes for %s", (unsigned long long)size, path);
+    return result == 0 ? RAY_OK : ray__disk_failure(file, path, size);
 }
 
 static ray_status make_file(const char *path, int *file) {
@@ -110,7 +95,7 @@ ray_status ray_pull_into_file(ray_pull *pull, const char *path) {
     pull->sink.file = file;
     pull->sink.path = kept;
     pull->sink.kind = RAY_KIND_FILE;
-    status = reserve(path, file, card->size_bytes);
+    status = reserve(path, file, card->size_bytes, &pull->transfer->disk);
     if (status != RAY_OK && !pull->sink.goes_on) {
         // Nothing is in it yet.
         close(file);
@@ -175,10 +160,7 @@ static ray_status write_in_turn(ray_pull *pull, const void *bytes, size_t size, 
             offset += (uint64_t)written;
             size -= (size_t)written;
         } else if (written == 0 || errno != EINTR) {
-            if (written < 0 && (errno == ENOSPC || errno == EDQUOT)) {
-                return out_of_disk(pull->sink.path, pull->sink.file, size);
-            }
-            return ray__fail_errno(RAY_SYSTEM, "writing %s", pull->sink.path);
+            return ray__disk_failure(pull->sink.file, pull->sink.path, size);
         }
     }
     return RAY_OK;

@@ -167,6 +167,9 @@ static ray_status check_caps(const ray_transfer_options *given) {
     for (uint32_t u = 0; u < RAY_URGENCY_COUNT; u++) {
         RAY_TRY(check_cap(given->urgency_rate_max_bytes[u], names[u]));
     }
+    if (given->disk_watermark_permille > 1000) {
+        return ray__fail(RAY_INVALID_ARGUMENT, "disk_watermark_permille is %u; a disk has 1000 thousandths", given->disk_watermark_permille);
+    }
     return RAY_OK;
 }
 
@@ -208,6 +211,7 @@ ray_status ray_transfer_create(const ray_transfer_options *options, ray_transfer
     made->find_named = given.find_named;
     made->served_by_name = given.served;
     made->context = given.context;
+    made->disk = (ray__disk_limits){given.disk_reserve_bytes, given.disk_watermark_permille};
     made->advertise_port = given.bind_host == NULL ? 0 : given.advertise_port;
     snprintf(made->advertise_host, sizeof made->advertise_host, "%s", given.advertise_host == NULL ? "" : given.advertise_host);
     ray_status status = start(made, given.bind_host, given.bind_port);

@@ -16,6 +16,7 @@
 #ifndef RAY_TRANSFER_TRANSFER_INTERNAL_H
 #define RAY_TRANSFER_TRANSFER_INTERNAL_H
 
+#include "base/disk_internal.h"
 #include "transfer/flow_internal.h"
 #include "transfer/link_internal.h"
 #include "transfer/relay_internal.h"
@@ -44,6 +45,7 @@ struct ray_transfer {
     ray__buffers send_buffers;
     ray__buffers receive_buffers;
     ray__sums_cache *sums;
+    ray__disk_limits disk; // of the files that pulls fill
     int stop; // eventfd: readable when the transfer is being destroyed
 
     _Atomic uint64_t sent_bytes;

@@ -97,6 +97,63 @@ static void aDiskThatFillsUpWhileAFileArrivesIsOutOfDisk(void) {
     rmdir(disk_path);
 }
 
+static ray_transfer *keeping(uint64_t reserve_bytes, uint32_t watermark_permille) {
+    ray_transfer_options options = {.struct_size = sizeof options, .key = fixture_key, .disk_reserve_bytes = reserve_bytes,
+                                    .disk_watermark_permille = watermark_permille};
+    ray_transfer *transfer = NULL;
+    CHECK_OK(ray_transfer_create(&options, &transfer));
+    return transfer;
+}
+
+// A disk of 32 MiB, and the numbers that a refusal tells.
+static void pull_with(uint64_t reserve_bytes, uint32_t watermark_permille, ray_status wanted, uint64_t kept) {
+    char path[160];
+    char text[64];
+    snprintf(path, sizeof path, "%s/target", disk_path);
+    ray_transfer *transfer = keeping(reserve_bytes, watermark_permille);
+    fixture_pull p;
+    CHECK_STATUS(fixture_pull_now(&p, transfer, 3, ray_transfer_port(sender), path, NULL), wanted);
+    if (wanted == RAY_OK) {
+        CHECK(unlink(path) == 0);
+    } else {
+        ray_disk_info disk;
+        CHECK_OK(ray_disk_look(disk_path, &disk));
+        snprintf(text, sizeof text, "%llu free, of which %llu are kept", (unsigned long long)disk.free_bytes, (unsigned long long)kept);
+        CHECK(strstr(p.message, path) != NULL && strstr(p.message, "25165824 bytes needed") != NULL);
+        CHECK(strstr(p.message, text) != NULL);
+        CHECK(access(path, F_OK) != 0);
+    }
+    ray_transfer_destroy(transfer);
+}
+
+static void whatIsToStayFreeStaysFree(void) {
+    fixture_path(disk_path, "disk");
+    CHECK(mkdir(disk_path, 0700) == 0);
+    if (mount("none", disk_path, "tmpfs", 0, "size=32m") != 0) {
+        fprintf(stderr, "    (not checked: this user may not mount a small disk)\n");
+        rmdir(disk_path);
+        return;
+    }
+    uint8_t *bytes = fixture_bytes(24 * MIB, 3, true);
+    make_source(3, bytes, 24 * MIB);
+    ray_disk_info disk;
+    CHECK_OK(ray_disk_look(disk_path, &disk));
+    CHECK_EQUAL(disk.total_bytes, 32 * MIB);
+    pull_with(8 * MIB, 0, RAY_OK, 0);
+    pull_with(8 * MIB + 1, 0, RAY_OUT_OF_DISK, 8 * MIB + 1);
+    pull_with(0, 751, RAY_OK, 0);
+    pull_with(0, 749, RAY_OUT_OF_DISK, ray_disk_kept(&disk, 0, 749));
+    // The larger of the two counts.
+    pull_with(8 * MIB + 1, 751, RAY_OUT_OF_DISK, 8 * MIB + 1);
+    ray_transfer_options options = {.struct_size = sizeof options, .key = fixture_key, .disk_watermark_permille = 1001};
+    ray_transfer *none = NULL;
+    CHECK_STATUS(ray_transfer_create(&options, &none), RAY_INVALID_ARGUMENT);
+    free(bytes);
+    unlink(source_path);
+    CHECK(umount(disk_path) == 0);
+    rmdir(disk_path);
+}
+
 // Chunks smaller than a piece, as large, and of several, written by many at once: every byte has its place.
 static void whatManyConnectionsWriteIsWhole(void) {
     static const uint64_t chunk_sizes[] = {0, 64 << 10, 256 << 10, 512 << 10, 2 << 20};
@@ -124,6 +181,7 @@ int main(void) {
     receiver = fixture_transfer(NULL, NULL, false);
     RUN(whatManyConnectionsWriteIsWhole);
     RUN(aDiskThatFillsUpWhileAFileArrivesIsOutOfDisk);
+    RUN(whatIsToStayFreeStaysFree);
     ray_transfer_destroy(receiver);
     ray_transfer_destroy(sender);
     fixture_remove_directory();

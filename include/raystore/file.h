@@ -47,6 +47,22 @@ RAY_API ray_status ray_file_unchanged(const char *path, uint64_t size_bytes, int
 // Reads up to `size` bytes from this place on; *got is less only at the end of the file.
 RAY_API ray_status ray_file_read(const char *path, uint64_t offset, void *bytes, size_t size, size_t *got) RAY_NODISCARD;
 
+// What the file has taken of its disk so far, which is less than its size while it is being filled; 0 if there is none.
+RAY_API uint64_t ray_file_allocated(const char *path);
+
+// The file system that a path is on, as df counts it.
+typedef struct ray_disk_info {
+    uint64_t total_bytes; // used and free
+    uint64_t free_bytes;  // for this user
+} ray_disk_info;
+
+// RAY_SYSTEM when there is no such path.
+RAY_API ray_status ray_disk_look(const char *path, ray_disk_info *disk) RAY_NODISCARD;
+
+// How many bytes must stay free when so many are kept in reserve and the disk may be filled to so many thousandths (0 and 1000: all of
+// it): the larger of the two.
+RAY_API uint64_t ray_disk_kept(const ray_disk_info *disk, uint64_t reserve_bytes, uint32_t watermark_permille);
+
 // Makes a directory and its parents with mode 0700; one that exists must be ours and closed to others: RAY_INVALID_ARGUMENT otherwise.
 RAY_API ray_status ray_directory_make_private(const char *path) RAY_NODISCARD;
 

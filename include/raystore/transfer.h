@@ -111,6 +111,10 @@ typedef struct ray_transfer_options {
     // this end pulls an object, others that pull the same are referred to it.
     const char *RAY_NULLABLE advertise_host; // NULL: the address that a source sees
     uint16_t advertise_port;                 // 0: the port that it listens on
+    // What a pull into a file leaves free of its disk when it begins: so many bytes, and what is above so many thousandths of it; 0 for
+    // neither. RAY_OUT_OF_DISK otherwise.
+    uint64_t disk_reserve_bytes;
+    uint32_t disk_watermark_permille; // up to 1000
 } ray_transfer_options;
 
 // Starts serving, if bind_host is given. RAY_ADDRESS_IN_USE names the address, RAY_INVALID_ARGUMENT the option that is not possible.
