@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which chunks of a pull are missing, asked for, here; and which sources are still worth asking.
-#include <stdio.h>
-
+// Which chunks of a pull are missing, and which are asked for on which link.
 #include "base/clock_internal.h"
 #include "transfer/transfer_internal.h"
 
@@ -162,7 +160,7 @@ void ray__chunk_missing_locked(ray_pull *pull, uint32_t index, bool may_be_refer
     ray__partial_changed_locked(pull); // who waits for it here goes elsewhere
 }
 
-static void return_locked(ray_pull *pull, uint32_t index) {
+void ray__chunk_return_locked(ray_pull *pull, uint32_t index) {
     if (pull->chunks[index] == RAY__CHUNK_ASKED) {
         ray__chunk_missing_locked(pull, index, pull->depths[index] == 0);
         pull->progress.retried_count++;
@@ -241,7 +239,7 @@ void ray__link_return_due(ray__link *link) {
     for (uint32_t i = 0; i < link->due_count; i++) {
         // One that is asked for elsewhere too is left to that.
         if (!atomic_load(&pull->ended) && link->due_since_ns[i] != UINT64_MAX) {
-            return_locked(pull, link->due[i]);
+            ray__chunk_return_locked(pull, link->due[i]);
         }
     }
     bool returned = link->due_count > 0;
@@ -264,196 +262,4 @@ void ray__referred_return_locked(ray_pull *pull, uint32_t source) {
         referred_drop_first(pull, from);
         ray__chunk_missing_locked(pull, index, false);
     }
-}
-
-// The source that is referred to, or UINT32_MAX when it is of no use.
-static uint32_t referred_source_locked(ray_pull *pull, const ray__refer *refer) {
-    if (refer->holder.port == 0) {
-        return UINT32_MAX;
-    }
-    uint32_t at = ray__pull_find_locked(pull, &refer->holder);
-    if (at == UINT32_MAX && pull->source_count < RAY__SOURCES_MAX) {
-        at = pull->source_count;
-        ray__pull_add_locked(pull, &refer->holder, true);
-        pull->sources[at].referred = true;
-        pull->sources[at].partial = true;
-    }
-    return at != UINT32_MAX && !pull->sources[at].ended ? at : UINT32_MAX;
-}
-
-void ray__pull_chunk_referred(ray__link *link, const ray__refer *refer) {
-    ray_pull *pull = link->pull;
-    uint32_t index = refer->index;
-    pthread_mutex_lock(&pull->lock);
-    if (!atomic_load(&pull->ended) && pull->chunks[index] == RAY__CHUNK_ASKED) {
-        uint32_t at = referred_source_locked(pull, refer);
-        if (at == UINT32_MAX || at == link->source || refer->depth == 0) {
-            if (refer->holder.port == 0) {
-                pull->away[index] |= 1ull << link->source;
-            }
-            ray__chunk_missing_locked(pull, index, false);
-        } else {
-            ray__pull_source *to = &pull->sources[at];
-            pull->chunks[index] = RAY__CHUNK_REFERRED;
-            pull->depths[index] = refer->depth;
-            if (to->referred_count++ == 0) {
-                to->referred_first = index;
-            } else {
-                pull->next_referred[to->referred_last] = index;
-            }
-            to->referred_last = index;
-            ray__partial_changed_locked(pull);
-        }
-        ray__pull_schedule_locked(pull, ray__now_ns());
-    }
-    pthread_mutex_unlock(&pull->lock);
-}
-
-void ray__pull_chunk_arrived(ray_pull *pull, uint32_t source, const ray_chunk_header *header) {
-    atomic_fetch_add(&pull->transfer->received_bytes, header->raw_size);
-    if (pull->sink.journal.file >= 0) {
-        // Its bytes are written: only now may a later process count on them.
-        ray_status recorded = ray__journal_record(&pull->sink.journal, header->index, header->checksum);
-        if (recorded != RAY_OK) {
-            ray__pull_end(pull, recorded, ray_last_error_message());
-            return;
-        }
-    }
-    pthread_mutex_lock(&pull->lock);
-    if (pull->chunks[header->index] != RAY__CHUNK_HERE) {
-        // Not always from where it was asked for last.
-        pull->missing_count -= pull->chunks[header->index] == RAY__CHUNK_MISSING;
-        pull->chunks[header->index] = RAY__CHUNK_HERE;
-        pull->checksums[header->index] = header->checksum;
-        pull->here_count++;
-        pull->progress.done_bytes += ray__sink_wanted_size(pull, header->index);
-        pull->progress.wire_bytes += header->stored_size;
-        pull->progress.none_count += header->codec == RAY_CODEC_NONE;
-        pull->progress.lz4_count += header->codec == RAY_CODEC_LZ4;
-        if (header->codec == RAY_CODEC_ZSTD) {
-            pull->progress.zstd_count++;
-            pull->progress.zstd_level = header->level;
-        }
-        pull->sources[source].attempts = 0;
-        pull->unreachable_since_ns = 0;
-        pull->sources[source].corrupt = 0;
-        ray__partial_changed_locked(pull);
-        if (pull->here_count == pull->chunk_count) {
-            ray__pull_end_locked(pull, RAY_OK, "");
-        }
-    }
-    pthread_mutex_unlock(&pull->lock);
-}
-
-void ray__pull_chunk_was_here(ray_pull *pull, uint32_t index, bool is_right) {
-    uint32_t raw_size = ray__chunk_raw_size(pull->size_bytes, pull->chunk_size, index);
-    pthread_mutex_lock(&pull->lock);
-    if (is_right) {
-        pull->chunks[index] = RAY__CHUNK_HERE;
-        ray__partial_changed_locked(pull);
-        pull->here_count++;
-        pull->progress.done_bytes += raw_size;
-        pull->progress.resumed_bytes += raw_size;
-        if (pull->here_count == pull->chunk_count) {
-            ray__pull_end_locked(pull, RAY_OK, "");
-        }
-    } else {
-        pull->checksums[index] = 0;
-        ray__chunk_missing_locked(pull, index, true);
-        ray__pull_schedule_locked(pull, ray__now_ns());
-    }
-    pthread_mutex_unlock(&pull->lock);
-}
-
-void ray__pull_chunk_corrupt(ray_pull *pull, uint32_t source, uint32_t index, const char *message) {
-    atomic_fetch_add(&pull->transfer->corrupt_count, 1);
-    pthread_mutex_lock(&pull->lock);
-    ray__pull_source *from = &pull->sources[source];
-    if (++from->corrupt >= RAY__CORRUPT_MAX) {
-        char text[RAY__TEXT_MAX];
-        snprintf(text, sizeof text, "%s:%u sent %u damaged chunks in a row: %.300s", from->endpoint.host, from->endpoint.port,
-                 from->corrupt, message);
-        ray__pull_source_failed_locked(pull, source, RAY_CORRUPT, text, true);
-    }
-    if (index != UINT32_MAX) {
-        return_locked(pull, index);
-        ray__pull_schedule_locked(pull, ray__now_ns());
-    }
-    pthread_mutex_unlock(&pull->lock);
-}
-
-// When several sources failed, the reason that says most about the object is told.
-static int weight_of(ray_status status) {
-    static const ray_status order[] = {RAY_EXISTS,         RAY_UNREACHABLE, RAY_PROTOCOL,   RAY_VERSION_MISMATCH, RAY_KEY_REFUSED,
-                                       RAY_NOT_FOUND,      RAY_NOT_LOCAL,   RAY_NOT_SEALED, RAY_OBJECT_LOST,      RAY_OWNER_DIED,
-                                       RAY_OBJECT_FREED,   RAY_CORRUPT,     RAY_SOURCE_CHANGED};
-    for (int i = 0; i < (int)(sizeof order / sizeof order[0]); i++) {
-        if (order[i] == status) {
-            return 2 * i;
-        }
-    }
-    return 9; // between what concerns the peer and what concerns the object
-}
-
-static bool is_of_the_network(ray_status status) {
-    return status == RAY_UNREACHABLE || status == RAY_PEER_CLOSED || status == RAY_TIMED_OUT;
-}
-
-static bool final_of_all(const ray_pull *pull) {
-    return pull->source_status == RAY_OK && !ray__pull_has_whole_locked(pull);
-}
-
-// Whether a source that cannot be reached is worth another try however many there were. Before anything is known of the object it is not:
-// then a wrong address would be waited for. Nor is it while another one serves.
-static bool is_patient(ray_pull *pull, const ray__pull_source *failed, ray_status status, uint64_t now) {
-    if (!pull->opened || failed->referred || !is_of_the_network(status)) {
-        return false;
-    }
-    for (uint32_t i = 0; i < pull->source_count; i++) {
-        const ray__pull_source *other = &pull->sources[i];
-        if (other != failed && !other->ended && !other->referred && other->answered && other->attempts == 0) {
-            return false;
-        }
-    }
-    pull->unreachable_since_ns = pull->unreachable_since_ns == 0 ? now : pull->unreachable_since_ns;
-    return now - pull->unreachable_since_ns < pull->patience_ns;
-}
-
-static uint64_t backoff(uint32_t attempts) {
-    uint64_t pause = attempts < 8 ? (RAY__BACKOFF_NS << attempts) / 2 : RAY__BACKOFF_MAX_NS;
-    return pause < RAY__BACKOFF_MAX_NS ? pause : RAY__BACKOFF_MAX_NS;
-}
-
-void ray__pull_source_failed_locked(ray_pull *pull, uint32_t source, ray_status status, const char *message, bool final) {
-    ray__pull_source *failed = &pull->sources[source];
-    uint64_t now = ray__now_ns();
-    bool again = !final && (++failed->attempts <= RAY__ATTEMPTS_MAX || is_patient(pull, failed, status, now));
-    failed->ended = failed->ended || !again;
-    failed->retry_at_ns = again ? now + backoff(failed->attempts) : 0;
-    // TIMED_OUT is the caller's own limit, and a copy that a card promised and that is not there is lost.
-    ray_status told = is_of_the_network(status) ? RAY_UNREACHABLE : status;
-    told = told == RAY_NOT_FOUND && failed->learned ? RAY_OBJECT_LOST : told;
-    if (pull->opened) {
-        ray__referred_return_locked(pull, source);
-    }
-    // What became of another receiver says nothing of the object.
-    if (failed->referred && !final_of_all(pull)) {
-        ray__pull_schedule_locked(pull, now);
-        ray__transfer_wake_supervisor(pull->transfer);
-        return;
-    }
-    if (pull->source_status == RAY_OK || weight_of(told) >= weight_of(pull->source_status)) {
-        pull->source_status = told;
-        snprintf(pull->source_message, sizeof pull->source_message, "%s", message);
-    }
-    if (told == RAY_UNREACHABLE) {
-        pull->grace_until_ns = now + RAY__GRACE_NS;
-    }
-    ray__transfer_wake_supervisor(pull->transfer);
-}
-
-void ray__pull_source_failed(ray_pull *pull, uint32_t source, ray_status status, const char *message, bool final) {
-    pthread_mutex_lock(&pull->lock);
-    ray__pull_source_failed_locked(pull, source, status, message, final);
-    pthread_mutex_unlock(&pull->lock);
 }

@@ -165,13 +165,15 @@ void ray__pull_end_locked(ray_pull *pull, ray_status status, const char *message
 void ray__pull_end(ray_pull *pull, ray_status status, const char *message);
 // One active part less; the last one of an ended pull finishes it.
 void ray__pull_leave(ray_pull *pull);
+// Takes care of one pull at this time; answers when to look again.
+uint64_t ray__pull_tend(ray_pull *pull, uint64_t now);
+
+// schedule.c
 // Which source it is, or UINT32_MAX.
 uint32_t ray__pull_find_locked(const ray_pull *pull, const ray_endpoint *endpoint);
 void ray__pull_add_locked(ray_pull *pull, const ray_endpoint *endpoint, bool learned);
 // Queues links where they are useful, and ends the pull if nothing can help it any more. Under the pull's lock.
 void ray__pull_schedule_locked(ray_pull *pull, uint64_t now);
-// Takes care of one pull at this time; answers when to look again.
-uint64_t ray__pull_tend(ray_pull *pull, uint64_t now);
 
 // chunks.c: who fetches what
 // Takes chunks for this link to ask for, as many as it may have due, and notes them as due; *wait_until_ns is set when a cap or a more
@@ -190,12 +192,18 @@ void ray__link_return_due(ray__link *link);
 // What is in a source's list is asked for elsewhere.
 void ray__referred_return_locked(ray_pull *pull, uint32_t source);
 void ray__chunk_missing_locked(ray_pull *pull, uint32_t index, bool may_be_referred);
+// The same, of one that was asked for, if it still is; counts it as retried.
+void ray__chunk_return_locked(ray_pull *pull, uint32_t index);
+
+// arrivals.c
 void ray__pull_chunk_arrived(ray_pull *pull, uint32_t source, const ray_chunk_header *header);
 void ray__pull_chunk_corrupt(ray_pull *pull, uint32_t source, uint32_t index, const char *message);
 // The source says who else has the chunk.
 void ray__pull_chunk_referred(ray__link *link, const ray__refer *refer);
 // What became of a chunk that the journal lists.
 void ray__pull_chunk_was_here(ray_pull *pull, uint32_t index, bool is_right);
+
+// failures.c
 // Records why a source failed; `final` ends its use.
 void ray__pull_source_failed(ray_pull *pull, uint32_t source, ray_status status, const char *message, bool final);
 void ray__pull_source_failed_locked(ray_pull *pull, uint32_t source, ray_status status, const char *message, bool final);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a source with the key may say to a receiver: whole conversations, through a pull's link (link.c, receive.c, chunks.c), into memory or
+// What a source with the key may say to a receiver: whole conversations, through a pull's link (link.c, receive.c, chunks.c, arrivals.c), into memory or
 // into a file. The connection is given to the pull as one that an earlier pull left, so no port and no proof is needed.
 //
 // First byte: bit 0 into a file, bits 1-2 the codec that is asked for, bit 3 one chunk at a time.

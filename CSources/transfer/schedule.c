@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which sources a pull asks and when: one after the other until one has answered, then all that are useful.
+#include <string.h>
+#include <strings.h>
+
+#include "base/clock_internal.h"
+#include "base/error_internal.h"
+#include "transfer/transfer_internal.h"
+
+uint32_t ray__pull_find_locked(const ray_pull *pull, const ray_endpoint *endpoint) {
+    for (uint32_t i = 0; i < pull->source_count; i++) {
+        if (pull->sources[i].endpoint.port == endpoint->port && strcasecmp(pull->sources[i].endpoint.host, endpoint->host) == 0) {
+            return i;
+        }
+    }
+    return UINT32_MAX;
+}
+
+void ray__pull_add_locked(ray_pull *pull, const ray_endpoint *endpoint, bool learned) {
+    if (ray__pull_find_locked(pull, endpoint) != UINT32_MAX) {
+        return;
+    }
+    if (pull->source_count < RAY__SOURCES_MAX) {
+        ray__pull_source *added = &pull->sources[pull->source_count++];
+        memset(added, 0, sizeof *added);
+        added->endpoint = *endpoint;
+        added->learned = learned;
+    }
+}
+
+static void start_link_locked(ray_pull *pull, uint32_t source) {
+    if (ray__link_queue_push(pull, source) == RAY_OK) {
+        pull->sources[source].links++;
+        pull->active++;
+    } else {
+        ray__pull_end_locked(pull, RAY_OUT_OF_MEMORY, ray_last_error_message());
+    }
+}
+
+static bool usable(const ray__pull_source *source, uint64_t now) {
+    return !source->ended && source->retry_at_ns <= now;
+}
+
+// Before a source has answered: one after the other, the next when one has failed or takes long.
+static void schedule_opening_locked(ray_pull *pull, uint64_t now) {
+    uint32_t links = 0;
+    for (uint32_t i = 0; i < pull->source_count; i++) {
+        links += pull->sources[i].links;
+    }
+    if (pull->opening || (links > 0 && now < pull->open_next_ns)) {
+        return;
+    }
+    for (uint32_t i = 0; i < pull->source_count; i++) {
+        if (usable(&pull->sources[i], now) && pull->sources[i].links == 0) {
+            start_link_locked(pull, i);
+            pull->open_next_ns = now + RAY__HEDGE_NS;
+            return;
+        }
+    }
+}
+
+// Afterwards: a link for every source first, then more, never more links than chunks are missing. One that lacks chunks itself gets one
+// link, for those it was said to have.
+static void schedule_fetching_locked(ray_pull *pull, uint64_t now) {
+    uint32_t wanted = pull->missing_count;
+    bool has_timely = false; // one that is whole and not late
+    for (uint32_t i = 0; i < pull->source_count; i++) {
+        has_timely = has_timely || (!pull->sources[i].ended && !pull->sources[i].partial && !pull->sources[i].late);
+    }
+    bool has_whole = ray__pull_has_whole_locked(pull);
+    for (uint32_t round = 0; round < pull->connection_count; round++) {
+        for (uint32_t i = 0; i < pull->source_count && !atomic_load(&pull->ended); i++) {
+            ray__pull_source *source = &pull->sources[i];
+            bool late = source->late && has_timely;
+            bool useful = source->referred_count > 0 || (wanted > 0 && !late && (!source->partial || !has_whole));
+            if (source->links > round) {
+                // A link of one that is late does not take what is missing.
+                wanted -= wanted > 0 && !source->partial && !late;
+            } else if (useful && usable(source, now)) {
+                // A source that never answered gets one link, until it has.
+                if (round == 0 || (source->answered && !source->partial)) {
+                    start_link_locked(pull, i);
+                    wanted -= wanted > 0 && !source->partial;
+                }
+            }
+        }
+    }
+}
+
+void ray__pull_schedule_locked(ray_pull *pull, uint64_t now) {
+    if (atomic_load(&pull->ended)) {
+        return;
+    }
+    if (!pull->opened) {
+        schedule_opening_locked(pull, now);
+    } else {
+        schedule_fetching_locked(pull, now);
+    }
+    if (pull->active > 0) {
+        return;
+    }
+    for (uint32_t i = 0; i < pull->source_count; i++) {
+        if (!pull->sources[i].ended) {
+            return; // to be tried again at its time
+        }
+    }
+    if (now < pull->grace_until_ns) {
+        return;
+    }
+    if (pull->source_status == RAY_OK) {
+        ray__pull_end_locked(pull, RAY_OBJECT_LOST, "none of the places that were asked has the object, or knows who has");
+    } else {
+        ray__pull_end_locked(pull, pull->source_status, pull->source_message);
+    }
+}
