@@ -1,19 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// Requests: signed by libcurl, several at once over pooled connections, tried again when a failure may pass.
-#include <errno.h>
+// One request: its address, what libcurl signs, sends and receives of it, and what became of it.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/clock_internal.h"
 #include "s3_internal.h"
 
 #define BACKOFF_NS 100000000ull // doubled each time
 #define BACKOFF_MAX_NS 5000000000ull
-#define POLL_MAX_NS 1000000000ull // libcurl's own time limits are looked at no later
 #define URL_MAX 4096
-
-enum step { STEP_WAITING, STEP_RUNNING, STEP_DONE };
 
 // ---- what libcurl calls ------------------------------------------------------------------------------------------------------
 
@@ -189,7 +186,7 @@ static bool set_options(const ray_s3 *s3, ray__s3_request *request, const char *
     return set;
 }
 
-static ray_status begin(ray_s3 *s3, ray__s3_lane *lane, ray__s3_request *request, CURL *handle) {
+ray_status ray__s3_request_begin(ray_s3 *s3, ray__s3_lane *lane, ray__s3_request *request, CURL *handle) {
     char url[URL_MAX];
     if (!write_url(s3, request, url)) {
         return ray__fail(RAY_INVALID_ARGUMENT, "the key '%.200s' is longer than S3 takes", request->key == NULL ? "" : request->key);
@@ -204,7 +201,7 @@ static ray_status begin(ray_s3 *s3, ray__s3_lane *lane, ray__s3_request *request
     request->text = NULL;
     request->text_size = 0;
     request->attempts++;
-    request->step = STEP_RUNNING;
+    request->step = RAY__S3_RUNNING;
     if (!set_headers(s3, request) || !set_options(s3, request, url) || curl_multi_add_handle(lane->multi, handle) != CURLM_OK) {
         return ray__fail(RAY_OUT_OF_MEMORY, "a request to %s", s3->endpoint);
     }
@@ -268,155 +265,15 @@ static bool judge(ray_s3 *s3, ray__s3_request *request, CURLcode result) {
     return false;
 }
 
-static void ended(ray_s3 *s3, ray__s3_request *request, CURLcode result) {
+void ray__s3_request_ended(ray_s3 *s3, ray__s3_request *request, CURLcode result) {
     bool may_pass = judge(s3, request, result);
     if (!may_pass || request->attempts >= s3->attempts_max) {
-        request->step = STEP_DONE;
+        request->step = RAY__S3_DONE;
         return;
     }
     uint64_t pause = BACKOFF_NS << (request->attempts - 1);
     request->again_at_ns = ray__now_ns() + (pause < BACKOFF_MAX_NS ? pause : BACKOFF_MAX_NS);
-    request->step = STEP_WAITING;
-}
-
-// ---- several at once -----------------------------------------------------------------------------------------------------------
-
-static void end_lane(ray__s3_lane *lane) {
-    for (uint32_t i = 0; lane != NULL && i < RAY__S3_CONNECTIONS_MAX; i++) {
-        curl_easy_cleanup(lane->handles[i]);
-    }
-    if (lane != NULL) {
-        curl_multi_cleanup(lane->multi);
-        free(lane);
-    }
-}
-
-static ray_status take_lane(ray_s3 *s3, ray__s3_lane **taken) {
-    pthread_mutex_lock(&s3->lock);
-    ray__s3_lane *lane = s3->idle;
-    if (lane != NULL) {
-        s3->idle = lane->next;
-    }
-    pthread_mutex_unlock(&s3->lock);
-    bool whole = true;
-    if (lane == NULL) {
-        lane = calloc(1, sizeof *lane);
-        whole = lane != NULL && (lane->multi = curl_multi_init()) != NULL;
-        for (uint32_t i = 0; whole && i < s3->connection_count_max; i++) {
-            whole = (lane->handles[i] = curl_easy_init()) != NULL;
-        }
-    }
-    if (!whole) {
-        end_lane(lane);
-        return ray__fail(RAY_OUT_OF_MEMORY, "connections to %s", s3->endpoint);
-    }
-    *taken = lane;
-    return RAY_OK;
-}
-
-static void give_lane(ray_s3 *s3, ray__s3_lane *lane) {
-    pthread_mutex_lock(&s3->lock);
-    lane->next = s3->idle;
-    s3->idle = lane;
-    pthread_mutex_unlock(&s3->lock);
-}
-
-void ray__s3_lanes_end(ray_s3 *s3) {
-    while (s3->idle != NULL) {
-        ray__s3_lane *lane = s3->idle;
-        s3->idle = lane->next;
-        end_lane(lane);
-    }
-}
-
-// The next request that may begin, or NULL.
-static ray__s3_request *next_to_begin(ray__s3_request *requests, uint32_t count, uint64_t now) {
-    for (uint32_t i = 0; i < count; i++) {
-        if (requests[i].step == STEP_WAITING && requests[i].again_at_ns <= now) {
-            return &requests[i];
-        }
-    }
-    return NULL;
-}
-
-// When the next one that waits may begin; UINT64_MAX when none waits.
-static uint64_t next_begin_ns(const ray__s3_request *requests, uint32_t count) {
-    uint64_t soonest = UINT64_MAX;
-    for (uint32_t i = 0; i < count; i++) {
-        if (requests[i].step == STEP_WAITING && requests[i].again_at_ns < soonest) {
-            soonest = requests[i].again_at_ns;
-        }
-    }
-    return soonest;
-}
-
-static void collect(ray_s3 *s3, ray__s3_lane *lane, CURL **idle, uint32_t *idle_count, const ray__s3_request **failed) {
-    int left = 0;
-    for (CURLMsg *message; (message = curl_multi_info_read(lane->multi, &left)) != NULL;) {
-        if (message->msg != CURLMSG_DONE) {
-            continue;
-        }
-        CURL *handle = message->easy_handle;
-        CURLcode result = message->data.result;
-        ray__s3_request *request = NULL;
-        curl_easy_getinfo(handle, CURLINFO_PRIVATE, (char **)&request);
-        ended(s3, request, result);
-        curl_multi_remove_handle(lane->multi, handle);
-        idle[(*idle_count)++] = handle;
-        if (request->step == STEP_DONE && request->status != RAY_OK && *failed == NULL) {
-            *failed = request;
-        }
-    }
-}
-
-static ray_status drive(ray_s3 *s3, ray__s3_lane *lane, ray__s3_request *requests, uint32_t count) {
-    CURL *idle[RAY__S3_CONNECTIONS_MAX];
-    uint32_t idle_count = s3->connection_count_max;
-    memcpy(idle, lane->handles, sizeof idle);
-    const ray__s3_request *failed = NULL;
-    ray_status status = RAY_OK;
-    for (;;) {
-        uint64_t now = ray__now_ns();
-        ray__s3_request *next = NULL;
-        while (status == RAY_OK && failed == NULL && idle_count > 0 && (next = next_to_begin(requests, count, now)) != NULL) {
-            status = begin(s3, lane, next, idle[--idle_count]);
-        }
-        int running = 0;
-        if (curl_multi_perform(lane->multi, &running) != CURLM_OK) {
-            status = ray__fail(RAY_SYSTEM, "libcurl cannot drive the requests to %s", s3->endpoint);
-        }
-        collect(s3, lane, idle, &idle_count, &failed);
-        uint64_t again_ns = failed == NULL ? next_begin_ns(requests, count) : UINT64_MAX;
-        bool all_idle = idle_count == s3->connection_count_max;
-        if (status != RAY_OK || (all_idle && again_ns == UINT64_MAX)) {
-            break;
-        }
-        now = ray__now_ns();
-        uint64_t pause = again_ns <= now ? 0 : again_ns - now;
-        // Without a free handle only what runs can bring the next step.
-        bool only_running = idle_count == 0 || pause > POLL_MAX_NS;
-        curl_multi_poll(lane->multi, NULL, 0, (int)((only_running ? POLL_MAX_NS : pause) / 1000000 + 1), NULL);
-    }
-    if (status != RAY_OK) {
-        char kept[RAY__S3_TEXT_MAX];
-        snprintf(kept, sizeof kept, "%s", ray_last_error_message());
-        for (uint32_t i = 0; i < s3->connection_count_max; i++) {
-            curl_multi_remove_handle(lane->multi, lane->handles[i]);
-        }
-        return ray__fail(status, "%s", kept);
-    }
-    return failed == NULL ? RAY_OK : ray__fail(failed->status, "%s", failed->message);
-}
-
-ray_status ray__s3_run(ray_s3 *s3, ray__s3_request *requests, uint32_t count) {
-    ray__s3_lane *lane = NULL;
-    RAY_TRY(take_lane(s3, &lane));
-    ray_status status = drive(s3, lane, requests, count);
-    for (uint32_t i = 0; i < count; i++) {
-        requests[i].handle = NULL;
-    }
-    give_lane(s3, lane);
-    return status;
+    request->step = RAY__S3_WAITING;
 }
 
 void ray__s3_request_end(ray__s3_request *request) {

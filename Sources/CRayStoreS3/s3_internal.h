@@ -41,6 +41,8 @@ typedef struct ray__s3_body {
     uint64_t size;
 } ray__s3_body;
 
+enum ray__s3_step { RAY__S3_WAITING, RAY__S3_RUNNING, RAY__S3_DONE };
+
 // Where an answer goes: into `bytes`, up to capacity. What comes beyond it is a failure.
 typedef struct ray__s3_request {
     const char *method;
@@ -58,12 +60,12 @@ typedef struct ray__s3_request {
     uint64_t content_length;
     char *text;             // of the answer, malloc'd, NULL: none
     size_t text_size;
-    // Private to request.c:
+    // Private to request.c and lanes.c:
     uint64_t got;
     uint64_t sent;
     uint32_t attempts;
     uint64_t again_at_ns;
-    uint32_t step;
+    uint32_t step; // enum ray__s3_step
     long code;
     CURL *handle;
     struct curl_slist *headers;
@@ -75,6 +77,9 @@ typedef struct ray__s3_request {
 ray_status ray__s3_run(ray_s3 *s3, ray__s3_request *requests, uint32_t count) RAY_NODISCARD;
 void ray__s3_request_end(ray__s3_request *request);
 void ray__s3_lanes_end(ray_s3 *s3);
+// Hands a request to libcurl, and takes it back with what became of it: done, or to be begun again at its time.
+ray_status ray__s3_request_begin(ray_s3 *s3, ray__s3_lane *lane, ray__s3_request *request, CURL *handle) RAY_NODISCARD;
+void ray__s3_request_ended(ray_s3 *s3, ray__s3_request *request, CURLcode result);
 
 // The text between <name> and </name> at or after *at, unescaped into out; *at moves behind it. False when there is none, or it is too long.
 bool ray__s3_element(const char **at, const char *name, char *out, size_t capacity);

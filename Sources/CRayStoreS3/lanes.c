@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+// Several requests at once, over connections that are kept for the next ones; what failed and may pass is tried again.
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock_internal.h"
+#include "s3_internal.h"
+
+#define POLL_MAX_NS 1000000000ull // libcurl's own time limits are looked at no later
+
+static void end_lane(ray__s3_lane *lane) {
+    for (uint32_t i = 0; lane != NULL && i < RAY__S3_CONNECTIONS_MAX; i++) {
+        curl_easy_cleanup(lane->handles[i]);
+    }
+    if (lane != NULL) {
+        curl_multi_cleanup(lane->multi);
+        free(lane);
+    }
+}
+
+static ray_status take_lane(ray_s3 *s3, ray__s3_lane **taken) {
+    pthread_mutex_lock(&s3->lock);
+    ray__s3_lane *lane = s3->idle;
+    if (lane != NULL) {
+        s3->idle = lane->next;
+    }
+    pthread_mutex_unlock(&s3->lock);
+    bool whole = true;
+    if (lane == NULL) {
+        lane = calloc(1, sizeof *lane);
+        whole = lane != NULL && (lane->multi = curl_multi_init()) != NULL;
+        for (uint32_t i = 0; whole && i < s3->connection_count_max; i++) {
+            whole = (lane->handles[i] = curl_easy_init()) != NULL;
+        }
+    }
+    if (!whole) {
+        end_lane(lane);
+        return ray__fail(RAY_OUT_OF_MEMORY, "connections to %s", s3->endpoint);
+    }
+    *taken = lane;
+    return RAY_OK;
+}
+
+static void give_lane(ray_s3 *s3, ray__s3_lane *lane) {
+    pthread_mutex_lock(&s3->lock);
+    lane->next = s3->idle;
+    s3->idle = lane;
+    pthread_mutex_unlock(&s3->lock);
+}
+
+void ray__s3_lanes_end(ray_s3 *s3) {
+    while (s3->idle != NULL) {
+        ray__s3_lane *lane = s3->idle;
+        s3->idle = lane->next;
+        end_lane(lane);
+    }
+}
+
+// The next request that may begin, or NULL.
+static ray__s3_request *next_to_begin(ray__s3_request *requests, uint32_t count, uint64_t now) {
+    for (uint32_t i = 0; i < count; i++) {
+        if (requests[i].step == RAY__S3_WAITING && requests[i].again_at_ns <= now) {
+            return &requests[i];
+        }
+    }
+    return NULL;
+}
+
+// When the next one that waits may begin; UINT64_MAX when none waits.
+static uint64_t next_begin_ns(const ray__s3_request *requests, uint32_t count) {
+    uint64_t soonest = UINT64_MAX;
+    for (uint32_t i = 0; i < count; i++) {
+        if (requests[i].step == RAY__S3_WAITING && requests[i].again_at_ns < soonest) {
+            soonest = requests[i].again_at_ns;
+        }
+    }
+    return soonest;
+}
+
+static void collect(ray_s3 *s3, ray__s3_lane *lane, CURL **idle, uint32_t *idle_count, const ray__s3_request **failed) {
+    int left = 0;
+    for (CURLMsg *message; (message = curl_multi_info_read(lane->multi, &left)) != NULL;) {
+        if (message->msg != CURLMSG_DONE) {
+            continue;
+        }
+        CURL *handle = message->easy_handle;
+        CURLcode result = message->data.result;
+        ray__s3_request *request = NULL;
+        curl_easy_getinfo(handle, CURLINFO_PRIVATE, (char **)&request);
+        ray__s3_request_ended(s3, request, result);
+        curl_multi_remove_handle(lane->multi, handle);
+        idle[(*idle_count)++] = handle;
+        if (request->step == RAY__S3_DONE && request->status != RAY_OK && *failed == NULL) {
+            *failed = request;
+        }
+    }
+}
+
+static ray_status drive(ray_s3 *s3, ray__s3_lane *lane, ray__s3_request *requests, uint32_t count) {
+    CURL *idle[RAY__S3_CONNECTIONS_MAX];
+    uint32_t idle_count = s3->connection_count_max;
+    memcpy(idle, lane->handles, sizeof idle);
+    const ray__s3_request *failed = NULL;
+    ray_status status = RAY_OK;
+    for (;;) {
+        uint64_t now = ray__now_ns();
+        ray__s3_request *next = NULL;
+        while (status == RAY_OK && failed == NULL && idle_count > 0 && (next = next_to_begin(requests, count, now)) != NULL) {
+            status = ray__s3_request_begin(s3, lane, next, idle[--idle_count]);
+        }
+        int running = 0;
+        if (curl_multi_perform(lane->multi, &running) != CURLM_OK) {
+            status = ray__fail(RAY_SYSTEM, "libcurl cannot drive the requests to %s", s3->endpoint);
+        }
+        collect(s3, lane, idle, &idle_count, &failed);
+        uint64_t again_ns = failed == NULL ? next_begin_ns(requests, count) : UINT64_MAX;
+        bool all_idle = idle_count == s3->connection_count_max;
+        if (status != RAY_OK || (all_idle && again_ns == UINT64_MAX)) {
+            break;
+        }
+        now = ray__now_ns();
+        uint64_t pause = again_ns <= now ? 0 : again_ns - now;
+        // Without a free handle only what runs can bring the next step.
+        bool only_running = idle_count == 0 || pause > POLL_MAX_NS;
+        curl_multi_poll(lane->multi, NULL, 0, (int)((only_running ? POLL_MAX_NS : pause) / 1000000 + 1), NULL);
+    }
+    if (status != RAY_OK) {
+        char kept[RAY__S3_TEXT_MAX];
+        snprintf(kept, sizeof kept, "%s", ray_last_error_message());
+        for (uint32_t i = 0; i < s3->connection_count_max; i++) {
+            curl_multi_remove_handle(lane->multi, lane->handles[i]);
+        }
+        return ray__fail(status, "%s", kept);
+    }
+    return failed == NULL ? RAY_OK : ray__fail(failed->status, "%s", failed->message);
+}
+
+ray_status ray__s3_run(ray_s3 *s3, ray__s3_request *requests, uint32_t count) {
+    ray__s3_lane *lane = NULL;
+    RAY_TRY(take_lane(s3, &lane));
+    ray_status status = drive(s3, lane, requests, count);
+    for (uint32_t i = 0; i < count; i++) {
+        requests[i].handle = NULL;
+    }
+    give_lane(s3, lane);
+    return status;
+}
