@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/directory_internal.h"
 #include "base/error_internal.h"
 #include "raystore/auth.h"
 
@@ -84,26 +85,6 @@ static ray_status publish(const char *temporary, const char *path) {
     return status;
 }
 
-// The new name itself must survive a power cut, else a restarted head would make a second key.
-static ray_status sync_directory_of(const char *path) {
-    char directory[PATH_MAX];
-    snprintf(directory, sizeof directory, "%s", path);
-    char *slash = strrchr(directory, '/');
-    if (slash == NULL) {
-        snprintf(directory, sizeof directory, ".");
-    } else {
-        slash[slash == directory ? 1 : 0] = '\0';
-    }
-    int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) {
-        return ray__fail_errno(RAY_SYSTEM, "cannot open %s to sync the key file's name", directory);
-    }
-    // Some file systems cannot sync a directory and say so with EINVAL; they need no help either.
-    ray_status status = fsync(fd) == 0 || errno == EINVAL ? RAY_OK : ray__fail_errno(RAY_SYSTEM, "cannot sync %s", directory);
-    close(fd);
-    return status;
-}
-
 ray_status ray_key_create(const char *path, ray_key *key) {
     uint64_t serial;
     randombytes_buf(&serial, sizeof serial);
@@ -121,7 +102,7 @@ ray_status ray_key_create(const char *path, ray_key *key) {
         status = publish(temporary, path);
     }
     if (status == RAY_OK) {
-        status = sync_directory_of(path);
+        status = ray__directory_sync_of(path); // else a restarted head could make a second key
     }
     if (status == RAY_OK) {
         *key = made;

@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
+// Directories: made private, cleared, locked by the node that uses them, and synced for the sake of a new name.
+#include "base/directory_internal.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,6 +67,28 @@ ray_status ray_directory_clear(const char *path) {
 
 bool ray_directory_remove_empty(const char *path) {
     return rmdir(path) == 0;
+}
+
+ray_status ray__directory_sync_of(const char *path) {
+    char directory[PATH_MAX];
+    int length = snprintf(directory, sizeof directory, "%s", path);
+    if (length < 0 || length >= (int)sizeof directory) {
+        return ray__fail(RAY_INVALID_ARGUMENT, "the path %.200s... is too long", path);
+    }
+    char *slash = strrchr(directory, '/');
+    if (slash == NULL) {
+        snprintf(directory, sizeof directory, ".");
+    } else {
+        slash[slash == directory ? 1 : 0] = '\0';
+    }
+    int opened = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (opened < 0) {
+        return ray__fail_errno(RAY_SYSTEM, "%s cannot be opened, to sync the name of %s", directory, path);
+    }
+    // Some file systems cannot sync a directory and say so with EINVAL; they need no help either.
+    ray_status status = fsync(opened) == 0 || errno == EINVAL ? RAY_OK : ray__fail_errno(RAY_SYSTEM, "syncing the directory of %s", path);
+    close(opened);
+    return status;
 }
 
 ray_status ray_directory_lock(const char *path, int *lock) {

@@ -65,9 +65,13 @@ ray_status ray__disk_check(int file, const char *path, uint64_t needed, const ra
                      path, needed, disk.free_bytes, kept);
 }
 
+bool ray__disk_is_full(int number) {
+    return number == ENOSPC || number == EDQUOT || number == EFBIG;
+}
+
 ray_status ray__disk_failure(int file, const char *path, uint64_t needed) {
     int number = errno;
-    if (number != ENOSPC && number != EDQUOT && number != EFBIG) {
+    if (!ray__disk_is_full(number)) {
         return ray__fail_errno(RAY_SYSTEM, "writing %s", path);
     }
     ray_disk_info disk;

@@ -16,6 +16,9 @@ ray_status ray__disk_of(int file, const char *path, ray_disk_info *disk) RAY_NOD
 // RAY_OUT_OF_DISK, with needed, free and kept, unless so many bytes more can be written within the limits.
 ray_status ray__disk_check(int file, const char *path, uint64_t needed, const ray__disk_limits *limits) RAY_NODISCARD;
 
+// Whether a failure, by its errno, means that the disk or a quota is full.
+bool ray__disk_is_full(int number);
+
 // What a failed write of so many bytes means, by errno.
 ray_status ray__disk_failure(int file, const char *path, uint64_t needed) RAY_NODISCARD;
 

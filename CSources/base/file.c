@@ -202,7 +202,7 @@ ray_status ray_file_copy(const char *from, const char *to, uint64_t reserve_byte
     }
     close(source);
     if (close(target) != 0 && status == RAY_OK) {
-        status = ray__fail_errno(errno == ENOSPC || errno == EDQUOT ? RAY_OUT_OF_DISK : RAY_SYSTEM, "writing %s", to);
+        status = ray__fail_errno(ray__disk_is_full(errno) ? RAY_OUT_OF_DISK : RAY_SYSTEM, "writing %s", to);
     }
     if (status != RAY_OK) {
         unlink(to);

@@ -2,14 +2,11 @@
 // Spill files: written with vectors from where the objects lie, read with vectors to where they shall lie.
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
-#include <stdio.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "base/directory_internal.h"
+#include "base/disk_internal.h"
 #include "base/error_internal.h"
 #include "raystore/file.h"
 #include "raystore/spill.h"
@@ -60,23 +57,11 @@ static void advance(place *walk, size_t moved) {
     walk->into += moved;
 }
 
-static bool is_full(int error) {
-    return error == ENOSPC || error == EDQUOT || error == EFBIG;
-}
-
-static ray_status out_of_disk(const char *path, int file, uint64_t needed) {
-    struct statvfs space;
-    uint64_t free_bytes = fstatvfs(file, &space) == 0 ? (uint64_t)space.f_bavail * space.f_frsize : 0;
-    return ray__fail_errno(RAY_OUT_OF_DISK, "spilling to %s needs %llu bytes, its disk has %llu free", path,
-                           (unsigned long long)needed, (unsigned long long)free_bytes);
-}
-
-static ray_status write_all(const char *path, int file, const ray_spill_part *parts, uint32_t count) {
+static ray_status write_all(const char *path, int file, uint64_t size, const ray_spill_part *parts, uint32_t count) {
     place walk = {parts, count, 0, 0};
     ray_spill_part next[PARTS_MAX];
     off_t written = 0;
     off_t begun = 0;
-    uint64_t size = size_of(parts, count);
     for (int ready; (ready = next_parts(&walk, next)) > 0;) {
         ssize_t moved = writev(file, (const struct iovec *)next, ready);
         if (moved < 0 && errno == EINTR) {
@@ -84,7 +69,7 @@ static ray_status write_all(const char *path, int file, const ray_spill_part *pa
         }
         if (moved <= 0) {
             errno = moved == 0 ? ENOSPC : errno;
-            return is_full(errno) ? out_of_disk(path, file, size) : ray__fail_errno(RAY_SYSTEM, "spilling to %s", path);
+            return ray__disk_failure(file, path, size);
         }
         advance(&walk, (size_t)moved);
         written += moved;
@@ -97,39 +82,12 @@ static ray_status write_all(const char *path, int file, const ray_spill_part *pa
     return RAY_OK;
 }
 
-static ray_status check_reserve(const char *path, int file, uint64_t size, uint64_t reserve_bytes) {
-    struct statvfs space;
-    if (reserve_bytes == 0 || fstatvfs(file, &space) != 0 || (uint64_t)space.f_bavail * space.f_frsize >= size + reserve_bytes) {
-        return RAY_OK;
-    }
-    return ray__fail(RAY_OUT_OF_DISK, "spilling to %s needs %llu bytes and %llu that stay free, its disk has %llu free", path,
-                     (unsigned long long)size, (unsigned long long)reserve_bytes, (unsigned long long)space.f_bavail * space.f_frsize);
-}
-
-static ray_status sync_name(const char *path) {
-    char directory[PATH_MAX];
-    snprintf(directory, sizeof directory, "%s", path);
-    char *slash = strrchr(directory, '/');
-    if (slash == NULL) {
-        snprintf(directory, sizeof directory, ".");
-    } else {
-        slash[slash == directory ? 1 : 0] = '\0';
-    }
-    int opened = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    bool synced = opened >= 0 && fsync(opened) == 0;
-    ray_status status = synced ? RAY_OK : ray__fail_errno(RAY_SYSTEM, "syncing the directory of %s", path);
-    if (opened >= 0) {
-        close(opened);
-    }
-    return status;
-}
-
-static ray_status finish(const char *path, int file, uint32_t flags) {
+static ray_status finish(const char *path, int file, uint64_t size, uint32_t flags) {
     if ((flags & RAY_SPILL_SYNC) != 0) {
         if (fdatasync(file) != 0) {
-            return is_full(errno) ? out_of_disk(path, file, 0) : ray__fail_errno(RAY_SYSTEM, "syncing %s", path);
+            return ray__disk_is_full(errno) ? ray__disk_failure(file, path, size) : ray__fail_errno(RAY_SYSTEM, "syncing %s", path);
         }
-        return sync_name(path);
+        return ray__directory_sync_of(path);
     }
     return RAY_OK;
 }
@@ -137,21 +95,22 @@ static ray_status finish(const char *path, int file, uint32_t flags) {
 ray_status ray_spill_write(const char *path, const ray_spill_part *parts, uint32_t part_count, uint64_t reserve_bytes, uint32_t flags) {
     int file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (file < 0) {
-        if (is_full(errno)) {
+        if (ray__disk_is_full(errno)) {
             return ray__fail_errno(RAY_OUT_OF_DISK, "spilling to %s", path);
         }
         return ray__fail_errno(errno == EEXIST ? RAY_EXISTS : RAY_SYSTEM, "spilling to %s", path);
     }
-    ray_status status = check_reserve(path, file, size_of(parts, part_count), reserve_bytes);
+    uint64_t size = size_of(parts, part_count);
+    ray_status status = ray__disk_check(file, path, size, &(ray__disk_limits){.reserve_bytes = reserve_bytes});
     if (status == RAY_OK) {
-        status = write_all(path, file, parts, part_count);
+        status = write_all(path, file, size, parts, part_count);
     }
     if (status == RAY_OK) {
-        status = finish(path, file, flags);
+        status = finish(path, file, size, flags);
     }
     // Some file systems find out only now that there is no room.
     if (close(file) != 0 && status == RAY_OK) {
-        status = ray__fail_errno(is_full(errno) ? RAY_OUT_OF_DISK : RAY_SYSTEM, "closing %s", path);
+        status = ray__fail_errno(ray__disk_is_full(errno) ? RAY_OUT_OF_DISK : RAY_SYSTEM, "closing %s", path);
     }
     if (status != RAY_OK) {
         unlink(path);

@@ -261,16 +261,14 @@ void ray__link_note_failure(ray__link *link, ray_status status) {
     snprintf(text, sizeof text, "%s%s%.200s", named ? "" : link->connection.peer, named ? "" : ": ", ray_last_error_message());
     pthread_mutex_lock(&link->pull->lock);
     bool known = atomic_load(&link->pull->ended) || link->pull->sources[link->source].ended || link->kicked;
-    pthread_mutex_unlock(&link->pull->lock);
-    if (known) {
-        return;
-    }
-    pthread_mutex_lock(&link->pull->lock);
     // A receiver that broke is not waited for: who referred to it has what it was to bring.
     bool referred = link->pull->sources[link->source].referred;
     // One that has proved that it holds the key, and refuses now, was misheard: a wire that flips a bit of a proof costs that connection.
     bool strange = status == RAY_KEY_REFUSED && !link->pull->sources[link->source].answered;
     pthread_mutex_unlock(&link->pull->lock);
+    if (known) {
+        return;
+    }
     bool final = referred || strange || status == RAY_VERSION_MISMATCH || status == RAY_EXISTS;
     if (status == RAY_CORRUPT) {
         ray__pull_chunk_corrupt(link->pull, link->source, UINT32_MAX, text);
