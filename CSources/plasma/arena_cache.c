@@ -86,14 +86,10 @@ static bool take_cached(ray_store *store, uint64_t units, uint32_t entry, uint64
     return false;
 }
 
-bool ray__arena_take(ray_store *store, uint64_t units, uint32_t entry, uint64_t *place, bool *damaged) {
-    *damaged = false;
-    if (units <= SMALL_UNITS && take_cached(store, units, entry, place, damaged)) {
-        return true;
-    }
+static bool take_from_all(ray_store *store, uint64_t units, uint32_t entry, uint64_t *place, bool *damaged) {
     // There are descriptors for as many blocks as entries, and what is free between; cached ones must leave enough.
     bool is_short = store->header->entry_count + store->arena->cached_count >= store->layout.entry_count_max;
-    if (*damaged || (is_short && !flush_all(store))) {
+    if (is_short && !flush_all(store)) {
         *damaged = true;
         return false;
     }
@@ -108,6 +104,25 @@ bool ray__arena_take(ray_store *store, uint64_t units, uint32_t entry, uint64_t 
         return false;
     }
     return ray__arena_cut(store, units, entry, place, damaged);
+}
+
+bool ray__arena_take(ray_store *store, uint64_t units, uint32_t entry, uint64_t *place, bool *damaged) {
+    *damaged = false;
+    if (units <= SMALL_UNITS && take_cached(store, units, entry, place, damaged)) {
+        return true;
+    }
+    if (*damaged) {
+        return false;
+    }
+    if (__builtin_expect(store->header->room_pass == 0, 1)) {
+        return take_from_all(store, units, entry, place, damaged);
+    }
+    // Others wait for room: what comes free is theirs, but for what the node lets pass.
+    if (!ray__room_lets_pass(store, units) || !take_from_all(store, units, entry, place, damaged)) {
+        return false;
+    }
+    ray__room_passed(store, units);
+    return true;
 }
 
 bool ray__arena_give(ray_store *store, uint64_t place) {

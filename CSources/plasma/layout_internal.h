@@ -102,14 +102,16 @@ typedef struct ray__header {
     uint32_t entry_count; // places in use
     uint32_t repair_count; // how often the allocator was rebuilt
     uint32_t lock_wanted;  // a client waits for the lock for long: written without it
-    uint8_t pad3[12];
+    uint32_t room_wanted;  // the node wants to know when memory comes free: cleared by who tells it
+    uint64_t room_pass;    // units that clients may still take while others wait for room, and 1 more; 0: nobody waits
     // The clock of accesses: one tick for each create.
     uint64_t tick;
     uint8_t pad4[56];
     // The node's attention.
     uint32_t attention_seq;     // a futex
     uint32_t attention_waiting; // whether the node may sleep on it
-    uint8_t pad5[56];
+    uint32_t room_seq;          // a futex of the node: moves when memory came free while room_wanted was set
+    uint8_t pad5[52];
 } ray__header;
 
 enum { RAY__SLOT_FREE = 0, RAY__SLOT_CLAIMED = 1, RAY__SLOT_ATTACHED = 2 };
@@ -222,6 +224,7 @@ static_assert(sizeof(ray__header) == 384, "header");
 static_assert(offsetof(ray__header, poisoned) == 64, "read-only fields have the first line");
 static_assert(offsetof(ray__header, reserved_bytes) == 128, "line");
 static_assert(offsetof(ray__header, lock) == 192, "line");
+static_assert(offsetof(ray__header, room_pass) == 248, "what a create looks at with the lock held lies beside the lock");
 static_assert(offsetof(ray__header, tick) == 256, "line");
 static_assert(offsetof(ray__header, attention_seq) == 320, "line");
 static_assert(sizeof(ray__slot) == 64, "a line each");

@@ -19,8 +19,14 @@ bool ray__object_units(uint64_t data_size, uint32_t metadata_size, uint64_t *uni
 }
 
 static void give_block(ray_store *store, uint64_t place) {
-    if (place != RAY__PLACE_NONE && !ray__arena_give(store, place)) {
+    if (place == RAY__PLACE_NONE) {
+        return;
+    }
+    if (!ray__arena_give(store, place)) {
         (void)ray__store_poison(store, "block %u was given back and is not in use", ray__place_block(place));
+    }
+    if (__builtin_expect(ray__shm_load32_relaxed(&store->header->room_wanted) != 0, 0)) {
+        ray__room_freed(store);
     }
 }
 

@@ -8,11 +8,13 @@ static ray_status store_full(ray_store *store, const ray_object_id *id, uint64_t
     char name[RAY_OBJECT_ID_HEX_SIZE];
     ray_object_id_format(id, name);
     const ray__arena *arena = store->arena;
+    bool is_held = store->header->room_pass != 0 && store->slot != RAY_NODE_SLOT;
     return ray__fail(RAY_STORE_FULL,
-                     "object %s needs %llu bytes, the store has %llu of %llu free, %llu of them in one piece: free "
+                     "object %s needs %llu bytes, the store has %llu of %llu free, %llu of them in one piece%s: free "
                      "objects, or start the node with more memory",
                      name, (unsigned long long)needed, (unsigned long long)(arena->capacity - arena->used) * RAY__UNIT,
-                     (unsigned long long)store->layout.capacity, (unsigned long long)ray__arena_largest_free(store));
+                     (unsigned long long)store->layout.capacity, (unsigned long long)ray__arena_largest_free(store),
+                     is_held ? ", and others wait for room" : "");
 }
 
 static ray_status exists(const ray_object_id *id, uint64_t word) {

@@ -97,6 +97,9 @@ ray_status ray__node_succeed(ray_store *store) {
     // Whoever died with the lock is found by taking it. The dead one's handle, should a fork of it close one, touches nothing any more.
     RAY_TRY(ray__store_lock(store));
     store->slot_serial = ray__shm_add32(&slot->serial, 1) + 1;
+    // Nobody waits at this node yet.
+    ray__shm_store32(&store->header->room_wanted, 0);
+    store->header->room_pass = 0;
     ray__store_unlock(store);
     RAY_CRASH_POINT();
     for (uint32_t i = 0; i < store->layout.table_size; i++) {

@@ -268,6 +268,14 @@ void ray__origin_set(ray_store *store, uint32_t index);
 // What the entry says if it is as the word says; the caller looks at the word again.
 void ray__entry_info(ray_store *store, uint32_t index, uint64_t word, ray_object_info *info);
 
+// ---- room.c: under the lock ----------------------------------------------------------------------------------------------
+
+// After memory was given back while the node waits for that.
+void ray__room_freed(ray_store *store);
+// Whether this process may take so much though others wait for room, and what it has taken then.
+bool ray__room_lets_pass(const ray_store *store, uint64_t units);
+void ray__room_passed(ray_store *store, uint64_t units);
+
 // ---- object.c, get.c, reap.c, copy.c -----------------------------------------------------------------------------------
 
 // The parts of a create. First: whether there can be such an object, and how many units it takes.

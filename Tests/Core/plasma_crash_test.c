@@ -17,7 +17,7 @@ int main(void) {
 #include "plasma_fixture.h"
 #include "wait_fixture.h"
 
-enum { KEPT = 100, LARGE = 1100000 };
+enum { KEPT = 100, PROMISED = 200, PROMISED_COUNT = 3, LARGE = 1100000 };
 
 static void wait_in_many_buckets(ray_store *store) {
     ray_object_id ids[8];
@@ -61,6 +61,17 @@ static void cached_and_taken_back(ray_store *store) {
     ray_object_id id = id_of(30);
     ray_object_writer writer;
     CHECK_STATUS(ray_object_create(store, &id, 8 << 20, 0, 0, &writer), RAY_STORE_FULL);
+}
+
+// What the node has created for this client: one that it fills, one that it declines, one that it never hears of.
+static void promised(ray_store *store) {
+    ray_object_writer writer;
+    ray_object_id id = id_of(PROMISED);
+    CHECK_OK(ray_object_accept(store, &id, RAY_CREATE_WITH_REF, &writer));
+    CHECK_OK(ray_object_seal(store, &writer));
+    CHECK_OK(ray_ref_release(store, &id));
+    id = id_of(PROMISED + 1);
+    ray_object_decline(store, &id);
 }
 
 // Everything a client can do to the store, each with and without neighbours that make the allocator split and join.
@@ -108,6 +119,7 @@ static void scenario(ray_store *store) {
     wait_in_many_buckets(store);
     many_at_once(store);
     cached_and_taken_back(store);
+    promised(store);
 }
 
 static void drain(ray_store *node) {
@@ -161,6 +173,12 @@ static void death_at_every_point_leaves_nothing(void) {
         CHECK_OK(ray_store_slot_claim(node, 0, &slot));
         CHECK_OK(ray_node_adopt(node, &watched, &state));
         CHECK_OK(ray_node_watch(node, &watched));
+        for (uint64_t i = 0; i < PROMISED_COUNT; i++) {
+            ray_object_id id = id_of(PROMISED + i);
+            CHECK_OK(ray_node_create_for(node, slot, ray_store_slot_serial(node, slot), &id, i == 0 ? LARGE : 70, 0, RAY_CREATE_WITH_REF));
+        }
+        uint32_t seen;
+        CHECK_OK(ray_node_room_watch(node, &seen));
         pid_t child = fork();
         CHECK(child >= 0);
         if (child == 0) {

@@ -127,6 +127,14 @@ RAY_API ray_status ray_object_create(ray_store *store, const ray_object_id *id, 
 // RAY_OBJECT_FREED, and the object is gone. RAY_INVALID_ARGUMENT: the writer was sealed or aborted already.
 RAY_API ray_status ray_object_seal(ray_store *store, ray_object_writer *writer) RAY_NODISCARD;
 
+// Takes over an object that the node has created for this process with ray_node_create_for, once: from then on it is as if this process
+// had created it, with the flags of that create. RAY_NOT_FOUND when there is none; RAY_STORE_FULL when the machine has no memory for it: then
+// it is gone. Writer, cost and blocking as of ray_object_create.
+RAY_API ray_status ray_object_accept(ray_store *store, const ray_object_id *id, uint32_t flags, ray_object_writer *writer) RAY_NODISCARD;
+
+// Gives back what accept would take. Nothing when there is none.
+RAY_API void ray_object_decline(ray_store *store, const ray_object_id *id);
+
 // Gives the room back. The entry goes, or is remote again if refs remain. Accepts a writer that was sealed or aborted already.
 RAY_API void ray_object_abort(ray_store *store, ray_object_writer *writer);
 
@@ -357,6 +365,26 @@ RAY_API ray_status ray_node_ref_for(ray_store *store, const ray_object_id *id, u
 // Gives up the local value of an object that is elsewhere too: sealed becomes remote, its memory is free. RAY_IN_USE when pinned,
 // RAY_NOT_SEALED when it has no sealed value; RAY_OK when it is remote already. Without any ref the entry goes.
 RAY_API ray_status ray_node_evict(ray_store *store, const ray_object_id *id) RAY_NODISCARD;
+
+// Creates an object in the name of a client, which then fills and seals it: it is the client's creating entry from the first moment, and is
+// reaped with it. With RAY_CREATE_WITH_REF the client's ref bit is set, as by ray_node_ref_for. serial as there. The client learns of it
+// from the node and calls ray_object_accept, or ray_object_decline. Slot 0 is the node itself. Fails as ray_object_create does, and
+// RAY_CLOSED when that client is gone. Takes no memory from the machine: accept does.
+RAY_API ray_status ray_node_create_for(ray_store *store, uint32_t slot, uint32_t serial, const ray_object_id *id, uint64_t data_size,
+                                       uint32_t metadata_size, uint32_t flags) RAY_NODISCARD;
+
+// For a node at which others wait for room. Watch first, then try what wants room, then wait: RAY_OK when memory has come free since the
+// watch, or ray_node_room_wake was called; RAY_TIMED_OUT. It hears of memory that objects give back, not of pins that go. While nobody watches,
+// nothing is paid for it; a watch is spent by the first free.
+RAY_API ray_status ray_node_room_watch(ray_store *store, uint32_t *seen) RAY_NODISCARD;
+RAY_API ray_status ray_node_room_wait(ray_store *store, uint32_t seen, uint64_t timeout_ns) RAY_NODISCARD;
+RAY_API void ray_node_room_wake(ray_store *store);
+
+// Lets clients take only so many bytes more by themselves, whatever is free: what comes free is then for those whom the node creates for.
+// Beyond it their creates answer RAY_STORE_FULL, but for blocks of up to 4 KiB that the client itself has freed. Holds until it is called
+// again; RAY_ROOM_OPEN ends it.
+#define RAY_ROOM_OPEN UINT64_MAX
+RAY_API ray_status ray_node_room_hold(ray_store *store, uint64_t pass_bytes) RAY_NODISCARD;
 
 enum {
     RAY_VICTIMS_OF_NODE = 1u << 0, // only objects with the node's ref, as every copy of another node's object has
