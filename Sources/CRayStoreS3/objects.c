@@ -7,6 +7,8 @@
 #include "s3_internal.h"
 
 #define PARTS_MAX 10000u // the protocol's
+// Ranges are as large as they can be while all connections have one: a service looks an object up for each.
+#define RANGE_MIN (16u << 20)
 
 static ray_status run_one(ray_s3 *s3, ray__s3_request *request) {
     return ray__s3_run(s3, request, 1);
@@ -73,7 +75,7 @@ static ray_status complete_upload(ray_s3 *s3, const char *bucket, const char *ke
     char query[3200];
     snprintf(query, sizeof query, "uploadId=%s", upload);
     ray_spill_part piece = {text, at};
-    ray__s3_request request = {.method = "POST", .bucket = bucket, .key = key, .query = query, .body = {&piece, 1, 0, at}};
+    ray__s3_request request = {.method = "POST", .bucket = bucket, .key = key, .query = query, .body = {.pieces = &piece, .piece_count = 1, .size = at}};
     ray_status status = run_one(s3, &request);
     // The service may answer 200 first and find out later: then the text is an error.
     if (status == RAY_OK && request.text != NULL && strstr(request.text, "<Error>") != NULL) {
@@ -101,8 +103,11 @@ static ray_status upload_parts(ray_s3 *s3, const char *bucket, const char *key, 
         snprintf(queries[i], sizeof queries[i], "partNumber=%u&uploadId=%s", i + 1, upload);
         uint64_t from = i * slice;
         uint64_t part = size - from < slice ? size - from : slice;
-        requests[i] = (ray__s3_request){
-            .method = "PUT", .bucket = bucket, .key = key, .query = queries[i], .body = {pieces, piece_count, from, part}};
+        requests[i] = (ray__s3_request){.method = "PUT",
+                                        .bucket = bucket,
+                                        .key = key,
+                                        .query = queries[i],
+                                        .body = {.pieces = pieces, .piece_count = piece_count, .from = from, .size = part}};
     }
     if (status == RAY_OK) {
         status = ray__s3_run(s3, requests, count);
@@ -117,8 +122,9 @@ static ray_status upload_parts(ray_s3 *s3, const char *bucket, const char *key, 
 
 ray_status ray_s3_put(ray_s3 *s3, const char *bucket, const char *key, const ray_spill_part *parts, uint32_t part_count) {
     uint64_t size = size_of(parts, part_count);
-    if (size <= s3->part_bytes) {
-        ray__s3_request request = {.method = "PUT", .bucket = bucket, .key = key, .body = {parts, part_count, 0, size}};
+    if (size <= s3->whole_bytes_max) {
+        ray__s3_request request = {
+            .method = "PUT", .bucket = bucket, .key = key, .body = {.pieces = parts, .piece_count = part_count, .size = size}};
         ray_status status = run_one(s3, &request);
         ray__s3_request_end(&request);
         return status;
@@ -139,25 +145,32 @@ ray_status ray_s3_put(ray_s3 *s3, const char *bucket, const char *key, const ray
 
 // ---- read, look, remove --------------------------------------------------------------------------------------------------------------
 
-ray_status ray_s3_get(ray_s3 *s3, const char *bucket, const char *key, uint64_t offset, void *bytes, uint64_t size) {
+ray_status ray_s3_get(ray_s3 *s3, const char *bucket, const char *key, uint64_t offset, const ray_spill_part *parts,
+                      uint32_t part_count) {
+    uint64_t size = size_of(parts, part_count);
     if (size == 0) {
         uint64_t whole = 0;
         RAY_TRY(ray_s3_size(s3, bucket, key, &whole));
         return offset <= whole ? RAY_OK : ray__fail(RAY_CORRUPT, "s3://%s/%s has %llu bytes, none at %llu", bucket, key,
                                                     (unsigned long long)whole, (unsigned long long)offset);
     }
-    uint32_t count = slice_count(size, s3->part_bytes);
+    uint64_t slice = (size + s3->connection_count_max - 1) / s3->connection_count_max;
+    uint64_t slice_min = s3->part_bytes < RANGE_MIN ? s3->part_bytes : RANGE_MIN;
+    slice = slice < slice_min ? slice_min : slice;
+    uint32_t count = slice_count(size, slice);
     ray__s3_request *requests = calloc(count, sizeof *requests);
     if (requests == NULL) {
         return ray__fail(RAY_OUT_OF_MEMORY, "a read of %u ranges", count);
     }
     for (uint32_t i = 0; i < count; i++) {
-        uint64_t from = i * s3->part_bytes;
+        uint64_t from = i * slice;
         requests[i] = (ray__s3_request){.method = "GET",
                                         .bucket = bucket,
                                         .key = key,
-                                        .into = (uint8_t *)bytes + from,
-                                        .into_capacity = size - from < s3->part_bytes ? size - from : s3->part_bytes,
+                                        .into = {.pieces = parts,
+                                                 .piece_count = part_count,
+                                                 .from = from,
+                                                 .size = size - from < slice ? size - from : slice},
                                         .range_from = offset + from};
     }
     ray_status status = ray__s3_run(s3, requests, count);

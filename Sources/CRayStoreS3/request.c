@@ -11,20 +11,41 @@
 #define BACKOFF_NS 100000000ull // doubled each time
 #define BACKOFF_MAX_NS 5000000000ull
 #define URL_MAX 4096
+#define PROGRESS_MIN (1u << 20) // an attempt that brought so much is not one of those that are counted
 
 // ---- what libcurl calls ------------------------------------------------------------------------------------------------------
+
+// What is left of the piece that holds byte `at` of the span, at most `most` bytes. The byte must be in it.
+static ray_spill_part rest_of_piece(ray__s3_span *span, uint64_t at, size_t most) {
+    uint64_t place = span->from + at;
+    if (place < span->piece_from) {
+        span->piece = 0;
+        span->piece_from = 0;
+    }
+    while (place - span->piece_from >= span->pieces[span->piece].size) {
+        span->piece_from += span->pieces[span->piece++].size;
+    }
+    size_t done = (size_t)(place - span->piece_from);
+    size_t left = span->pieces[span->piece].size - done;
+    return (ray_spill_part){(char *)span->pieces[span->piece].bytes + done, left < most ? left : most};
+}
 
 static size_t take_answer(char *bytes, size_t size, size_t count, void *context) {
     ray__s3_request *request = context;
     size_t length = size * count;
     long code = 0;
     curl_easy_getinfo(request->handle, CURLINFO_RESPONSE_CODE, &code);
-    if (request->into != NULL && code / 100 == 2) {
-        if (length > request->into_capacity - request->got) {
-            return 0; // more than was asked for: curl ends the request
+    if (request->into.pieces != NULL && code / 100 == 2) {
+        bool is_range = code == 206 || request->range_from + request->got_before == 0;
+        if (!is_range || length > request->into.size - request->got) {
+            return 0; // not what was asked for, or more: curl ends the request
         }
-        memcpy(request->into + request->got, bytes, length);
-        request->got += length;
+        for (size_t taken = 0; taken < length;) {
+            ray_spill_part part = rest_of_piece(&request->into, request->got, length - taken);
+            memcpy(part.bytes, bytes + taken, part.size);
+            taken += part.size;
+            request->got += part.size;
+        }
         return length;
     }
     if (request->text_size + length > RAY__S3_LISTING_MAX) {
@@ -61,25 +82,15 @@ static size_t take_header(char *line, size_t size, size_t count, void *context) 
 
 static size_t give_body(char *bytes, size_t size, size_t count, void *context) {
     ray__s3_request *request = context;
-    size_t room = size * count;
-    size_t given = 0;
     uint64_t left = request->body.size - request->sent;
-    uint64_t at = request->body.from + request->sent;
-    room = room < left ? room : (size_t)left;
-    for (uint32_t i = 0; i < request->body.piece_count && given < room; i++) {
-        const ray_spill_part *piece = &request->body.pieces[i];
-        if (at >= piece->size) {
-            at -= piece->size;
-            continue;
-        }
-        size_t part = piece->size - (size_t)at;
-        part = part < room - given ? part : room - given;
-        memcpy(bytes + given, (const char *)piece->bytes + at, part);
-        given += part;
-        at = 0;
+    size_t room = size * count < left ? size * count : (size_t)left;
+    for (size_t given = 0; given < room;) {
+        ray_spill_part part = rest_of_piece(&request->body, request->sent, room - given);
+        memcpy(bytes + given, part.bytes, part.size);
+        given += part.size;
+        request->sent += part.size;
     }
-    request->sent += given;
-    return given;
+    return room;
 }
 
 static int seek_body(void *context, curl_off_t offset, int origin) {
@@ -166,10 +177,10 @@ static bool set_options(const ray_s3 *s3, ray__s3_request *request, const char *
     curl_easy_setopt(handle, CURLOPT_WRITEDATA, request);
     curl_easy_setopt(handle, CURLOPT_HEADERFUNCTION, take_header);
     curl_easy_setopt(handle, CURLOPT_HEADERDATA, request);
-    if (request->into != NULL) {
+    if (request->into.pieces != NULL) {
         char range[64];
-        snprintf(range, sizeof range, "%llu-%llu", (unsigned long long)request->range_from,
-                 (unsigned long long)(request->range_from + request->into_capacity - 1));
+        snprintf(range, sizeof range, "%llu-%llu", (unsigned long long)(request->range_from + request->got),
+                 (unsigned long long)(request->range_from + request->into.size - 1));
         curl_easy_setopt(handle, CURLOPT_RANGE, range);
     }
     if (strcmp(request->method, "HEAD") == 0) {
@@ -192,7 +203,7 @@ ray_status ray__s3_request_begin(ray_s3 *s3, ray__s3_lane *lane, ray__s3_request
         return ray__fail(RAY_INVALID_ARGUMENT, "the key '%.200s' is longer than S3 takes", request->key == NULL ? "" : request->key);
     }
     request->handle = handle;
-    request->got = 0;
+    request->got_before = request->got;
     request->sent = 0;
     request->code = 0;
     request->reason[0] = '\0';
@@ -243,7 +254,9 @@ static bool judge(ray_s3 *s3, ray__s3_request *request, CURLcode result) {
         bool is_ours = result == CURLE_WRITE_ERROR;
         request->status = is_ours ? RAY_CORRUPT : RAY_UNREACHABLE;
         snprintf(request->message, sizeof request->message, "%.300s: %.180s", place,
-                 is_ours ? "it sent more than was asked for" : request->reason[0] != '\0' ? request->reason : curl_easy_strerror(result));
+                 is_ours ? "it sent something else than the range that was asked for"
+                 : request->reason[0] != '\0' ? request->reason
+                                              : curl_easy_strerror(result));
         return !is_ours;
     }
     if (request->code / 100 != 2) {
@@ -255,10 +268,10 @@ static bool judge(ray_s3 *s3, ray__s3_request *request, CURLcode result) {
                  words[0] == '\0' ? "" : ": ", words);
         return request->status == RAY_UNREACHABLE;
     }
-    if (request->into != NULL && request->got != request->into_capacity) {
+    if (request->into.pieces != NULL && request->got != request->into.size) {
         request->status = RAY_CORRUPT;
         snprintf(request->message, sizeof request->message, "%.300s: it has %llu of the %llu bytes from byte %llu on", place,
-                 (unsigned long long)request->got, (unsigned long long)request->into_capacity, (unsigned long long)request->range_from);
+                 (unsigned long long)request->got, (unsigned long long)request->into.size, (unsigned long long)request->range_from);
         return false;
     }
     request->status = RAY_OK;
@@ -267,6 +280,9 @@ static bool judge(ray_s3 *s3, ray__s3_request *request, CURLcode result) {
 
 void ray__s3_request_ended(ray_s3 *s3, ray__s3_request *request, CURLcode result) {
     bool may_pass = judge(s3, request, result);
+    if (request->got - request->got_before >= PROGRESS_MIN) {
+        request->attempts = 1;
+    }
     if (!may_pass || request->attempts >= s3->attempts_max) {
         request->step = RAY__S3_DONE;
         return;

@@ -7,7 +7,10 @@
 #include "s3_internal.h"
 
 #define PART_MIN (5u << 20)
-#define PART_USUAL (16u << 20)
+#define PART_USUAL (32u << 20)
+// A file of spilled objects goes in one request: several files are under way at once, and putting parts together costs the service more than
+// it gains.
+#define WHOLE_USUAL (192u << 20)
 #define CONNECTIONS_USUAL 4u
 #define ATTEMPTS_USUAL 5u
 #define TIMEOUT_USUAL 20000000000ull
@@ -62,6 +65,7 @@ ray_status ray_s3_create(const ray_s3_options *options, ray_s3 **s3) {
     uint32_t connections = options->connection_count_max == 0 ? CONNECTIONS_USUAL : options->connection_count_max;
     made->connection_count_max = connections < RAY__S3_CONNECTIONS_MAX ? connections : RAY__S3_CONNECTIONS_MAX;
     made->part_bytes = options->part_bytes == 0 ? PART_USUAL : options->part_bytes;
+    made->whole_bytes_max = options->part_bytes == 0 ? WHOLE_USUAL : options->part_bytes;
     made->attempts_max = options->attempts_max == 0 ? ATTEMPTS_USUAL : options->attempts_max;
     made->timeout_ns = options->timeout_ns == 0 ? TIMEOUT_USUAL : options->timeout_ns;
     if (!whole) {

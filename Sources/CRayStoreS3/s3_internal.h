@@ -27,32 +27,34 @@ struct ray_s3 {
     char *token_header; // NULL: none
     uint32_t connection_count_max;
     uint64_t part_bytes;
+    uint64_t whole_bytes_max;
     uint32_t attempts_max;
     uint64_t timeout_ns;
     pthread_mutex_t lock;
     ray__s3_lane *idle;
 };
 
-// A part of memory to be sent: `size` bytes of the pieces, from byte `from` of them all on.
-typedef struct ray__s3_body {
+// A part of memory to be sent or filled: `size` bytes of the pieces, from byte `from` of them all on.
+typedef struct ray__s3_span {
     const ray_spill_part *pieces;
     uint32_t piece_count;
     uint64_t from;
     uint64_t size;
-} ray__s3_body;
+    // Private to request.c: the piece that was reached, and where it begins in all of them.
+    uint32_t piece;
+    uint64_t piece_from;
+} ray__s3_span;
 
 enum ray__s3_step { RAY__S3_WAITING, RAY__S3_RUNNING, RAY__S3_DONE };
 
-// Where an answer goes: into `bytes`, up to capacity. What comes beyond it is a failure.
 typedef struct ray__s3_request {
     const char *method;
     const char *bucket;
     const char *key;        // NULL: of the bucket itself
     const char *query;      // sorted and encoded, NULL: none
-    ray__s3_body body;      // of PUT and POST
-    uint8_t *into;          // of GET; NULL: the answer is text
-    uint64_t into_capacity;
-    uint64_t range_from;    // with `into`
+    ray__s3_span body;      // of PUT and POST
+    ray__s3_span into;      // of GET; without pieces the answer is text. More than fits is a failure
+    uint64_t range_from;    // with `into`: where its first byte lies in the object
     // Afterwards:
     ray_status status;
     char message[RAY__S3_TEXT_MAX];
@@ -61,7 +63,8 @@ typedef struct ray__s3_request {
     char *text;             // of the answer, malloc'd, NULL: none
     size_t text_size;
     // Private to request.c and lanes.c:
-    uint64_t got;
+    uint64_t got;         // of `into`; the next attempt goes on behind it
+    uint64_t got_before;  // the last attempt
     uint64_t sent;
     uint32_t attempts;
     uint64_t again_at_ns;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // S3: objects of a bucket, written from memory and read into memory, against any endpoint that speaks the protocol.
 //
-// A ray_s3 holds pooled connections. Each call uses as many of them at once as help: what is large is uploaded in parts and read in ranges,
-// several under way together. A request that fails in a way that may pass (no connection, 429, 5xx, a cut body) is tried again, waiting
-// longer each time, until attempts or time are used up. Requests are signed by libcurl with Signature Version 4; payloads are not hashed
+// A ray_s3 holds pooled connections. Each call uses as many of them at once as help: what is large is uploaded in parts and read in as many
+// ranges as there are connections. A request that fails in a way that may pass (no connection, 429, 5xx, a cut body) is tried again, waiting
+// longer each time, until attempts or time are used up; a read goes on where it was cut. Requests are signed by libcurl with Signature Version 4; payloads are not hashed
 // (UNSIGNED-PAYLOAD), since what is stored here has checksums of its own.
 //
 // Errors: RAY_NOT_FOUND there is no such object or bucket; RAY_KEY_REFUSED the credentials are not accepted, or may not do this;
@@ -30,7 +30,8 @@ typedef struct ray_s3_options {
     const char *secret_key;
     const char *RAY_NULLABLE session_token;   // of temporary credentials
     uint32_t connection_count_max;            // of one call at once; 0: 4
-    uint64_t part_bytes;                      // of uploads and ranges; 0: 16 MiB; at least 5 MiB, which the protocol demands
+    uint64_t part_bytes;                      // of uploads that are larger; at least 5 MiB, which the protocol demands; 0: 32 MiB of those
+                                              // beyond 192 MiB, which is sent in one request
     uint32_t attempts_max;                    // of each request; 0: 5
     uint64_t timeout_ns;                      // for a request without any progress; 0: 20 s
 } ray_s3_options;
@@ -44,8 +45,9 @@ RAY_API void ray_s3_destroy(ray_s3 *RAY_NULLABLE s3);
 // fails is removed.
 RAY_API ray_status ray_s3_put(ray_s3 *s3, const char *bucket, const char *key, const ray_spill_part *parts, uint32_t part_count) RAY_NODISCARD;
 
-// Reads exactly these bytes of an object. RAY_CORRUPT when it is shorter.
-RAY_API ray_status ray_s3_get(ray_s3 *s3, const char *bucket, const char *key, uint64_t offset, void *bytes, uint64_t size) RAY_NODISCARD;
+// Fills the parts, one after the other, with the object's bytes from offset on. RAY_CORRUPT when it is shorter.
+RAY_API ray_status ray_s3_get(ray_s3 *s3, const char *bucket, const char *key, uint64_t offset, const ray_spill_part *parts,
+                              uint32_t part_count) RAY_NODISCARD;
 
 RAY_API ray_status ray_s3_size(ray_s3 *s3, const char *bucket, const char *key, uint64_t *size) RAY_NODISCARD;
 

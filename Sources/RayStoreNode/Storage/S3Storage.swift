@@ -22,10 +22,10 @@ public final class S3Storage: ExternalStorage, @unchecked Sendable {
     ///   - locations: at least one bucket, with or without a path in it.
     ///   - prefix: the folder below it.
     ///   - owner: the name of the node's own folder, the same in each of its lives.
-    ///   - partBytes: of uploads and ranges; at least 5 MiB.
+    ///   - partBytes: of uploads that are larger, at least 5 MiB; nil for the client's own choice, which sends up to 192 MiB in one request.
     /// - Throws: `invalidArgument` naming what is wrong with the endpoint or the credentials.
     public init(
-        locations: [S3Location], prefix: String, owner: String, service: S3Service, partBytes: UInt64 = 16 << 20
+        locations: [S3Location], prefix: String, owner: String, service: S3Service, partBytes: UInt64? = nil
     ) throws(RayStoreError) {
         precondition(!locations.isEmpty, "a storage needs a bucket")
         var made: OpaquePointer?
@@ -37,7 +37,7 @@ public final class S3Storage: ExternalStorage, @unchecked Sendable {
                             var options = ray_s3_options(
                                 struct_size: UInt32(MemoryLayout<ray_s3_options>.size), endpoint: endpoint, region: region,
                                 access_key: accessKey, secret_key: secretKey, session_token: token,
-                                connection_count_max: 0, part_bytes: partBytes, attempts_max: 0, timeout_ns: 0)
+                                connection_count_max: 0, part_bytes: partBytes ?? 0, attempts_max: 0, timeout_ns: 0)
                             return ray_s3_create(&options, &made)
                         }
                     }
@@ -97,15 +97,11 @@ public final class S3Storage: ExternalStorage, @unchecked Sendable {
     public func restore(_ file: String, from offset: UInt64, into memory: SpillMemory) async throws(RayStoreError) {
         let place = try S3Location(file)
         try await call { client throws(RayStoreError) in
-            var at = offset
-            for part in memory.parts {
-                let status = ray_s3_get(client, place.bucket, place.path, at, part.bytes!, UInt64(part.size))
-                if status == .notFound {
-                    throw RayStoreError(.fileNotFound, String(cString: ray_last_error_message()))
-                }
-                try RayStoreError.check { status.rawValue }
-                at += UInt64(part.size)
+            let status = ray_s3_get(client, place.bucket, place.path, offset, memory.parts, UInt32(memory.parts.count))
+            if status == .notFound {
+                throw RayStoreError(.fileNotFound, String(cString: ray_last_error_message()))
             }
+            try RayStoreError.check { status.rawValue }
         }
     }
 

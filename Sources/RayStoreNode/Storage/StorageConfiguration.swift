@@ -130,9 +130,9 @@ public struct StorageConfiguration: Sendable {
             service: try S3Service.fromEnvironment(node.environment), partBytes: try partBytes())
     }
 
-    /// S3 takes no parts below 5 MiB; Ray's users have 1 MiB, its default, in their configurations.
-    private func partBytes() throws(RayStoreError) -> UInt64 {
-        guard let size = try params.size("buffer_size") else { return 16 << 20 }
-        return max(size, 5 << 20)
+    /// S3 takes no parts below 5 MiB; Ray's users have 1 MiB, its default, in their configurations: that leaves it to the client.
+    private func partBytes() throws(RayStoreError) -> UInt64? {
+        guard let size = try params.size("buffer_size"), size >= 5 << 20 else { return nil }
+        return size
     }
 }

@@ -181,6 +181,27 @@ import Testing
     }
 }
 
+/// What has come of a read stays when the rest is cut off: with a server that ends every answer after 1.25 MiB, each attempt brings
+/// the next of it, and there are more of them than attempts at one request.
+@Suite struct CutAnswerTests {
+    @Test func aReadGoesOnWhereItWasCut() async throws {
+        let size = 10 << 20
+        let server = try TestProcess(
+            "/usr/bin/env", ["python3", FileManager.default.currentDirectoryPath + "/Tests/S3/cutting.py", String(size)])
+        defer { server.end() }
+        let words = try #require(await server.nextLine()?.split(separator: " ").map(String.init))
+        try #require(words.count == 2 && words[0] == "READY")
+        let service = S3Service(
+            endpoint: "http://127.0.0.1:\(words[1])", region: "us-east-1",
+            credentials: S3Service.Credentials(accessKey: "a", secretKey: "b"))
+        let storage = try S3Storage(locations: [S3Location("s3://spill")], prefix: "p", owner: "o", service: service)
+        let location = SpillLocation(file: "s3://spill/p/o/x", offset: 5, size: UInt64(size - 5), checksum: nil)
+        let bytes = try await restored(location, from: storage)
+        let expected = (0..<UInt64(size / 8)).map(\.littleEndian).withUnsafeBytes { Array($0.dropFirst(5)) }
+        #expect(bytes == RecordBytes(bytes: expected))
+    }
+}
+
 /// Objects of these sizes with bytes that can be made again.
 ///
 /// @unchecked: nothing changes after `init`.
