@@ -252,6 +252,10 @@ int ray_store_data_fd(const ray_store *store) {
     return store->data_fd;
 }
 
+uint64_t ray__store_offset_of(const ray_store *store, const uint8_t *data) {
+    return (uint64_t)(data - store->readable);
+}
+
 uint32_t ray_store_slot(const ray_store *store) {
     return store->slot;
 }

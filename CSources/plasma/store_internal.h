@@ -61,6 +61,9 @@ struct ray_store {
 
 ray_status ray__store_refuse(const ray_store *store);
 
+// Where in the data segment the bytes of a view are.
+uint64_t ray__store_offset_of(const ray_store *store, const uint8_t *data);
+
 // gate.c: ray_store_protect if the environment says RAYSTORE_PROTECT=1.
 ray_status ray__store_protect_if_wanted(ray_store *store) RAY_NODISCARD;
 

@@ -7,6 +7,7 @@
 #include "base/clock_internal.h"
 #include "base/error_internal.h"
 #include "codec/frame_internal.h"
+#include "plasma/store_internal.h"
 #include "transfer/session_internal.h"
 
 ray_status ray__session_send(ray__session *s, void *bytes, size_t size, bool more) {
@@ -30,20 +31,47 @@ ray_status ray__session_send_refer(ray__session *s, uint32_t name, const ray__re
     return ray__session_send(s, message, RAY__MESSAGE_HEADER_SIZE + size, false);
 }
 
+// Raw bytes of an object are lent to the kernel, too, page by page: a copy would cost as much as the rest of sending them. Fewer bytes than
+// this are copied for less than a second call costs.
+#define LENT_MIN (64u << 10)
+
+// Where a chunk's stored bytes lie: in memory, or (bytes is NULL) in a file.
+typedef struct place {
+    const uint8_t *bytes;
+    int file;
+    uint64_t offset;
+} place;
+
+static place place_of(const ray__session *s, const ray__order *order) {
+    const ray__offer *offer = order->offer;
+    uint64_t offset = (uint64_t)order->index * offer->chunk_size;
+    if (order->packed != NULL) {
+        return (place){.bytes = order->packed};
+    }
+    if (offer->file >= 0) {
+        return (place){.file = offer->file, .offset = offset};
+    }
+    // What is lent must stay until the receiver has it: an object that is pinned does, since the receiver closes the stream only then. The
+    // memory of one that is still being filled may go at once with its pull.
+    if (offer->pinned && order->header.stored_size >= LENT_MIN) {
+        const ray_store *store = s->transfer->store;
+        return (place){.file = ray_store_data_fd(store), .offset = ray__store_offset_of(store, offer->view.data) + offset};
+    }
+    return (place){.bytes = offer->view.data + offset};
+}
+
 // In one go, unless a cap or a more urgent class lets it go in pieces only.
 static ray_status send_stored(ray__session *s, ray__order *order, uint8_t *prefix) {
-    ray__offer *offer = order->offer;
-    uint64_t offset = (uint64_t)order->index * offer->chunk_size;
-    const uint8_t *bytes = order->packed != NULL ? order->packed : offer->file >= 0 ? NULL : offer->view.data + offset;
+    place from = place_of(s, order);
     for (uint64_t at = 0, piece = 0; at < order->header.stored_size; at += piece) {
         RAY_TRY(ray__pace(s->transfer, s->connection, order->urgency, order->header.stored_size - at, &piece));
-        if (bytes != NULL) {
+        if (from.bytes != NULL) {
             // The cast takes const away for iovec; sendmsg only reads.
-            struct iovec parts[2] = {{prefix, at == 0 ? RAY__CHUNK_PREFIX_SIZE : 0}, {(void *)(uintptr_t)(bytes + at), piece}};
+            struct iovec parts[2] = {{prefix, at == 0 ? RAY__CHUNK_PREFIX_SIZE : 0}, {(void *)(uintptr_t)(from.bytes + at), piece}};
             RAY_TRY(ray__connection_write(s->connection, parts, 2, false));
         } else {
             RAY_TRY(at == 0 ? ray__session_send(s, prefix, RAY__CHUNK_PREFIX_SIZE, true) : RAY_OK);
-            RAY_TRY(ray__connection_send_file(s->connection, offer->file, offset + at, piece));
+            RAY_TRY(ray__connection_send_file(s->connection, from.file, from.offset + at, piece));
         }
         ray__flow_moved(&s->transfer->sending, order->urgency, piece, ray__now_ns());
     }

@@ -118,6 +118,56 @@ static void theSenderUnpinsWhatItSent(void) {
     }
 }
 
+static uint64_t corrupt_chunks(void) {
+    ray_transfer_stats stats = {.struct_size = sizeof stats};
+    ray_transfer_stats_read(receiver, &stats);
+    return stats.corrupt_count;
+}
+
+// Raw bytes leave from where they lie in the store, while the network has them still to send. Goal: what is freed meanwhile keeps its memory
+// until they have arrived. Method: free it at the first bytes, and keep filling all that is free with other bytes until the pull is done.
+static void anObjectFreedWhileItIsSentArrivesWhole(void) {
+    uint64_t size = 16 * MIB + 4097;
+    uint8_t *bytes = fixture_bytes(size, 3, false);
+    uint8_t *other = calloc(1, 8 * MIB);
+    CHECK(other != NULL);
+    uint64_t corrupt = corrupt_chunks();
+    uint16_t port = ray_transfer_port(sender);
+    for (uint32_t round = 0; round < 8; round++) {
+        ray_object_id id = fixture_id(3000 + round);
+        CHECK_OK(ray_object_put(there, &id, bytes, size, NULL, 0, 0));
+        fixture_pull p;
+        fixture_pull_init(&p, NULL);
+        ray_pull_options options = {.rate_max_bytes = 200 * MIB};
+        fixture_start(&p, receiver, 3000 + round, &port, 1, &options);
+        fixture_wait_bytes(&p, 1);
+        CHECK_OK(ray_object_delete(there, &id, RAY_OBJECT_FREED));
+        ray_transfer_progress progress;
+        do {
+            uint32_t filled = 0;
+            ray_object_id filler = fixture_id(4000);
+            while (ray_object_put(there, &filler, other, 8 * MIB, NULL, 0, 0) == RAY_OK) {
+                filler = fixture_id(4000 + ++filled);
+            }
+            CHECK(filled > 0);
+            while (filled > 0) {
+                filler = fixture_id(4000 + --filled);
+                CHECK_OK(ray_object_delete(there, &filler, RAY_OBJECT_FREED));
+            }
+            ray_pull_progress(p.handle, &progress);
+        } while (progress.done_bytes < size);
+        CHECK_OK(fixture_finish(&p));
+        ray_object_view view;
+        CHECK_OK(ray_object_get(here, &id, 0, &view));
+        CHECK(view.data_size == size && memcmp(view.data, bytes, size) == 0);
+        ray_object_release(here, &view);
+        CHECK_OK(ray_object_delete(here, &id, RAY_OBJECT_FREED));
+    }
+    CHECK_EQUAL(corrupt_chunks(), corrupt);
+    free(other);
+    free(bytes);
+}
+
 static void twoProcessesOnTwoStores(void) {
     int ready[2];
     int stop[2];
@@ -178,6 +228,7 @@ int main(void) {
     RUN(aCancelledPullLeavesNothingInTheStore);
     RUN(anObjectThatIsNotThereIsNotFound);
     RUN(theSenderUnpinsWhatItSent);
+    RUN(anObjectFreedWhileItIsSentArrivesWhole);
     CHECK_OK(ray_plasma_check(here, 2));
     CHECK_OK(ray_plasma_check(there, 2));
     ray_transfer_destroy(receiver);
