@@ -4,6 +4,7 @@
 
 #include "base/clock_internal.h"
 #include "base/error_internal.h"
+#include "transfer/explain_internal.h"
 #include "transfer/transfer_internal.h"
 
 // The source that is referred to, or UINT32_MAX when it is of no use.
@@ -74,6 +75,7 @@ void ray__pull_chunk_arrived(ray_pull *pull, uint32_t source, const ray_chunk_he
             pull->progress.zstd_count++;
             pull->progress.zstd_level = header->level;
         }
+        ray__account_arrived_locked(pull->sources[source].account, header);
         pull->sources[source].attempts = 0;
         pull->unreachable_since_ns = 0;
         pull->sources[source].corrupt = 0;

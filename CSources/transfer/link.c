@@ -8,6 +8,7 @@
 #include "base/checksum_internal.h"
 #include "base/clock_internal.h"
 #include "base/error_internal.h"
+#include "transfer/explain_internal.h"
 #include "transfer/transfer_internal.h"
 
 #define AGAIN_NS (10 * RAY__MS)
@@ -171,6 +172,9 @@ static ray_status place_inline(ray__link *link, const ray__card_message *card) {
         atomic_fetch_add(&pull->transfer->received_wire_bytes, size);
         ray__flow_came(&pull->transfer->receiving, atomic_load(&pull->urgency), size, ray__now_ns());
         ray__pull_chunk_arrived(pull, link->source, &header);
+        pthread_mutex_lock(&pull->lock);
+        pull->sources[link->source].card_bytes += size;
+        pthread_mutex_unlock(&pull->lock);
     }
     return RAY_OK;
 }
@@ -237,6 +241,7 @@ bool ray__link_answer(ray__link *link, const ray__card_message *card) {
     }
     pthread_mutex_lock(&pull->lock);
     pull->sources[link->source].answered = true;
+    ray__account_open_locked(&pull->sources[link->source].account);
     pull->sources[link->source].partial = (card->flags & RAY__CARD_PARTIAL) != 0;
     ray__pull_schedule_locked(pull, 0);
     pthread_mutex_unlock(&pull->lock);
@@ -314,6 +319,7 @@ void ray__link_begin(ray__link *link, ray_pull *pull, uint32_t source) {
     link->depth = (uint32_t)(depth < 2 ? 2 : depth > depth_max ? depth_max : depth);
     link->due_count = 0;
     link->kicked = false;
+    link->noted = false;
     link->gives_place = false;
 }
 

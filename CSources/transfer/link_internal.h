@@ -45,6 +45,7 @@ struct ray__link {
     uint32_t due[RAY__INDICES_MAX];
     uint64_t due_since_ns[RAY__INDICES_MAX]; // UINT64_MAX: asked for elsewhere too
     uint64_t due_bytes;     // raw, of the chunks that are due
+    bool noted;             // a NOTE has come, and nothing that it could stand in front of
     bool gives_place;       // asks for no more, since its place is wanted
     uint32_t due_urgency;   // the class that they count in
     uint8_t *held;          // RAY__HELD_MAX bytes on their way into a file

@@ -152,6 +152,7 @@ ray_status ray__offer_open(ray_transfer *transfer, const ray__open *open, const 
     made->name = name;
     snprintf(made->peer, sizeof made->peer, "%s", peer);
     made->since_ns = ray__now_ns();
+    atomic_store(&made->notes.due_ns, made->since_ns + RAY__NOTE_NS);
     made->refs = 1;
     made->token = open->token;
     made->chunk_size = open->chunk_size;

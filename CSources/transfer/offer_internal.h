@@ -11,6 +11,7 @@
 #include "raystore/transfer.h"
 #include "transfer/connection_internal.h"
 #include "transfer/memory_internal.h"
+#include "transfer/note_internal.h"
 #include "transfer/sums_internal.h"
 #include "transfer/wire_internal.h"
 #include "transfer/workers_internal.h"
@@ -99,6 +100,7 @@ typedef struct ray__offer {
     uint32_t element_width;        // of an array of numbers, by its metadata; else 0
     _Atomic uint32_t filter_ways;  // that helped last (order.c)
     _Atomic uint32_t filter_age;   // chunks since
+    ray__notes notes;
 } ray__offer;
 
 // may_wait: for memory. Else RAY_AGAIN, as an answer or as the offer's status.

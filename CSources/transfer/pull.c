@@ -27,6 +27,9 @@ void ray_pull_release(ray_pull *pull) {
     pthread_cond_destroy(&pull->opened_changed);
     pthread_cond_destroy(&pull->claims_changed);
     pthread_cond_destroy(&pull->readers_changed);
+    for (uint32_t i = 0; i < pull->source_count; i++) {
+        free(pull->sources[i].account);
+    }
     free(pull->chunks);
     free(pull->depths);
     free(pull->next_referred);

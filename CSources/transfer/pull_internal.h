@@ -46,6 +46,8 @@ typedef struct ray__pull_source {
     uint64_t rate;                // measured, bytes a second; 0: not known yet
     uint64_t rate_since_ns;
     uint64_t rate_bytes;
+    uint64_t card_bytes;          // of the data, that came with its card
+    struct ray__account *account; // of its chunks (explain.c); NULL: it has sent none
 } ray__pull_source;
 
 #define RAY__SINK_MEMORY 2           // beside the RAY_KIND_*

@@ -14,6 +14,7 @@
 #include "base/clock_internal.h"
 #include "base/error_internal.h"
 #include "codec/frame_internal.h"
+#include "transfer/explain_internal.h"
 #include "transfer/transfer_internal.h"
 
 // A packed chunk on its way to a worker. It lies behind the packed bytes in their own buffer.
@@ -260,6 +261,20 @@ static ray_status receive_refer(ray__link *link, const uint8_t *message_header, 
     return RAY_OK;
 }
 
+static ray_status receive_note(ray__link *link, const uint8_t *message_header, const ray__message *message) {
+    uint8_t body[RAY__NOTE_BODY_MAX];
+    ray__note_message note;
+    RAY_TRY(ray__connection_read(&link->connection, body, message->body_size));
+    RAY_TRY(ray__message_verify(message_header, message, body));
+    RAY_TRY(ray__note_read(body, message->body_size, &note));
+    if (link->noted) {
+        return ray__fail(RAY_PROTOCOL, "%s sent one NOTE after the other", link->connection.peer);
+    }
+    link->noted = true;
+    ray__account_note(link->pull, link->source, &note);
+    return RAY_OK;
+}
+
 static ray_status receive_message(ray__link *link) {
     uint8_t header[RAY__MESSAGE_HEADER_SIZE];
     ray__message message;
@@ -268,7 +283,10 @@ static ray_status receive_message(ray__link *link) {
     if (message.stream != link->stream || message.type == RAY__MESSAGE_CARD) {
         return ray__fail(RAY_PROTOCOL, "%s sent a message of type %u that nobody asked for", link->connection.peer, message.type);
     }
+    link->noted = link->noted && (message.type == RAY__MESSAGE_NOTE || message.type == RAY__MESSAGE_WAIT);
     switch (message.type) {
+    case RAY__MESSAGE_NOTE:
+        return receive_note(link, header, &message);
     case RAY__MESSAGE_CHUNK:
         return receive_chunk(link, header, &message);
     case RAY__MESSAGE_REFER:

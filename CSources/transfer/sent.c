@@ -81,6 +81,7 @@ static ray_status send_stored(ray__session *s, ray__order *order, uint8_t *prefi
 static ray_status send_chunk(ray__session *s, ray__order *order) {
     uint8_t prefix[RAY__CHUNK_PREFIX_SIZE];
     ray__offer *offer = order->offer;
+    RAY_TRY(ray__session_note(s, order));
     ray__chunk_header_write(&order->header, prefix + RAY__MESSAGE_HEADER_SIZE);
     ray__message_seal(prefix, RAY__MESSAGE_CHUNK, order->stream, RAY_CHUNK_HEADER_SIZE + order->header.stored_size);
     ray_status status = send_stored(s, order, prefix);

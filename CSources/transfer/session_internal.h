@@ -71,6 +71,8 @@ void ray__session_owe_no_more(ray__session *s, uint64_t raw_size, uint32_t urgen
 ray_status ray__session_send(ray__session *s, void *bytes, size_t size, bool more) RAY_NODISCARD;
 ray_status ray__session_send_failed(ray__session *s, uint32_t name, uint32_t index, ray_status why, const char *text) RAY_NODISCARD;
 ray_status ray__session_send_refer(ray__session *s, uint32_t name, const ray__refer *refer) RAY_NODISCARD;
+// note.c: sends a NOTE, if one is due in front of this chunk.
+ray_status ray__session_note(ray__session *s, const ray__order *order) RAY_NODISCARD;
 // Sends a prepared chunk, or why there is none.
 ray_status ray__session_send_prepared(ray__session *s, ray__order *order) RAY_NODISCARD;
 // The order is free again, and what it held is given back.

@@ -7,6 +7,7 @@
 #include "base/checksum_internal.h"
 #include "base/error_internal.h"
 #include "codec/bytes_internal.h"
+#include "transfer/note_internal.h"
 
 #define MAGIC 0x314d5952u // "RYM1"
 
@@ -60,6 +61,8 @@ static bool size_is_possible(uint16_t type, uint32_t size, bool from_receiver) {
         return !from_receiver && size >= RAY__REFER_FIXED_SIZE && size <= RAY__REFER_BODY_MAX;
     case RAY__MESSAGE_WAIT:
         return !from_receiver && size == 0;
+    case RAY__MESSAGE_NOTE:
+        return !from_receiver && size >= RAY__NOTE_FIXED_SIZE && size <= RAY__NOTE_BODY_MAX;
     default:
         return false;
     }

@@ -17,6 +17,7 @@ enum {
     RAY__MESSAGE_CLOSE = 6,   // receiver: the stream is not needed any more
     RAY__MESSAGE_REFER = 7,   // sender: index, and who else has it or is being sent it now
     RAY__MESSAGE_WAIT = 8,    // sender: alive, but what is asked for is not here yet
+    RAY__MESSAGE_NOTE = 9,    // sender: why it packs as it does (note_internal.h)
 };
 
 #define RAY__MESSAGE_HEADER_SIZE 24u

@@ -7,6 +7,7 @@
 #include "codec/bytes_internal.h"
 #include "codec/frame_internal.h"
 #include "transfer/connection_internal.h"
+#include "transfer/note_internal.h"
 #include "transfer/wire_internal.h"
 #include "transfer_fixture.h"
 
@@ -32,6 +33,9 @@ enum lie {
     LIE_EARLY_END,       // half a card
     LIE_CHUNK_SIZE,      // chunks of another size than was asked for
     LIE_NO_CHUNK_SIZE,   // of a size that no chunk has
+    LIE_NOTE,            // a NOTE of a codec that there is not
+    LIE_NOTES,           // NOTEs for ever, instead of a chunk
+    LIE_LONG_NOTE,       // one that is larger than any
     LIE_COUNT,
 };
 
@@ -99,6 +103,23 @@ static void send_lying_chunk(liar *l, ray__connection *c, uint32_t stream, uint3
     send_raw(c, bytes, RAY__CHUNK_PREFIX_SIZE + 1024);
 }
 
+static void send_lying_notes(liar *l, ray__connection *c, uint32_t stream) {
+    uint8_t message[RAY__MESSAGE_HEADER_SIZE + RAY__NOTE_BODY_MAX + 1] = {0};
+    ray__note_message note = {.begun = 1, .serial = 1, .codec = l->lie == LIE_NOTE ? 4 : RAY_CODEC_LZ4, .reason = RAY_REASON_BALANCE};
+    uint32_t size = ray__note_write(&note, message + RAY__MESSAGE_HEADER_SIZE);
+    size = l->lie == LIE_LONG_NOTE ? RAY__NOTE_BODY_MAX + 1 : size;
+    ray__message_seal(message, RAY__MESSAGE_NOTE, stream, size);
+    struct iovec part = {message, RAY__MESSAGE_HEADER_SIZE + size};
+    uint8_t wait[RAY__MESSAGE_HEADER_SIZE];
+    ray__message_seal(wait, RAY__MESSAGE_WAIT, stream, 0);
+    // A receiver that believes it would be kept for ever.
+    uint64_t deadline = ray__now_ns() + 30000000000ull;
+    do {
+        CHECK(ray__now_ns() < deadline);
+        send_raw(c, wait, sizeof wait);
+    } while (ray__connection_write(c, &part, 1, false) == RAY_OK);
+}
+
 static void serve_lies(liar *l, ray__connection *c) {
     uint8_t header[RAY__MESSAGE_HEADER_SIZE];
     uint8_t body[RAY__REQUEST_BODY_MAX];
@@ -118,6 +139,10 @@ static void serve_lies(liar *l, ray__connection *c) {
         } else if (message.type == RAY__MESSAGE_REQUEST) {
             ray__request request;
             CHECK_OK(ray__request_read(body, message.body_size, &request));
+            if (l->lie == LIE_NOTE || l->lie == LIE_NOTES || l->lie == LIE_LONG_NOTE) {
+                send_lying_notes(l, c, message.stream);
+                return;
+            }
             for (uint32_t i = 0; i < request.count; i++) {
                 send_lying_chunk(l, c, message.stream, request.indices[i]);
             }

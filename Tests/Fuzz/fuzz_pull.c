@@ -86,6 +86,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         pthread_cond_wait(&changed, &lock);
     }
     pthread_mutex_unlock(&lock);
+    char text[512];
+    size_t text_size = ray_pull_explain(pull, text, sizeof text);
+    MUST(text_size > 0 && strlen(text) == (text_size < sizeof text ? text_size : sizeof text - 1));
     ray_pull_release(pull);
     ray__idle_expire(transfer, UINT64_MAX); // the next pull shall have its own peer
     script_join(&peer);

@@ -4,6 +4,7 @@
 // The first byte: bit 0 the direction, bit 1 writes magic, size and check anew, which mutations do not guess.
 #include "fuzz.h"
 
+#include "transfer/note_internal.h"
 #include "transfer/wire_internal.h"
 
 enum { FROM_RECEIVER = 1, SEAL = 2 };
@@ -49,6 +50,7 @@ static void read_body(uint16_t type, const uint8_t *body, uint32_t size) {
     ray__request request;
     ray__failed failed;
     ray__refer refer;
+    ray__note_message note;
     ray_chunk_header frame;
     switch (type) {
     case RAY__MESSAGE_OPEN:
@@ -75,6 +77,13 @@ static void read_body(uint16_t type, const uint8_t *body, uint32_t size) {
             uint8_t again[RAY__REFER_BODY_MAX];
             MUST(refer.depth <= RAY__DEPTH_MAX && strlen(refer.holder.host) < RAY_HOST_MAX);
             MUST(ray__refer_write(&refer, again) == size && memcmp(again, body, size) == 0);
+        }
+        break;
+    case RAY__MESSAGE_NOTE:
+        if (ray__note_read(body, size, &note) == RAY_OK) {
+            uint8_t again[RAY__NOTE_BODY_MAX];
+            MUST(note.rung_count <= RAY__SLOTS_MAX && note.reason < RAY_REASON_COUNT);
+            MUST(ray__note_write(&note, again) == size && memcmp(again, body, size) == 0);
         }
         break;
     case RAY__MESSAGE_CARD:

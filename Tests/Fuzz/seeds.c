@@ -12,6 +12,7 @@
 #include "codec/filter_internal.h"
 #include "codec/frame_internal.h"
 #include "seeds.h"
+#include "transfer/note_internal.h"
 #include "transfer/wire_internal.h"
 
 
@@ -134,6 +135,12 @@ static void wire(void) {
     ray__refer refer = {.index = 4, .depth = 1, .holder = {"10.0.0.2", 7002}};
     wire_seed("refer", 2, RAY__MESSAGE_REFER, message, ray__refer_write(&refer, body));
     wire_seed("wait", 2, RAY__MESSAGE_WAIT, message, 0);
+    ray__note_message note = {.begun = 9, .serial = 2, .codec = RAY_CODEC_ZSTD, .level = -1, .reason = RAY_REASON_BALANCE, .threads = 2, .idle = 250,
+                      .link_rate = 119000000, .rung_count = 3,
+                      .rungs = {{.codec = RAY_CODEC_NONE, .reason = RAY_REASON_START, .ratio = 1000, .chosen_count = 1},
+                                {RAY_CODEC_LZ4, 0, RAY_REASON_TRIAL, 497, true, 2, 540000000},
+                                {RAY_CODEC_ZSTD, -1, RAY_REASON_BALANCE, 368, true, 30, 400000000}}};
+    wire_seed("note", 2, RAY__MESSAGE_NOTE, message, ray__note_write(&note, body));
     ray__request request = {.codec = RAY_CODEC_ZSTD, .level = 3, .urgency = RAY_URGENCY_BACKGROUND, .depth = 1,
                             .flags = RAY__REQUEST_NO_REFER, .count = 3, .indices = {0, 1, 4}};
     wire_seed("request", 3, RAY__MESSAGE_REQUEST, message, ray__request_write(&request, body));

@@ -3,6 +3,7 @@
 #include "fuzz.h"
 
 #include "seeds.h"
+#include "transfer/note_internal.h"
 #include "transfer/wire_internal.h"
 
 typedef struct conversation {
@@ -77,6 +78,13 @@ static void say_card(conversation *c, uint64_t size_bytes, bool is_inline, const
     say(c, RAY__MESSAGE_CARD, 0, body, (ray__card_write(&card, body), ray__card_size(&card)));
 }
 
+static void say_note(conversation *c, uint32_t serial) {
+    uint8_t body[RAY__NOTE_BODY_MAX];
+    ray__note_message note = {.begun = 9, .serial = serial, .codec = RAY_CODEC_LZ4, .reason = RAY_REASON_BALANCE, .rung_count = 1,
+                      .rungs = {{RAY_CODEC_LZ4, 0, RAY_REASON_BALANCE, 500, true, 2, 540000000}}};
+    say(c, RAY__MESSAGE_NOTE, 0, body, ray__note_write(&note, body));
+}
+
 static void pull_seeds(write_seed_fn write_seed) {
     static const char *const names[] = {"none", "none", "lz4", "zstd"};
     static uint8_t raw[700];
@@ -93,6 +101,7 @@ static void pull_seeds(write_seed_fn write_seed) {
             size_t size;
             char name[32];
             say_card(&c, sizeof raw, false, raw);
+            say_note(&c, which);
             MUST(ray_chunk_encode(codec, &id, 0, raw, sizeof raw, which, 1, frame, sizeof frame, &size, NULL) == RAY_OK);
             say(&c, RAY__MESSAGE_CHUNK, 0, frame, (uint32_t)size);
             snprintf(name, sizeof name, "%s-%u", names[which], into);
@@ -115,6 +124,13 @@ static void pull_seeds(write_seed_fn write_seed) {
     say(&referred, RAY__MESSAGE_WAIT, 0, NULL, 0);
     say(&referred, RAY__MESSAGE_REFER, 0, refer, sizeof refer);
     write_seed("pull", "referred", referred.bytes, referred.size);
+    conversation noted = {.size = 1};
+    say_card(&noted, 200000, false, raw);
+    say_note(&noted, 1);
+    say(&noted, RAY__MESSAGE_REFER, 0, refer, sizeof refer);
+    say_note(&noted, 2);
+    say_note(&noted, 3);
+    write_seed("pull", "noted", noted.bytes, noted.size);
 }
 
 void script_seeds(write_seed_fn write_seed) {

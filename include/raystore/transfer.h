@@ -104,7 +104,7 @@ typedef struct ray_transfer_options {
     uint64_t urgency_rate_max_bytes[RAY_URGENCY_COUNT];
     // Of all buffers together, in both directions; 0: 512 MiB. At least 88 MiB and 4 MiB for each core that this process may use, up to 16:
     // RAY_INVALID_ARGUMENT says how many. Where there is no more, a chunk waits, or leaves unpacked; nothing fails. What is not counted: the
-    // kernel's buffers, the compressors' tables, 22 bytes for each chunk of a pull and at most 64 KiB of its
+    // kernel's buffers, the compressors' tables, 22 bytes for each chunk of a pull, 1 KiB for each source that sends some, at most 64 KiB of its
     // card, 16 for each chunk of what is sent to several, the checksums kept (32 MiB at most).
     uint64_t memory_max_bytes;
     // Where others reach what listens at bind_host, if it is not where its connections come from (a forwarder, a translated address): while
@@ -276,6 +276,69 @@ RAY_API ray_status ray_pull_set_urgency(ray_pull *pull, uint32_t urgency);
 RAY_API void ray_pull_cancel(ray_pull *pull);
 
 RAY_API void ray_pull_progress(ray_pull *pull, ray_transfer_progress *progress);
+
+// ---- why it goes as it goes --------------------------------------------------------------------------------------------
+
+// Why a chunk came packed as it did, or not packed. More may be added.
+enum {
+    RAY_REASON_UNKNOWN = 0,     // the source has not said, or not yet
+    RAY_REASON_START = 1,       // nothing was known of the link yet
+    RAY_REASON_HOPELESS = 2,    // the data does not shrink
+    RAY_REASON_FAST = 3,        // the link takes more than the free cores can pack
+    RAY_REASON_STRONGEST = 4,   // the link is the limit, and nothing stronger pays
+    RAY_REASON_BALANCE = 5,     // with it link and cores are both full
+    RAY_REASON_RECEIVER = 6,    // the receiver is the limit, and unpacks it quickly
+    RAY_REASON_NO_GAIN = 7,     // packing was tried and brought less than raw
+    RAY_REASON_TRIAL = 8,       // so that its cost is known
+    RAY_REASON_ASKED = 9,       // this pull asks for it
+    RAY_REASON_FIXED = 10,      // the source is set to it
+    RAY_REASON_SMALL = 11,      // the data came with the source's first answer
+    RAY_REASON_NOT_SMALLER = 12, // it was to be packed; that did not make it smaller, or there was no memory for it
+};
+#define RAY_REASON_COUNT 13u
+#define RAY_EXPLAIN_CHOICES_MAX 18u
+
+// One way in which chunks came from a source, or which it has used or measured.
+typedef struct ray_choice_explanation {
+    uint16_t codec;          // RAY_CODEC_NONE, _LZ4, _ZSTD
+    int16_t level;           // of zstd, else 0
+    uint16_t reason;         // RAY_REASON_*: why most of them came so
+    uint16_t filter;         // what was done before packing, of the latest (docs/PROTOCOL.md)
+    uint32_t chunk_count;    // arrived, as counted here
+    uint32_t chosen_count;   // as the source counted its choices; those on their way are among them
+    uint64_t raw_bytes;      // of the arrived
+    uint64_t wire_bytes;     // the same as stored in frames
+    uint64_t core_rate;      // raw bytes a second that a core of the source packs, as it measured; 0: it has not
+    uint32_t ratio_permille; // stored / raw, as it measured; 0: it has not
+} ray_choice_explanation;
+
+// What came from one source, and the latest of what it said: a few times a second, and near the end.
+typedef struct ray_source_explanation {
+    uint32_t struct_size;
+    uint32_t chunk_count;    // that were kept, by their first arrival
+    ray_endpoint endpoint;
+    uint64_t raw_bytes;
+    uint64_t wire_bytes;
+    uint64_t link_rate;      // bytes a second that its link takes, as it measured; 0: not known
+    uint32_t is_told;        // 1: it has said something; else this and what follows up to choices is not known
+    uint32_t thread_count;   // with which it packs
+    uint32_t idle_permille;  // of its cores that nobody uses; 65535: not known
+    uint16_t codec;          // of the latest chunk, as it chose
+    int16_t level;
+    uint16_t reason;         // why that
+    uint16_t choice_count;
+    ray_choice_explanation choices[RAY_EXPLAIN_CHOICES_MAX]; // from none to strong
+} ray_source_explanation;
+
+// Tells what came from the index-th of the sources that sent something or said something, and why it came so; in opened, while it runs and
+// after the end alike, as long as the caller has the handle. What a source says is believed only to be shown. RAY_NOT_FOUND beyond the
+// last one. Set struct_size before each call; a shorter one gets the beginning.
+RAY_API ray_status ray_pull_explain_source(ray_pull *pull, uint32_t index, ray_source_explanation *source) RAY_NODISCARD;
+
+// The same for people: a line for each source, then one that says what was chosen for most chunks, how many of them, and why. Lines end
+// with a newline. Writes at most capacity bytes with the NUL, and answers how many characters all of it has, as snprintf does. The wording
+// may change; programs read the numbers.
+RAY_API size_t ray_pull_explain(ray_pull *pull, char *RAY_NULLABLE text, size_t capacity);
 
 // Gives the handle up; does not cancel. Accepts NULL.
 RAY_API void ray_pull_release(ray_pull *RAY_NULLABLE pull);
