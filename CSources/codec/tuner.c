@@ -6,8 +6,6 @@
 // Stored / raw above which a chunk counts as not shrinking.
 #define HOPELESS_RATIO 0.95
 #define HOPELESS_MAX 64u
-// Below which it is packed even before the link is known.
-#define VANISHES_RATIO 0.1
 // By how much a chunk's backlog moves the price: at most by this part. A chunk answers to what was chosen some eight chunks ago, so
 // faster steps would swing.
 #define STEP 0.12
@@ -50,13 +48,6 @@ void ray__tuner_end(ray__tuner *tuner) {
     pthread_mutex_destroy(&tuner->lock);
 }
 
-bool ray__tuner_is_ready(ray__tuner *tuner) {
-    pthread_mutex_lock(&tuner->lock);
-    bool is_ready = tuner->link_rate > 0 || (tuner->sample_ratio > 0 && tuner->sample_ratio < VANISHES_RATIO);
-    pthread_mutex_unlock(&tuner->lock);
-    return is_ready;
-}
-
 bool ray__tuner_wants_sample(ray__tuner *tuner) {
     pthread_mutex_lock(&tuner->lock);
     bool wanted = tuner->sample_ratio <= 0 || tuner->hopeless_length > 0;
@@ -89,10 +80,11 @@ static void keep_price_in_range(ray__tuner *tuner) {
 }
 
 // Where what is known says it should be; from there the backlog moves it.
-static void place(ray__tuner *tuner) {
+void ray__tuner_place_locked(ray__tuner *tuner) {
     double ratio;
     double highest;
     tuner->placed_rate = tuner->link_rate;
+    tuner->settled = 0;
     look_at_gain(tuner);
     ray__ladder_prices(tuner, &tuner->price, &highest);
     tuner->price = tuner->is_clear ? ray__ladder_price(tuner, CORES_PART * tuner->threads, &ratio) : highest * BEYOND;
@@ -119,7 +111,7 @@ void ray__tuner_sampled(ray__tuner *tuner, uint32_t raw_size, uint32_t stored_si
         tuner->sample_seconds = (double)core_ns / 1e9 / raw_size;
         ray__ladder_update(tuner);
         if (tuner->link_rate > 0) {
-            place(tuner);
+            ray__tuner_place_locked(tuner);
         }
     }
     pthread_mutex_unlock(&tuner->lock);
@@ -185,6 +177,10 @@ static uint32_t choose_by_price(ray__tuner *tuner, const ray__backlog *backlog) 
         return 0;
     }
     double error = error_of(tuner, backlog);
+    if (error < 0 && tuner->settled < backlog->under_way) {
+        error = 0; // nothing waits for the link yet, since all has just begun
+    }
+    tuner->settled++;
     bool has_core = tuner->rung == 0 ? tuner->is_worth_it && tuner->raw_goodput > 0 : tuner->idle > CORES_FREE;
     bool may_pack_harder = tuner->is_clear || has_core;
     tuner->reason = RAY__REASON_BALANCE;
@@ -219,11 +215,10 @@ static void age(ray__tuner *tuner) {
 ray__choice ray__tuner_choose(ray__tuner *tuner, const ray__backlog *backlog) {
     pthread_mutex_lock(&tuner->lock);
     uint32_t rung = 0;
-    if (tuner->link_rate <= 0) {
-        // Packing what nearly vanishes cannot be wrong, whatever the link; for all else raw is the least risk.
+    if (ray__start_is_on_locked(tuner)) {
         tuner->reason = RAY__REASON_START;
-        rung = tuner->sample_ratio > 0 && tuner->sample_ratio < VANISHES_RATIO ? RAY_TUNER_SAMPLED : 0;
-    } else if (tuner->hopeless_length > 0 || tuner->sample_ratio <= 0) {
+        rung = ray__start_rung_locked(tuner);
+    } else if (tuner->hopeless_length > 0) {
         tuner->reason = RAY__REASON_HOPELESS;
     } else {
         rung = choose_by_price(tuner, backlog);
@@ -246,7 +241,9 @@ void ray__tuner_packed(ray__tuner *tuner, ray__choice choice, uint32_t raw_size,
     pthread_mutex_lock(&tuner->lock);
     ray__rung *of = &tuner->rungs[rung];
     ray__rung before = *of;
-    double weight = of->is_measured ? 0.2 : 1;
+    bool is_first = !ray__ladder_is_measured(tuner);
+    // The first times have cold caches and new memory in them.
+    double weight = !of->is_measured ? 1 : of->count < 4 ? 0.5 : 0.2;
     of->seconds += weight * (seconds - of->seconds);
     of->ratio += weight * (ratio - of->ratio);
     // What changes in the data or at the cores changes the others as well: those that were not used since go along.
@@ -264,6 +261,9 @@ void ray__tuner_packed(ray__tuner *tuner, ray__choice choice, uint32_t raw_size,
         does_not_shrink(tuner);
     }
     ray__ladder_update(tuner);
+    if (is_first && tuner->link_rate > 0) {
+        ray__tuner_place_locked(tuner); // until now by guesses
+    }
     keep_price_in_range(tuner);
     pthread_mutex_unlock(&tuner->lock);
 }
@@ -276,7 +276,7 @@ static void measure_link(ray__tuner *tuner, const ray__span *span) {
     bool is_full = span->limited_ns > span->span_ns / 4 * 3;
     double rate = (double)span->drained_bytes * 1e9 / (double)(span->limited_ns > 0 ? span->limited_ns : span->span_ns);
     if (tuner->link_rate <= 0) {
-        tuner->link_rate = rate;
+        tuner->link_rate = is_full ? rate : 0; // else it could take more than it got, nobody knows how much
     } else if (is_full) {
         bool is_other = rate > 2 * tuner->link_rate || 2 * rate < tuner->link_rate;
         tuner->link_rate += (is_other ? 0.7 : 0.3) * (rate - tuner->link_rate);
@@ -297,7 +297,7 @@ static void judge_window(ray__tuner *tuner) {
     }
     if (tuner->hold > 0) {
         if (--tuner->hold == 0) {
-            place(tuner);
+            ray__tuner_place_locked(tuner);
         }
     } else if (packs) {
         double raw = tuner->raw_goodput > 0 ? tuner->raw_goodput : tuner->link_rate;
@@ -326,7 +326,7 @@ void ray__tuner_span(ray__tuner *tuner, const ray__span *span) {
     tuner->receiver_limits = span->receiver_ns > span->span_ns / 4;
     look_at_gain(tuner);
     if (tuner->link_rate > LINK_CHANGED * tuner->placed_rate || tuner->link_rate * LINK_CHANGED < tuner->placed_rate) {
-        place(tuner);
+        ray__tuner_place_locked(tuner);
     }
     tuner->window_ns += span->span_ns;
     tuner->window_raw += span->raw_bytes;

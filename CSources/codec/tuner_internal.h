@@ -14,7 +14,9 @@
 // Three things the backlog does not tell come from elsewhere. What the rungs cost and gain: measured by use, guessed before. Whether
 // packing gains anything at all: raw bytes that arrive must outrun what raw brings. And whether a core is free for a small gain.
 //
-// Data that does not shrink is noticed on a small sample, and then looked at again ever more rarely.
+// Data that does not shrink is noticed on a small sample, and then looked at again ever more rarely. A chunk that plainly does is packed
+// lightly while the link is not known: that is right over slow links, which a raw chunk would fill for long, and costs fast ones one chunk's time;
+// and it says what packing costs here, which the sample, short and cold, does not.
 //
 // It knows no sockets and no clock: whoever uses it brings measurements. Thread safety: all functions may be called from any thread.
 #ifndef RAY_CODEC_TUNER_INTERNAL_H
@@ -60,6 +62,7 @@ typedef struct ray__tuner {
     uint16_t threads;      // that may pack at once
     uint16_t peer_threads; // that may unpack at once
     double link_rate;      // bytes a second, 0 before anything is known
+    bool link_is_measured; // by this tuner
     double placed_rate;    // the link's rate when the price was last taken from what is known of the rungs
     double sample_ratio;   // stored / raw of the latest sample by zstd 1, 0 before the first
     double sample_seconds; // of a core for a raw byte of it
@@ -80,6 +83,7 @@ typedef struct ray__tuner {
     double raw_goodput;    // of the last one that went raw, 0 when that is too long ago
     uint32_t raw_age;      // windows since
     uint32_t choices;
+    uint32_t settled;      // choices by price since it was last taken from what is known of the rungs
     ray__reason reason;
     uint32_t latest;       // the rung that the latest chunk got
     uint32_t reasons[RAY_TUNER_RUNGS][RAY__REASON_COUNT]; // why chunks got each
@@ -91,8 +95,19 @@ typedef struct ray__tuner {
 void ray__tuner_init(ray__tuner *tuner, uint16_t threads, uint16_t peer_threads);
 void ray__tuner_end(ray__tuner *tuner);
 
-// Whether the link is known. Until then chunks should be asked for one at a time: the first goes raw.
-bool ray__tuner_is_ready(ray__tuner *tuner);
+// ---- the start: tuner_start.c ------------------------------------------------------------------------------------------------------
+
+// How many chunks may be under way. Until the link is known few: what is begun before is not chosen well.
+uint32_t ray__tuner_places(ray__tuner *tuner);
+// Whether ray__tuner_link was told.
+bool ray__tuner_knows_link(ray__tuner *tuner);
+// What the way of the first chunk says of the link, in bytes a second.
+void ray__tuner_link(ray__tuner *tuner, double rate);
+// Under the tuner's lock: whether too little is known to choose by price, and what to choose then.
+bool ray__start_is_on_locked(const ray__tuner *tuner);
+uint32_t ray__start_rung_locked(const ray__tuner *tuner);
+
+// ---- while it goes on: tuner.c -----------------------------------------------------------------------------------------------------
 
 // Whether a sample of the next chunk would help to choose. If not, choose at once.
 bool ray__tuner_wants_sample(ray__tuner *tuner);
@@ -121,6 +136,8 @@ typedef struct ray__span {
     double idle;               // part of this machine's cores that nobody used; negative: not known
 } ray__span;
 void ray__tuner_span(ray__tuner *tuner, const ray__span *span);
+// Takes the price anew from what is known. Under the tuner's lock.
+void ray__tuner_place_locked(ray__tuner *tuner);
 
 // ---- what it chose, and why: tuner_describe.c --------------------------------------------------------------------------------------
 
@@ -151,6 +168,8 @@ void ray__tuner_note_locked(ray__tuner *tuner, uint32_t rung);
 ray__choice ray__ladder_choice(uint32_t rung);
 // Answers RAY_TUNER_RUNGS when it is not on the ladder.
 uint32_t ray__ladder_find(ray__choice choice);
+// Whether any rung was measured.
+bool ray__ladder_is_measured(const ray__tuner *tuner);
 // Guesses what was not measured from what was, and finds the hull anew.
 void ray__ladder_update(ray__tuner *tuner);
 // The rung that this price of a core's second makes cheapest.

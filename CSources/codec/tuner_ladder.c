@@ -57,7 +57,9 @@ static void guess(ray__tuner *tuner, uint32_t rung) {
         above++;
     }
     double sample = tuner->sample_ratio > 0 ? tuner->sample_ratio : 0.5;
+    // A sample is short, so what it takes longer than expected says more of cold caches than of the data.
     double slower = tuner->sample_seconds > 0 ? tuner->sample_seconds / ladder[RAY_TUNER_SAMPLED].seconds : 1;
+    slower = slower > 1 ? 1 : slower;
     double larger = 1;
     if (below > 0 || above < RAY_TUNER_RUNGS) {
         uint32_t low = below > 0 ? below : above;
@@ -70,6 +72,14 @@ static void guess(ray__tuner *tuner, uint32_t rung) {
     tuner->rungs[rung].seconds = ladder[rung].seconds * slower;
     double ratio = sample * ladder[rung].size * larger;
     tuner->rungs[rung].ratio = ratio > 1 ? 1 : ratio;
+}
+
+bool ray__ladder_is_measured(const ray__tuner *tuner) {
+    uint32_t rung = 1;
+    while (rung < RAY_TUNER_RUNGS && !tuner->rungs[rung].is_measured) {
+        rung++;
+    }
+    return rung < RAY_TUNER_RUNGS;
 }
 
 void ray__ladder_update(ray__tuner *tuner) {

@@ -40,6 +40,8 @@ struct ray_answer {
     char text[RAY__TEXT_MAX];
 };
 
+#define RAY__GAUGE_SENDING 4u
+
 // The chunks of an offer on their way to the link, and what became of those that left.
 typedef struct ray__gauge {
     _Atomic uint32_t under_way; // given to workers and not yet sent
@@ -47,8 +49,15 @@ typedef struct ray__gauge {
     _Atomic uint64_t ready_bytes;
     pthread_mutex_t lock;
     pthread_cond_t known; // the tuner knows the link, or nothing is under way
-    uint32_t first_size;  // of the chunk that tells how fast the link is, while it is on its way; else 0
-    uint64_t first_ns;    // when it left
+    // While the tuner does not know the link, what tells it:
+    uint64_t first_ns;    // when the first chunk began to leave, or 0
+    uint64_t first_size;  // stored bytes that left since, or are leaving
+    uint64_t mark_ns;     // a little later, or 0
+    uint64_t mark_bytes;  // that had arrived by then
+    struct {
+        const ray__connection *connection; // NULL: none
+        ray__drain *last;
+    } sending[RAY__GAUGE_SENDING];         // connections that a chunk leaves by now
     uint64_t since_ns;    // the span that is being summed up, on all connections
     ray__drain drained;
     ray__span span;
@@ -144,12 +153,14 @@ void ray__order_prepare(ray__job *job, ray__worker *worker);
 // gauge.c
 void ray__gauge_init(ray__gauge *gauge);
 void ray__gauge_end(ray__gauge *gauge);
-// Counts a chunk as under way. False when it has to wait: until the link is known each chunk is chosen alone, for the first would
-// otherwise all go raw over a slow one.
+// Counts a chunk as under way. False when it has to wait: until the link is known few are begun, for the first are not chosen well.
 bool ray__gauge_begin(ray__offer *offer, bool is_tuned);
 // Waits until one that had to wait can be tried again, and looks at the way of what this connection has sent.
 void ray__gauge_wait(ray__offer *offer, ray__drain *last, const ray__connection *connection, uint64_t timeout_ns);
 void ray__gauge_prepared(ray__order *order);
+// Around the sending of a chunk. Until the link is known others look at its way meanwhile.
+void ray__gauge_sending(ray__offer *offer, ray__drain *last, const ray__connection *connection, uint32_t stored_size);
+void ray__gauge_sent(ray__offer *offer, const ray__connection *connection);
 // It was sent, or dropped.
 void ray__gauge_cancel(ray__offer *offer); // what was begun is not sent after all
 void ray__gauge_left(ray__order *order);

@@ -84,7 +84,9 @@ static ray_status send_chunk(ray__session *s, ray__order *order) {
     RAY_TRY(ray__session_note(s, order));
     ray__chunk_header_write(&order->header, prefix + RAY__MESSAGE_HEADER_SIZE);
     ray__message_seal(prefix, RAY__MESSAGE_CHUNK, order->stream, RAY_CHUNK_HEADER_SIZE + order->header.stored_size);
+    ray__gauge_sending(offer, &s->drain, s->connection, order->header.stored_size);
     ray_status status = send_stored(s, order, prefix);
+    ray__gauge_sent(offer, s->connection);
     if (status == RAY_OK && order->packed == NULL && offer->file >= 0 && ray__offer_check(offer) != RAY_OK) {
         // The receiver's checksum decides about this chunk; the next ones are refused.
         ray__sums_forget(s->transfer->sums, &offer->id);

@@ -78,7 +78,7 @@ static void betweenTwoMachinesItFindsTheBestForSlowLinks(void) {
         for (size_t l = 0; l < sizeof links / sizeof links[0]; l++) {
             if (all_data[d] != &zeros) { // a chunk takes the link so short that this simulation's steps are too long
                 compare(world_of(all_data[d], links[l], 2, 2), 0.92, 0.95, 0.97);
-                compare(world_of(all_data[d], links[l], 8, 8), 0.90, 0.95, 0.97);
+                compare(world_of(all_data[d], links[l], 8, 8), 0.88, 0.95, 0.97);
             }
         }
     }
@@ -88,7 +88,7 @@ static void aFastLinkIsNotMuchSlowerThanRawWhateverTheCores(void) {
     const double cores[][2] = {{2, 0}, {2, 2}, {8, 8}, {2, 16}, {1, 1}};
     for (size_t d = 0; d < sizeof all_data / sizeof all_data[0]; d++) {
         for (size_t c = 0; c < sizeof cores / sizeof cores[0]; c++) {
-            compare(world_of(all_data[d], unshaped, cores[c][0], cores[c][1]), 0, 0, 0.92);
+            compare(world_of(all_data[d], unshaped, cores[c][0], cores[c][1]), 0, 0, 0.91);
         }
     }
 }
@@ -152,12 +152,19 @@ static void loadThatComesAndGoesIsFollowed(void) {
     change(loaded, world_of(&training, gigabit, 2, 2), 0.8);
 }
 
-static void theFirstChunkOfAnUnknownLinkIsRaw(void) {
+static void theFirstChunkOfAnUnknownLinkIsPackedLightlyIfItPlainlyShrinks(void) {
     world w = world_of(&text, hundred_megabit, 2, 2);
     ray__tuner tuner;
     ray__tuner_init(&tuner, 2, 2);
+    CHECK_EQUAL(ray__tuner_places(&tuner), 1);
     world_bring(&w, WORLD_AUTO, &tuner, 1);
-    CHECK_EQUAL(w.counts[0], 1);
+    CHECK_EQUAL(w.counts[RAY_TUNER_SAMPLED], 1);
+    ray__tuner_end(&tuner);
+    world dense = world_of(&noise, hundred_megabit, 2, 2);
+    ray__tuner_init(&tuner, 2, 2);
+    world_bring(&dense, WORLD_AUTO, &tuner, 1);
+    CHECK_EQUAL(dense.counts[0], 1);
+    CHECK_EQUAL(ray__tuner_places(&tuner), UINT32_MAX);
     ray__tuner_end(&tuner);
 }
 
@@ -198,7 +205,7 @@ int main(void) {
     RUN(dataThatChangesIsFollowed);
     RUN(dataThatBeginsToShrinkIsNoticedInTime);
     RUN(loadThatComesAndGoesIsFollowed);
-    RUN(theFirstChunkOfAnUnknownLinkIsRaw);
+    RUN(theFirstChunkOfAnUnknownLinkIsPackedLightlyIfItPlainlyShrinks);
     RUN(whatNearlyVanishesIsPackedFromTheFirstChunkOn);
     RUN(dataThatDoesNotShrinkIsSentRawAndRarelyLookedAt);
     RUN(aSlowLinkGetsTheStrongestThatGains);

@@ -91,10 +91,13 @@ static inline uint32_t world_begin_chunk(world_run *r) {
     return rung;
 }
 
+static inline uint32_t world_places(const world_run *r) {
+    uint32_t places = r->fixed == WORLD_AUTO ? ray__tuner_places(r->tuner) : UINT32_MAX;
+    return places < world_orders(r) ? places : world_orders(r);
+}
+
 static inline void world_fill(world_run *r) {
-    bool waits = r->fixed == WORLD_AUTO && !ray__tuner_is_ready(r->tuner);
-    uint32_t places = waits ? 1 : world_orders(r);
-    while (r->begun < r->total && r->packing_count + r->ready_count < places && r->packing_count < r->w->threads) {
+    while (r->begun < r->total && r->packing_count + r->ready_count < world_places(r) && r->packing_count < r->w->threads) {
         uint32_t rung = world_begin_chunk(r);
         // A raw chunk is looked at once, for its checksum.
         double seconds = rung == 0 ? 0.05e-9 : r->w->data->pack[rung] * 1e-9;
@@ -146,7 +149,13 @@ static inline void world_pack(world_run *r, double dt, double level) {
 }
 
 static inline void world_end_span(world_run *r) {
-    if (r->tuner != NULL && (r->span_seconds >= 0.05 || (!ray__tuner_is_ready(r->tuner) && r->span.drained_bytes > 0))) {
+    if (r->tuner != NULL && !ray__tuner_knows_link(r->tuner)) {
+        if (r->span.drained_bytes >= 32u << 10) {
+            ray__tuner_link(r->tuner, (double)r->span.drained_bytes / r->busy);
+            memset(&r->span, 0, sizeof r->span);
+            r->span_seconds = r->busy = r->closed = r->used = 0;
+        }
+    } else if (r->tuner != NULL && r->span_seconds >= 0.05) {
         r->span.span_ns = (uint64_t)(r->span_seconds * 1e9);
         r->span.limited_ns = (uint64_t)(r->busy * 1e9);
         r->span.receiver_ns = (uint64_t)(r->closed * 1e9);
