@@ -81,6 +81,9 @@ import Testing
             await session.close()
         }
         try await Tool.run(["start", "--head", "--memory", "10KiB"]).expectOneLine("--memory", "1MiB", status: 64)
+        for mark in ["0", "101%", "half"] {
+            try await Tool.run(["start", "--head", "--disk-watermark", mark]).expectOneLine("--disk-watermark", mark, status: 64)
+        }
         try await Tool.run(["start", "--head", "--memory", "8000000GiB"]).expectOneLine("--memory", "machine")
     }
 

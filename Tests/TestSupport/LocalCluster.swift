@@ -37,6 +37,7 @@ package final class LocalCluster: Sendable {
         var options = NodeOptions(stateDirectory: directory + "/" + id.short, capacity: capacity)
         options.bindHost = "127.0.0.1"
         options.diskReserve = 0
+        options.diskWatermark = 1
         configure(&options)
         let node = try await Node.start(
             options, id: id, advertisedHost: "127.0.0.1", controlPort: 0, key: key, control: control ?? self.control,

@@ -10,18 +10,24 @@ internal import Synchronization
 final class FileKeeper: Sendable {
     private struct Contents {
         var kept: [ObjectID: FileDescriptor] = [:]
+        /// When what is kept came, in the order of their coming.
+        var arrivals: [ObjectID: Arrival] = [:]
+        var arrivalCount: UInt64 = 0
+        var dropped = DroppedFiles()
         var retiring: [ObjectID: FileDescriptor] = [:]
         var removals: [ObjectID: Task<Void, Never>] = [:]
     }
 
+    let room: DiskRoom
     private let files: FileStore
     private let store: NodeStore
     private let catalog: Catalog
     private let log: Logger
     private let contents = Mutex(Contents())
 
-    init(files: FileStore, store: NodeStore, catalog: Catalog, log: Logger) {
+    init(files: FileStore, room: DiskRoom, store: NodeStore, catalog: Catalog, log: Logger) {
         self.files = files
+        self.room = room
         self.store = store
         self.catalog = catalog
         self.log = log
@@ -52,17 +58,39 @@ final class FileKeeper: Sendable {
         try? await runBlocking { () throws(RayStoreError) in files.discardPartial(id) }
     }
 
-    /// Makes a file an object: takes it, seals its descriptor, serves it.
+    /// Makes a file an object: takes it, seals its descriptor, serves it. Waits for room on the disk, where room can come.
     func take(_ path: String, as origin: FileStore.Origin, for id: ObjectID) async throws(RayStoreError) -> FileDescriptor {
-        let files = files
-        let descriptor = try await runBlocking { () throws(RayStoreError) in try files.take(path, as: origin, for: id) }
+        let descriptor = try await takeInTurn(path, as: origin, for: id)
         try await keep(descriptor, as: id, metadata: FileDescriptor.metadata)
         return descriptor
+    }
+
+    /// Without room what takes none may be done all the same, a reflink or a move.
+    private func takeInTurn(
+        _ path: String, as origin: FileStore.Origin, for id: ObjectID
+    ) async throws(RayStoreError) -> FileDescriptor {
+        let files = files
+        let admission = DiskAdmission(id, in: room)
+        defer { admission.end() }
+        while true {
+            do throws(RayStoreError) {
+                return try await runBlocking { () throws(RayStoreError) in
+                    let size = origin == .reference ? 0 : try files.size(of: path, for: id)
+                    let hasRoom = admission.open(size) == nil
+                    return try files.take(path, as: origin, for: id, hasRoom: hasRoom)
+                }
+            } catch {
+                guard error.code == .outOfDisk else { throw error }
+                try await admission.await(after: error)
+            }
+        }
     }
 
     /// Makes a file that has just been pulled an object of this node too.
     func placePulled(_ id: ObjectID, metadata: [UInt8], descriptor bytes: [UInt8]) async throws(RayStoreError) {
         let files = files
+        // An earlier copy on its way out has the same place.
+        await contents.withLock { $0.removals[id] }?.value
         let sent = try FileDescriptor(decoding: bytes)
         let placed = try await runBlocking { () throws(RayStoreError) in try files.placePulled(id, like: sent) }
         try await keep(placed, as: id, metadata: metadata)
@@ -77,7 +105,12 @@ final class FileKeeper: Sendable {
             await remove(descriptor, of: id)
             throw error
         }
-        contents.withLock { $0.kept[id] = descriptor }
+        let (tick, now) = (store.entry(of: id)?.accessTick ?? 0, room.now)
+        contents.withLock { contents in
+            contents.kept[id] = descriptor
+            contents.arrivalCount += 1
+            contents.arrivals[id] = Arrival(tick: tick, number: contents.arrivalCount, time: now)
+        }
         catalog.serve(
             Catalog.ServedFile(
                 path: descriptor.path, size: descriptor.size, modifiedNanoseconds: descriptor.modifiedNanoseconds,
@@ -99,6 +132,7 @@ final class FileKeeper: Sendable {
     func retire(_ id: ObjectID, failure: RayStoreError.Code) {
         contents.withLock { contents in
             contents.retiring[id] = contents.kept.removeValue(forKey: id)
+            contents.arrivals[id] = nil
         }
         // Deleted first: a watch on what is still sealed would be answered at once.
         store.delete(id, failure: failure)
@@ -151,5 +185,75 @@ final class FileKeeper: Sendable {
 
     var all: [ObjectID: FileDescriptor] {
         contents.withLock { $0.kept }
+    }
+
+    // MARK: Copies that make room
+
+    /// The copies that were pulled, least recently used first. The store's clock of uses moves with each create: what was got since the
+    /// same create counts as used at the same time.
+    var copiesByUse: [ObjectID] {
+        let copies = contents.withLock { contents in
+            contents.kept.compactMap { id, descriptor in
+                descriptor.origin == .pulled ? contents.arrivals[id].map { (id: id, arrival: $0) } : nil
+            }
+        }
+        return copies.map { copy in (copy.id, copy.arrival.lastUse(store.entry(of: copy.id)?.accessTick ?? 0)) }
+            .sorted { $0.1 < $1.1 }.map(\.0)
+    }
+
+    /// When a file came, by the node's clock.
+    func arrival(of id: ObjectID) -> Duration? {
+        contents.withLock { $0.arrivals[id]?.time }
+    }
+
+    /// Removes a copy whose value the store has given up already. Returns when it is gone.
+    func drop(_ id: ObjectID) async {
+        let removal = contents.withLock { contents -> Task<Void, Never>? in
+            guard let descriptor = contents.kept.removeValue(forKey: id) else { return nil }
+            contents.arrivals[id] = nil
+            contents.dropped.count += 1
+            contents.dropped.bytes += descriptor.size
+            let removal = Task {
+                await remove(descriptor, of: id)
+                self.contents.withLock { $0.removals[id] = nil }
+            }
+            contents.removals[id] = removal
+            return removal
+        }
+        await removal?.value
+    }
+
+    /// What went for want of room, since the node's start.
+    var dropped: DroppedFiles {
+        contents.withLock { $0.dropped }
+    }
+}
+
+/// File copies that were let go of to make room.
+struct DroppedFiles: Sendable {
+    var count: UInt64 = 0
+    var bytes: UInt64 = 0
+}
+
+/// When a file became an object here.
+private struct Arrival: Sendable {
+    /// Of the store's clock of uses, when the descriptor was put.
+    let tick: UInt64
+    let number: UInt64
+    let time: Duration
+
+    /// In the order of uses. What was got after it came is later than what came last before that.
+    func lastUse(_ accessTick: UInt64) -> LastUse {
+        LastUse(tick: accessTick, isLater: accessTick > tick, number: number)
+    }
+}
+
+private struct LastUse: Comparable {
+    let tick: UInt64
+    let isLater: Bool
+    let number: UInt64
+
+    static func < (a: Self, b: Self) -> Bool {
+        (a.tick, a.isLater ? 1 : 0, a.number) < (b.tick, b.isLater ? 1 : 0, b.number)
     }
 }

@@ -24,16 +24,14 @@ final class FileStore: Sendable {
         }
     }
 
-    private let root: String
-    private let reserve: UInt64
+    let root: String
     private let catalogue: FileCatalogue
     /// Held while folders are made or removed: an empty folder that one object leaves may be the one that the next is about to use.
     private let folders = Mutex(())
 
     /// Opens the files of a state directory and clears away what an earlier node of it left behind.
-    init(root: String, reserve: UInt64) throws(RayStoreError) {
+    init(root: String) throws(RayStoreError) {
         self.root = root
-        self.reserve = reserve
         try Self.makeDirectory(root + "/partial")
         try Self.makeDirectory(root + "/jobs")
         catalogue = try FileCatalogue(path: root + "/files.sqlite")
@@ -50,8 +48,18 @@ final class FileStore: Sendable {
         "\(root)/partial/\(id)"
     }
 
+    /// How large the file is that is to be an object's.
+    func size(of path: String, for id: ObjectID) throws(RayStoreError) -> UInt64 {
+        var info = ray_file_info()
+        try RayStoreError.check(object: id) { ray_file_look(path, &info).rawValue }
+        return info.size_bytes
+    }
+
     /// Makes a file an object's: by copying it, taking it over, or only noting where it is.
-    func take(_ path: String, as origin: Origin, for id: ObjectID) throws(RayStoreError) -> FileDescriptor {
+    ///
+    /// - Parameter hasRoom: false when none was reserved: then only what takes none is done, a reflink or a move, else `outOfDisk`.
+    func take(_ path: String, as origin: Origin, for id: ObjectID, hasRoom: Bool) throws(RayStoreError) -> FileDescriptor {
+        let reserve: UInt64 = hasRoom ? 0 : .max
         var info = ray_file_info()
         try RayStoreError.check(object: id) { ray_file_look(path, &info).rawValue }
         let name = Self.baseName(path)
@@ -62,10 +70,10 @@ final class FileStore: Sendable {
         case .copy:
             defer { _ = ray_file_remove(partial) }
             try RayStoreError.check(object: id) { ray_file_copy(path, partial, reserve, &info).rawValue }
-            return try finish(partial, name: name, info: info, origin: origin, id: id)
+            return try finish(partial, name: name, info: info, origin: origin, id: id, reserve: 0)
         case .adopted:
             // Adopted straight into its place: a file that was half taken would be lost to its owner.
-            return try finish(path, name: name, info: info, origin: origin, id: id)
+            return try finish(path, name: name, info: info, origin: origin, id: id, reserve: reserve)
         case .pulled:
             throw RayStoreError(.invalidArgument, "a pulled file is placed, not taken", object: id)
         }
@@ -83,7 +91,7 @@ final class FileStore: Sendable {
         do throws(RayStoreError) {
             var info = descriptor.info
             try RayStoreError.check(object: id) { ray_file_dress(partial, &info).rawValue }
-            return try finish(partial, name: descriptor.name, info: info, origin: .pulled, id: id)
+            return try finish(partial, name: descriptor.name, info: info, origin: .pulled, id: id, reserve: 0)
         } catch {
             _ = ray_file_remove(partial)
             throw error
@@ -109,7 +117,7 @@ final class FileStore: Sendable {
     }
 
     private func finish(
-        _ source: String, name: String, info: ray_file_info, origin: Origin, id: ObjectID
+        _ source: String, name: String, info: ray_file_info, origin: Origin, id: ObjectID, reserve: UInt64
     ) throws(RayStoreError) -> FileDescriptor {
         let folder = "\(root)/jobs/\(id.job)/files/\(id)"
         let path = folder + "/" + name

@@ -66,14 +66,13 @@ public final class Node: PeerService {
         control: any ControlStore, transport: any Transport, clock: any NodeClock, storage: NodeStorage,
         metrics: (any MetricsFactory)?, lock: StateLock, log: Logger
     ) async throws(RayStoreError) -> Node {
+        let disk = try DiskLimits(reserve: options.diskReserve, watermark: options.diskWatermark)
         let store = try NodeStore(capacity: options.capacity)
         let catalog = Catalog()
-        let fileStore = try await runBlocking { () throws(RayStoreError) in
-            try FileStore(root: options.stateDirectory, reserve: options.diskReserve)
-        }
+        let fileStore = try await runBlocking { () throws(RayStoreError) in try FileStore(root: options.stateDirectory) }
         let transfer = try BulkTransfer(
             store: store, catalog: catalog, key: key, bindHost: options.bindHost, port: options.bulkPort,
-            advertisedHost: advertisedHost, advertisedPort: options.advertisedBulkPort, caps: options.caps)
+            advertisedHost: advertisedHost, advertisedPort: options.advertisedBulkPort, caps: options.caps, disk: disk)
         let description: NodeDescription
         do throws(RayStoreError) {
             description = try await control.join(
@@ -90,11 +89,13 @@ public final class Node: PeerService {
         let jobs = Jobs(me: id, control: control, peers: peers)
         let metrics = NodeMetrics(node: id, factory: metrics)
         let pulls = Pulls(clock: clock, metrics: metrics, explain: storage.explain)
-        let files = FileKeeper(files: fileStore, store: store, catalog: catalog, log: log)
+        let room = DiskRoom(root: options.stateDirectory, limits: disk, clock: clock, partialPath: fileStore.partialPath)
+        let files = FileKeeper(files: fileStore, room: room, store: store, catalog: catalog, log: log)
         let ownership = Ownership(
             me: id, store: store, catalog: catalog, files: files, pulls: pulls, transfer: transfer, links: links,
             peers: peers, jobs: jobs, control: control, clock: clock, shareLease: options.shareLease,
             parts: PartNames(node: description.number), log: log)
+        room.setReliever(ownership)
         let reports = Reports(
             description: description, store: store, files: files, transfer: transfer, ownership: ownership, links: links,
             peers: peers, control: control, storage: storage)

@@ -23,8 +23,11 @@ public struct NodeOptions: Sendable {
     public var caps: TransferCaps
     /// How long a ref that was passed on is kept for whoever opens it. Its session's end ends it earlier.
     public var shareLease: Duration
-    /// Free bytes that file copies must leave on their disk.
+    /// Free bytes that files must leave on their disk.
     public var diskReserve: UInt64
+    /// The part of the disk that may be full, with all that others have there, when files come; 1 for all of it. Together with the reserve
+    /// the stricter of the two counts.
+    public var diskWatermark: Double
     /// How often the node's levels and totals are reported to the metrics system.
     public var metricsEvery: Duration
 
@@ -40,6 +43,7 @@ public struct NodeOptions: Sendable {
         caps = TransferCaps()
         shareLease = .seconds(600)
         diskReserve = 64 << 20
+        diskWatermark = 0.95
         metricsEvery = .seconds(5)
     }
 

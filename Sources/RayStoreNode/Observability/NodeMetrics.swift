@@ -51,6 +51,11 @@ final class NodeMetrics: Sendable {
             level("store_used_bytes") { Double($0.node.usedBytes) },
             level("store_capacity_bytes") { Double($0.node.capacityBytes) },
             level("store_pinned_bytes") { Double($0.node.pinnedBytes) },
+            level("files") { Double($0.node.fileCount) },
+            level("file_bytes") { Double($0.node.fileBytes) },
+            level("disk_free_bytes") { Double($0.node.disk?.freeBytes ?? 0) },
+            level("disk_kept_bytes") { Double($0.node.disk?.keptBytes ?? 0) },
+            level("disk_waiting_files") { Double($0.node.disk?.waitingCount ?? 0) },
             level("clients") { Double($0.node.clientCount) },
             level("transfers") { Double($0.pullCount) },
             level("objects_owned") { Double($0.ownedCount) },
@@ -61,6 +66,8 @@ final class NodeMetrics: Sendable {
             total("sent_wire_bytes_total") { $0.node.sentWireBytes },
             total("received_bytes_total") { $0.node.receivedBytes },
             total("received_wire_bytes_total") { $0.node.receivedWireBytes },
+            total("files_dropped_total") { $0.node.disk?.droppedFileCount ?? 0 },
+            total("file_bytes_dropped_total") { $0.node.disk?.droppedFileBytes ?? 0 },
             total("clients_reaped_total") { $0.reapedClientCount },
         ]
         pullDuration = Timer(label: "raystore_pull_duration", dimensions: dimensions, factory: factory)

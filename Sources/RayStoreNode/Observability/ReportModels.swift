@@ -27,6 +27,22 @@ public struct NodeReport: Codable, Sendable {
     /// The kind of storage that objects go to when memory is short; `none` when there is no spilling.
     public var storage: String
     public var canSpill: Bool
+    /// Where its files are; nil when that cannot be looked at.
+    public var disk: DiskReport?
+}
+
+/// The file system of a node's files, and what happened for want of room there.
+public struct DiskReport: Codable, Sendable {
+    /// Used and free, as df counts.
+    public var totalBytes: UInt64
+    public var freeBytes: UInt64
+    /// Of the free bytes, what files leave: the reserve, or what is above the watermark.
+    public var keptBytes: UInt64
+    /// Files that wait for room now.
+    public var waitingCount: Int
+    /// Copies that were let go of for others, since the node's start.
+    public var droppedFileCount: UInt64
+    public var droppedFileBytes: UInt64
 }
 
 /// One object on one node; the rows of `raystore list` and `raystore memory`.

@@ -99,6 +99,8 @@ final class Reports: Sendable {
     func localNode() async throws(RayStoreError) -> NodeReport {
         let store = store
         let memory = try await runBlocking { () throws(RayStoreError) in try store.stats() }
+        let (room, dropped) = (files.room, files.dropped)
+        let disk = try? await runBlocking { () throws(RayStoreError) in try room.look() }
         let traffic = transfer.stats
         let kept = files.all
         return NodeReport(
@@ -112,7 +114,12 @@ final class Reports: Sendable {
             sentBytes: traffic.sent_bytes, sentWireBytes: traffic.sent_wire_bytes, receivedBytes: traffic.received_bytes,
             receivedWireBytes: traffic.received_wire_bytes, refusedConnections: traffic.refused_count,
             corruptChunks: traffic.corrupt_count, retriedChunks: traffic.retried_count, storage: storage.typeName,
-            canSpill: storage.canSpill)
+            canSpill: storage.canSpill,
+            disk: disk.map {
+                DiskReport(
+                    totalBytes: $0.total, freeBytes: $0.free, keptBytes: $0.kept, waitingCount: room.waitingCount,
+                    droppedFileCount: dropped.count, droppedFileBytes: dropped.bytes)
+            })
     }
 
     private func localObjects() async throws(RayStoreError) -> [ObjectReport] {

@@ -92,8 +92,11 @@ extension Ownership {
         _ id: ObjectID, owner: NodeID, tuning: TransferTuning, urgency: PullUrgency,
         observe: @escaping Pulls.Observer
     ) async throws(RayStoreError) {
+        let admission = DiskAdmission(id, in: files.room)
+        // After what is left of a failure is gone.
+        defer { admission.end() }
         do throws(RayStoreError) {
-            try await pullAgainAndAgain(id, owner: owner, tuning: tuning, urgency: urgency, observe: observe)
+            try await pullAgainAndAgain(id, owner: owner, tuning: tuning, urgency: urgency, admission, observe: observe)
         } catch {
             await files.discardPartial(id)
             throw error
@@ -101,7 +104,7 @@ extension Ownership {
     }
 
     private func pullAgainAndAgain(
-        _ id: ObjectID, owner: NodeID, tuning: TransferTuning, urgency: PullUrgency,
+        _ id: ObjectID, owner: NodeID, tuning: TransferTuning, urgency: PullUrgency, _ admission: DiskAdmission,
         observe: @escaping Pulls.Observer
     ) async throws(RayStoreError) {
         var pause = Duration.milliseconds(10)
@@ -118,14 +121,20 @@ extension Ownership {
             }
             do throws(RayStoreError) {
                 let pulled = try await transfer.pull(
-                    id, from: sources, partialPath: files.partialPath(id), tuning: tuning, urgency: urgency, progress: observe)
+                    id, from: sources, partialPath: files.partialPath(id), admit: admission.open, tuning: tuning,
+                    urgency: urgency, progress: observe)
                 if case .file(let metadata, let descriptor) = pulled.place {
                     try await files.placePulled(id, metadata: metadata, descriptor: descriptor)
                 }
                 try await announce(id, to: owner)
                 return
             } catch {
-                guard Self.mayPass(error.code), !Task.isCancelled else { throw error }
+                guard !Task.isCancelled else { throw error }
+                if error.code == .outOfDisk {
+                    try await admission.await(after: error)
+                    continue
+                }
+                guard Self.mayPass(error.code) else { throw error }
                 log.debug("pull again", metadata: ["object": "\(id)", "reason": "\(error.message)"])
             }
             try? await clock.sleep(for: pause)

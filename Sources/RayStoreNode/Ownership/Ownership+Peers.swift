@@ -20,6 +20,8 @@ extension Ownership {
             await endShares(of: Sharer(node: sender, session: session))
         case .hold(let ids):
             return .outcomes(ids.map { id in outcome { () throws(RayStoreError) in try noteHolder(of: id, sender) } })
+        case .letGo(let ids):
+            return .outcomes(ids.map { id in outcome { () throws(RayStoreError) in try allowLettingGo(of: id, to: sender) } })
         case .available(let ids):
             return .outcomes(ids.map { id in outcome { () throws(RayStoreError) in try requireSealed(id) } })
         case .prefetch(let id, let nanoseconds):

@@ -27,6 +27,9 @@ public enum PeerRequest: Sendable, Codable {
     case endShares(session: UInt64)
     /// The sender has a complete copy of each of these.
     case hold([ObjectID])
+    /// The sender would let go of its copies of these for want of room. The outcome of each is whether it may, since there is another; from
+    /// then on it counts as no holder. To the owner.
+    case letGo([ObjectID])
     /// Is each of these complete somewhere? To the owner.
     case available([ObjectID])
     /// The object has got a name, which goes when it ends. To the owner.

@@ -58,6 +58,13 @@ final class NodeStore: @unchecked Sendable {
         _ = id.withC { ray_node_fail(handle, &$0, ray_status(rawValue: code.rawValue)) }
     }
 
+    /// Gives up the value of an object that is to be had elsewhere.
+    ///
+    /// - Returns: its bytes are free, or were before.
+    func evict(_ id: ObjectID) -> Bool {
+        id.withC { ray_node_evict(handle, &$0) } == .ok
+    }
+
     /// Lets a failed entry be tried again.
     func unfail(_ id: ObjectID) {
         _ = id.withC { ray_node_unfail(handle, &$0) }
@@ -179,6 +186,8 @@ struct StoreEntry: Sendable {
     let pinningClients: Int
     let referringClients: Int
     let nodeHasRef: Bool
+    /// Of the store's clock of uses, which moves with each create.
+    let accessTick: UInt64
 
     init(_ info: ray_object_info) {
         id = ObjectID(c: info.id)
@@ -192,5 +201,6 @@ struct StoreEntry: Sendable {
         pinningClients = Int(info.pin_slot_count)
         referringClients = Int(info.ref_slot_count)
         nodeHasRef = info.node_has_ref
+        accessTick = info.access_tick
     }
 }

@@ -18,7 +18,8 @@ final class BulkTransfer: @unchecked Sendable {
     ///   - advertisedPort: nil: the port that it listens on.
     init(
         store: NodeStore, catalog: Catalog, key: ClusterKey, bindHost: String?, port: UInt16,
-        advertisedHost: String? = nil, advertisedPort: UInt16? = nil, caps: TransferCaps = .init()
+        advertisedHost: String? = nil, advertisedPort: UInt16? = nil, caps: TransferCaps = .init(),
+        disk: DiskLimits = DiskLimits(reserve: 0)
     ) throws(RayStoreError) {
         try caps.check()
         let finder = Unmanaged.passRetained(Finder(store: store, catalog: catalog))
@@ -31,6 +32,8 @@ final class BulkTransfer: @unchecked Sendable {
             options.bind_host = host
             options.bind_port = port
             caps.set(&options)
+            options.disk_reserve_bytes = disk.reserve
+            options.disk_watermark_permille = disk.watermarkPermille
             options.advertise_host = advertised
             options.advertise_port = advertisedPort ?? 0
             options.find = { context, id, answer in
@@ -83,14 +86,17 @@ final class BulkTransfer: @unchecked Sendable {
     ///
     /// A file goes on with what an earlier pull left there; `discardPartial` removes that when nobody wants it any more.
     ///
+    /// - Parameter admit: told the size of a file before it is filled; answers why it must not be.
     /// - Throws: what the sources answered; `unreachable` naming the peer; `cancelled` when the task is; `inUse` while an earlier pull of
     ///   the same file is at its last step.
     func pull(
         _ id: ObjectID, from sources: [BulkEndpoint], partialPath: String,
+        admit: @escaping @Sendable (UInt64) -> RayStoreError? = { _ in nil },
         tuning: TransferTuning = .init(), urgency: PullUrgency = PullUrgency(.get),
         progress: @escaping @Sendable (ray_transfer_progress) -> Void
     ) async throws(RayStoreError) -> PulledObject {
-        let operation = PullOperation(into: partialPath, tuning: tuning, urgency: urgency, progress: progress)
+        let operation = PullOperation(
+            into: partialPath, tuning: tuning, urgency: urgency, admit: admit, progress: progress)
         return try await operation.run(.object(id), from: sources, on: CHandle(handle))
     }
 

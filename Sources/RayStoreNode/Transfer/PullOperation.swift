@@ -23,6 +23,8 @@ final class PullOperation: @unchecked Sendable {
         var continuation: CheckedContinuation<Result<PulledObject, RayStoreError>, Never>?
         var place = PulledObject.Place.store
         var size: UInt64 = 0
+        /// Why the file was not let in.
+        var refusal: RayStoreError?
     }
 
     private let state = Mutex(State())
@@ -30,6 +32,7 @@ final class PullOperation: @unchecked Sendable {
     private let keepsEarlier: Bool
     private let tuning: TransferTuning
     private let urgency: PullUrgency
+    private let admit: @Sendable (UInt64) -> RayStoreError?
     private let place: @Sendable () -> RayStoreError?
     private let progress: @Sendable (ray_transfer_progress) -> Void
     private let range: (any RangeSink)?
@@ -39,9 +42,11 @@ final class PullOperation: @unchecked Sendable {
     ///   - tuning: checked.
     ///   - urgency: may be raised while it runs.
     ///   - keepsEarlier: goes on with what an earlier pull left there; else begins anew.
+    ///   - admit: told a file's size before it is filled; answers why it must not be. Must not block for long.
     ///   - place: gives a complete file its place while nobody else may touch it; answers why it could not. Must not block for long.
     init(
         into partialPath: String, tuning: TransferTuning, urgency: PullUrgency, keepsEarlier: Bool = true,
+        admit: @escaping @Sendable (UInt64) -> RayStoreError? = { _ in nil },
         place: @escaping @Sendable () -> RayStoreError? = { nil },
         progress: @escaping @Sendable (ray_transfer_progress) -> Void
     ) {
@@ -49,6 +54,7 @@ final class PullOperation: @unchecked Sendable {
         self.keepsEarlier = keepsEarlier
         self.tuning = tuning
         self.urgency = urgency
+        self.admit = admit
         self.place = place
         self.progress = progress
         range = nil
@@ -63,6 +69,7 @@ final class PullOperation: @unchecked Sendable {
         keepsEarlier = false
         self.tuning = tuning
         self.urgency = urgency
+        admit = { _ in nil }
         place = { nil }
         self.progress = progress
         self.range = range
@@ -169,6 +176,10 @@ final class PullOperation: @unchecked Sendable {
         state.withLock { $0.size = card.size_bytes }
         if let range { return range.open(pull, card) }
         guard card.kind == UInt32(RAY_KIND_FILE) else { return ray_pull_into_store(pull) }
+        if let refusal = admit(card.size_bytes) {
+            state.withLock { $0.refusal = refusal }
+            return ray_status(rawValue: refusal.code.rawValue)
+        }
         let metadata = Array(UnsafeBufferPointer(start: card.metadata, count: Int(card.metadata_size)))
         let descriptor = Array(UnsafeBufferPointer(start: card.descriptor, count: Int(card.descriptor_size)))
         state.withLock { $0.place = .file(metadata: metadata, descriptor: descriptor) }
@@ -176,7 +187,9 @@ final class PullOperation: @unchecked Sendable {
     }
 
     private func done(_ status: ray_status, _ message: String, _ progress: ray_transfer_progress) {
-        let failure = status == .ok ? nil : RayStoreError(RayStoreError.Code(rawValue: status.rawValue), message)
+        let failure =
+            status == .ok
+            ? nil : state.withLock(\.refusal) ?? RayStoreError(RayStoreError.Code(rawValue: status.rawValue), message)
         if let failure = range.map({ $0.end(with: failure) }) ?? failure {
             finish(.failure(failure))
             return

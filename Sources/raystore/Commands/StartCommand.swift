@@ -88,6 +88,8 @@ struct StartCommand: AsyncParsableCommand {
 
     @OptionGroup(title: "Limits") var caps: CapsChoice
 
+    @OptionGroup(title: "Limits of the disk") var disk: DiskChoice
+
     @Flag(help: "Stay in the foreground; end on Ctrl-C, SIGTERM or 'raystore stop'.")
     var block = false
 
@@ -145,7 +147,7 @@ struct StartCommand: AsyncParsableCommand {
             role: address.map { .member(of: $0) } ?? .head, stateDirectory: directory,
             keyFile: keyFile.map { Paths.absolute($0) } ?? directory.key, memory: memory ?? usual, prefault: prefault,
             port: port, bulkPort: bulkPort, advertisedBulkPort: advertiseBulkPort, host: host,
-            readers: try readers(beside: directory), caps: caps.caps)
+            readers: try readers(beside: directory), caps: caps.caps, disk: disk.limits)
     }
 
     private func readers(beside directory: StateDirectory) throws -> ReaderOptions? {

@@ -47,11 +47,26 @@ struct StatusCommand: AsyncParsableCommand {
                     + "\(node.refusedConnections) connections were refused")
         }
         lines += report.nodes.map { "\($0.node.id.short): \(spilling($0))" }
+        lines += report.nodes.compactMap { node in node.disk.map { "\(node.node.id.short): \(disk($0))" } }
         return (lines + silent(report.silent)).joined(separator: "\n")
     }
 
     static func spilling(_ node: NodeReport) -> String {
         node.canSpill ? "spills to \(node.storage)" : "no spilling"
+    }
+
+    /// What files have of their disk.
+    static func disk(_ disk: DiskReport) -> String {
+        var text =
+            "disk: \(Amounts.bytes(disk.freeBytes)) of \(Amounts.bytes(disk.totalBytes)) free, files leave "
+            + Amounts.bytes(disk.keptBytes)
+        if disk.droppedFileCount > 0 {
+            text +=
+                "; \(Amounts.count(Int(clamping: disk.droppedFileCount), "file")) of other nodes, "
+                + "\(Amounts.bytes(disk.droppedFileBytes)), went to make room"
+        }
+        if disk.waitingCount > 0 { text += "; \(Amounts.count(disk.waitingCount, "file")) waiting for room" }
+        return text
     }
 
     static func address(_ node: NodeDescription) -> String {

@@ -59,6 +59,7 @@ enum Foreground {
         var nodeOptions = NodeOptions(stateDirectory: setup.stateDirectory.path, capacity: UInt64(setup.memory.bytes))
         nodeOptions.bulkPort = setup.bulkPort
         nodeOptions.caps = setup.caps
+        setup.disk.set(&nodeOptions)
         nodeOptions.readers = setup.readers
         nodeOptions.prefault = setup.prefault.map { UInt64($0.bytes) }
         nodeOptions.advertisedBulkPort = setup.advertisedBulkPort

@@ -26,6 +26,7 @@ struct NodeSetup: Sendable {
     var readers: ReaderOptions? = nil
     /// What it may take of the network.
     var caps = TransferCaps()
+    var disk = DiskSetup()
 
     /// What starts the same node in the foreground of another process.
     var arguments: [String] {
@@ -41,7 +42,7 @@ struct NodeSetup: Sendable {
             words += readers.users.flatMap { ["--allow-reader", String($0)] } + ["--reader-socket", readers.socketPath]
         }
         if let advertisedBulkPort { words += ["--advertise-bulk-port", String(advertisedBulkPort)] }
-        words += caps.arguments
+        words += caps.arguments + disk.arguments
         return words + ["--bulk-port", String(bulkPort), "--host", host]
     }
 }

@@ -17,7 +17,7 @@ enum MemoryText {
             "  \(Amounts.bytes(node.freeBytes)) free in \(Amounts.count(Int(clamping: node.freeBlockCount), "block")), the largest "
                 + "\(Amounts.bytes(node.largestFreeBytes)); "
                 + "\(Amounts.share(node.unusableForMebibyteBytes, of: node.freeBytes)) of it unusable for an object of 1 MiB",
-        ]
+        ] + (node.disk.map { ["  " + StatusCommand.disk($0)] } ?? [])
     }
 
     /// Objects, largest first.
