@@ -196,7 +196,25 @@ static ray_status take_messages(ray__session *s) {
     }
     memmove(s->in, s->in + at, s->in_size - at);
     s->in_size -= at;
+    if (at > 0) {
+        s->in_since_ns = 0; // what is left is of another
+    }
     return status;
+}
+
+// A request of which a byte comes now and then holds a place that others want. A whole one may wait here for room.
+static ray_status check_pace(ray__session *s) {
+    if (s->in_size == 0 || s->waiting_count + RAY__INDICES_MAX > RAY__WAITING_MAX) {
+        s->in_since_ns = 0;
+        return RAY_OK;
+    }
+    uint64_t now = ray__now_ns();
+    s->in_since_ns = s->in_since_ns == 0 ? now : s->in_since_ns;
+    if (now - s->in_since_ns < RAY__MESSAGE_NS) {
+        return RAY_OK;
+    }
+    return ray__fail(RAY_TIMED_OUT, "%s began a request and did not end it within %llu s", s->connection->peer,
+                     (unsigned long long)(RAY__MESSAGE_NS / RAY__SECOND));
 }
 
 ray_status ray__session_read(ray__session *s, bool may_wait) {
@@ -205,10 +223,14 @@ ray_status ray__session_read(ray__session *s, bool may_wait) {
     }
     size_t got = 0;
     if (may_wait) {
-        RAY_TRY(ray__connection_read_some(s->connection, s->in + s->in_size, RAY__IN_MAX - s->in_size, &got));
+        s->connection->silent_ns = s->in_size > 0 ? RAY__MESSAGE_NS : RAY__SERVED_SILENT_NS;
+        ray_status status = ray__connection_read_some(s->connection, s->in + s->in_size, RAY__IN_MAX - s->in_size, &got);
+        s->connection->silent_ns = RAY__SERVED_SILENT_NS;
+        RAY_TRY(status);
     } else if (s->in_size < RAY__IN_MAX) {
         RAY_TRY(ray__connection_read_now(s->connection, s->in + s->in_size, RAY__IN_MAX - s->in_size, &got));
     }
     s->in_size += (uint32_t)got;
-    return take_messages(s);
+    RAY_TRY(take_messages(s));
+    return check_pace(s);
 }

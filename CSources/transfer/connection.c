@@ -14,16 +14,28 @@
 
 #include "base/clock_internal.h"
 #include "base/error_internal.h"
+#include "transfer/limits_internal.h"
 
-// Waits until the socket is ready, for at most the time a peer may be silent.
-static ray_status wait_ready(ray__connection *connection, short events) {
-    uint64_t deadline = ray__deadline_ns(connection->silent_ns);
+// Until when a peer may take its time with so many bytes. Silence alone does not end one that takes a byte now and then.
+static uint64_t taking_deadline(const ray__connection *connection, uint64_t size) {
+    uint64_t span = size > UINT64_MAX / RAY__SECOND ? UINT64_MAX : size * RAY__SECOND / RAY__TAKING_RATE;
+    return ray__deadline_ns(span > UINT64_MAX - connection->silent_ns ? UINT64_MAX : span + connection->silent_ns);
+}
+
+// Waits until the socket is ready, for at most the time a peer may be silent, and until the deadline.
+static ray_status wait_ready(ray__connection *connection, short events, uint64_t end_ns) {
+    uint64_t silent_until = ray__deadline_ns(connection->silent_ns);
+    uint64_t deadline = silent_until < end_ns ? silent_until : end_ns;
     for (;;) {
         struct pollfd fds[2] = {
             {.fd = connection->socket, .events = events},
             {.fd = connection->stop, .events = POLLIN},
         };
         uint64_t now = ray__now_ns();
+        if (now >= deadline && deadline != silent_until) {
+            return ray__fail(RAY_TIMED_OUT, "%s takes less than %llu bytes a second", connection->peer,
+                             (unsigned long long)RAY__TAKING_RATE);
+        }
         if (now >= deadline) {
             return ray__fail(RAY_TIMED_OUT, "%s was silent for %llu ms", connection->peer,
                              (unsigned long long)(connection->silent_ns / 1000000));
@@ -75,7 +87,7 @@ ray_status ray__connection_read_some(ray__connection *connection, void *bytes, s
         if (*got != 0) {
             return RAY_OK;
         }
-        RAY_TRY(wait_ready(connection, POLLIN));
+        RAY_TRY(wait_ready(connection, POLLIN, UINT64_MAX));
     }
 }
 
@@ -91,6 +103,11 @@ ray_status ray__connection_read(ray__connection *connection, void *bytes, size_t
 }
 
 ray_status ray__connection_write(ray__connection *connection, struct iovec *parts, int count, bool more) {
+    uint64_t size = 0;
+    for (int i = 0; i < count; i++) {
+        size += parts[i].iov_len;
+    }
+    uint64_t end_ns = 0; // of the whole write; known when it has to wait
     while (count > 0) {
         if (parts->iov_len == 0) {
             parts++;
@@ -101,7 +118,8 @@ ray_status ray__connection_write(ray__connection *connection, struct iovec *part
         ssize_t sent = sendmsg(connection->socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL | (more ? MSG_MORE : 0));
         if (sent < 0) {
             if (errno == EAGAIN || errno == EWOULDBLOCK) {
-                RAY_TRY(wait_ready(connection, POLLOUT));
+                end_ns = end_ns == 0 ? taking_deadline(connection, size) : end_ns;
+                RAY_TRY(wait_ready(connection, POLLOUT, end_ns));
             } else if (errno != EINTR) {
                 return broken(connection);
             }
@@ -123,6 +141,7 @@ ray_status ray__connection_write(ray__connection *connection, struct iovec *part
 
 ray_status ray__connection_send_file(ray__connection *connection, int file, uint64_t offset, uint64_t size) {
     off_t at = (off_t)offset;
+    uint64_t end_ns = 0;
     while (size > 0) {
         // The socket does not block (O_NONBLOCK is set on it), so neither does sendfile.
         ssize_t sent = sendfile(connection->socket, file, &at, size);
@@ -131,7 +150,8 @@ ray_status ray__connection_send_file(ray__connection *connection, int file, uint
         } else if (sent == 0) {
             return ray__fail(RAY_SOURCE_CHANGED, "the file became shorter while it was sent to %s", connection->peer);
         } else if (errno == EAGAIN) {
-            RAY_TRY(wait_ready(connection, POLLOUT));
+            end_ns = end_ns == 0 ? taking_deadline(connection, size) : end_ns;
+            RAY_TRY(wait_ready(connection, POLLOUT, end_ns));
         } else if (errno == EIO) {
             return ray__fail_errno(RAY_SYSTEM, "reading the file to send it to %s", connection->peer);
         } else if (errno != EINTR) {

@@ -17,7 +17,7 @@ typedef struct ray__connection {
     char peer[RAY_HOST_MAX + 8];  // host:port, for messages
 } ray__connection;
 
-// All answer RAY_OK, RAY_CANCELLED (stop was raised), RAY_TIMED_OUT (silent), RAY_PEER_CLOSED, or RAY_SYSTEM, and name the peer.
+// All answer RAY_OK, RAY_CANCELLED (stop was raised), RAY_TIMED_OUT (silent, or taking a write more slowly than RAY__TAKING_RATE), RAY_PEER_CLOSED, or RAY_SYSTEM, and name the peer.
 ray_status ray__connection_read(ray__connection *connection, void *bytes, size_t size) RAY_NODISCARD;
 // Reads at least 1 and at most size bytes.
 ray_status ray__connection_read_some(ray__connection *connection, void *bytes, size_t size, size_t *got) RAY_NODISCARD;

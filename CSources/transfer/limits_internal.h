@@ -18,6 +18,8 @@
 #define RAY__CONNECT_NS (5 * RAY__SECOND)
 #define RAY__SILENT_NS (5 * RAY__SECOND)         // a sender that owes chunks
 #define RAY__SERVED_SILENT_NS (60 * RAY__SECOND) // a receiver that takes nothing, or asks for nothing
+#define RAY__MESSAGE_NS (12 * RAY__SECOND)       // for the rest of a request that has begun; longer than a link is cut
+#define RAY__TAKING_RATE (16ull << 10)           // bytes a second that whoever is sent to must take, beside the silence allowed
 #define RAY__IDLE_NS (15 * RAY__SECOND)          // shorter than what the serving end allows
 #define RAY__HEDGE_NS (250 * RAY__MS)            // for a source to answer, before the next one is asked as well
 #define RAY__PROGRESS_NS (100 * RAY__MS)

@@ -41,6 +41,7 @@ typedef struct ray__session {
     ray__stream streams[RAY__STREAMS_MAX];
     int wake; // eventfd of the watchers
     uint32_t in_size;
+    uint64_t in_since_ns; // when the request began that has come in part, or 0
     uint8_t in[RAY__IN_MAX];
     uint32_t waiting_count;
     ray__waiting waiting[RAY__WAITING_MAX];
