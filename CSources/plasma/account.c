@@ -84,6 +84,11 @@ static void count_objects(ray_store *store, ray_store_stats *found) {
     }
 }
 
+uint64_t ray_store_used_bytes(const ray_store *store) {
+    RAY__GATE(store);
+    return ray__shm_load_relaxed(&store->arena->used) * RAY__UNIT;
+}
+
 ray_status ray_store_stats_read(ray_store *store, ray_store_stats *stats) {
     RAY__GATE(store);
     RAY_TRY(ray__store_enter(store));

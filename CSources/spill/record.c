@@ -35,6 +35,7 @@ void ray_spill_lay(ray_spill_object *objects, uint32_t count, uint8_t *headers, 
         object->offset = offset;
         object->size = RAY_SPILL_HEADER_SIZE + object->owner_size + object->metadata_size + object->data_size;
         object->checksum = ray__checksum_of(object->data, (size_t)object->data_size);
+        object->metadata_checksum = ray__checksum_of(object->metadata, (size_t)object->metadata_size);
         offset += object->size;
     }
 }

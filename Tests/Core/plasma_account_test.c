@@ -84,6 +84,7 @@ static void holes_between_objects_are_unusable_for_a_mebibyte(void) {
     }
     ray_store_stats stats = stats_of(store);
     CHECK_EQUAL(stats.used_bytes, 8 * MIB);
+    CHECK_EQUAL(ray_store_used_bytes(store), 8 * MIB);
     CHECK_EQUAL(stats.free_block_count, 0);
     CHECK_EQUAL(stats.unusable_for_1mib_bytes, 0);
     CHECK_EQUAL(stats.largest_free_bytes, 0);

@@ -81,6 +81,7 @@ static void what_is_laid_down_is_found_again_by_offset_and_size_alone(void) {
         const uint8_t *data = owner + lengths.owner_size + lengths.metadata_size;
         CHECK(memcmp(data, object->data, lengths.data_size) == 0);
         CHECK(ray_spill_matches(data, lengths.data_size, object->checksum));
+        CHECK(ray_spill_matches(owner + lengths.owner_size, lengths.metadata_size, object->metadata_checksum));
         if (lengths.data_size > 0) {
             record[object->size - 1] ^= 1;
             CHECK(!ray_spill_matches(data, lengths.data_size, object->checksum));

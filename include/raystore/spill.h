@@ -36,6 +36,7 @@ typedef struct ray_spill_object {
     uint64_t offset;   // set: of its record
     uint64_t size;     // set: of its record
     uint64_t checksum; // set: XXH3-64 of the data
+    uint64_t metadata_checksum; // set: XXH3-64 of the metadata
 } ray_spill_object;
 
 // What a record's first bytes say.
@@ -56,7 +57,7 @@ RAY_API void ray_spill_lay(ray_spill_object *objects, uint32_t count, uint8_t *h
 RAY_API ray_status ray_spill_lengths_read(const uint8_t *header, uint64_t record_size,
                                           ray_spill_lengths *lengths) RAY_NODISCARD;
 
-// Whether the data is what was laid down.
+// Whether these bytes, data or metadata, are what was laid down.
 RAY_API bool ray_spill_matches(const void *RAY_NULLABLE data, uint64_t size, uint64_t checksum);
 
 enum {

@@ -300,6 +300,9 @@ typedef struct ray_store_stats {
 // RAY_INVALID_ARGUMENT: struct_size is smaller than the structure ever was.
 RAY_API ray_status ray_store_stats_read(ray_store *store, ray_store_stats *stats) RAY_NODISCARD;
 
+// Bytes in blocks that objects own: used_bytes of a moment just past, without a lock and without a look at anything else. For who watches.
+RAY_API uint64_t ray_store_used_bytes(const ray_store *store);
+
 #define RAY_CLIENT_GONE UINT32_MAX
 
 // What one client has to do with what is in memory. An object counts for each client that pins or refers to it, and for one creator.

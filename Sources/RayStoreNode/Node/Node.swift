@@ -68,8 +68,10 @@ public final class Node: PeerService {
     ) async throws(RayStoreError) -> Node {
         let disk = try DiskLimits(reserve: options.diskReserve, watermark: options.diskWatermark)
         let store = try NodeStore(capacity: options.capacity)
-        let catalog = Catalog()
         let fileStore = try await runBlocking { () throws(RayStoreError) in try FileStore(root: options.stateDirectory) }
+        let manifest = try await storage.manifest(in: options.stateDirectory)
+        let index = SpillIndex()
+        let catalog = Catalog(spilled: storage.canSpill ? index : nil)
         let transfer = try BulkTransfer(
             store: store, catalog: catalog, key: key, bindHost: options.bindHost, port: options.bulkPort,
             advertisedHost: advertisedHost, advertisedPort: options.advertisedBulkPort, caps: options.caps, disk: disk)
@@ -89,19 +91,25 @@ public final class Node: PeerService {
         let jobs = Jobs(me: id, control: control, peers: peers)
         let metrics = NodeMetrics(node: id, factory: metrics)
         let pulls = Pulls(clock: clock, metrics: metrics, explain: storage.explain)
+        let restores = Pulls(clock: clock, metrics: nil, explain: storage.explain)
         let room = DiskRoom(root: options.stateDirectory, limits: disk, clock: clock, partialPath: fileStore.partialPath)
         let files = FileKeeper(files: fileStore, room: room, store: store, catalog: catalog, log: log)
+        let spiller = manifest.map { manifest in
+            Spiller(
+                index: index, storage: storage, manifest: manifest, store: store, files: files, options: options.spill,
+                capacity: store.capacity, owner: id.description, clock: clock, log: log)
+        }
         let ownership = Ownership(
-            me: id, store: store, catalog: catalog, files: files, pulls: pulls, transfer: transfer, links: links,
-            peers: peers, jobs: jobs, control: control, clock: clock, shareLease: options.shareLease,
-            parts: PartNames(node: description.number), log: log)
+            me: id, store: store, catalog: catalog, files: files, pulls: pulls, restores: restores,
+            spiller: spiller, transfer: transfer, links: links, peers: peers, jobs: jobs, control: control, clock: clock,
+            shareLease: options.shareLease, parts: PartNames(node: description.number), log: log)
         room.setReliever(ownership)
         let reports = Reports(
             description: description, store: store, files: files, transfer: transfer, ownership: ownership, links: links,
             peers: peers, control: control, storage: storage)
         let rooms = NodeRooms(
             description: description, store: store, files: files, jobs: jobs, ownership: ownership, control: control,
-            reports: reports, pulls: pulls,
+            reports: reports, pulls: pulls, restores: restores, spiller: spiller, catalog: catalog,
             prefetching: Prefetching(me: id, ownership: ownership, links: links, peers: peers, clock: clock), metrics: metrics,
             clock: clock, log: log, stopRequested: Signal())
         let node = Node(
@@ -109,6 +117,7 @@ public final class Node: PeerService {
             stateLock: lock, socketPath: options.resolvedSocketPath)
         do throws(RayStoreError) {
             try node.begin(metricsEvery: options.metricsEvery)
+            await spiller?.begin(for: ownership)
             try store.startPrefault(upTo: options.prefault)
             try node.desk.open(socketPath: node.socketPath, readers: options.readers)
         } catch {
@@ -173,7 +182,13 @@ public final class Node: PeerService {
                 await rooms.ownership.expireShares()
             }
         }
-        tasks.withLock { $0 = [attend, follow, expire] }
+        let restore = Task {
+            for await id in rooms.catalog.wanted {
+                // Why it does not come is told to who asks again.
+                Task { try? await rooms.ownership.makeLocal(id, lingering: true, tuning: .init(), observer: nil) }
+            }
+        }
+        tasks.withLock { $0 = [attend, follow, expire, restore] }
         guard rooms.metrics.isActive else { return }
         let measure = Task { [desk] in
             while !Task.isCancelled {
@@ -212,12 +227,15 @@ public final class Node: PeerService {
             desk.close()
             rooms.store.stopPrefault()
         }
+        await rooms.spiller?.stop()
         await rooms.ownership.endAll()
         // Owners and holders hear of the end before this node leaves; a node that does not answer is not waited for long.
         await links.drain(for: .seconds(2))
         try? await rooms.control.leave(rooms.description.id)
         links.closeAll()
-        await pulls.cancelAll(because: RayStoreError(.nodeDied, "node \(description.id.short) was stopped"))
+        for pulls in [pulls, rooms.restores] {
+            await pulls.cancelAll(because: RayStoreError(.nodeDied, "node \(description.id.short) was stopped"))
+        }
         try? await runBlocking { [transfer] in transfer.stop() }
         await rooms.files.awaitRemovals()
         // What moved since the last sample counts too.
@@ -227,9 +245,22 @@ public final class Node: PeerService {
         for task in tasks.withLock({ $0 }) { task.cancel() }
         rooms.store.stopAttention()
         await attentionEnded.wait()
-        await storage.destroy()
+        let isCleared = await storage.destroy()
+        await rooms.spiller?.close(isCleared: isCleared)
         rooms.metrics.end()
         await rooms.files.close()
         stateLock.unlock()
+    }
+}
+
+extension Node {
+    /// What has been spilled and restored; nil when nothing can be.
+    package func spillCounters() async -> SpillCounters? {
+        await rooms.spiller?.snapshot()
+    }
+
+    /// Frees memory of the store, as for a create that does not fit.
+    package func freeMemory(_ bytes: UInt64) async -> UInt64 {
+        await rooms.spiller?.free(bytes) ?? 0
     }
 }

@@ -28,6 +28,8 @@ public struct NodeOptions: Sendable {
     /// The part of the disk that may be full, with all that others have there, when files come; 1 for all of it. Together with the reserve
     /// the stricter of the two counts.
     public var diskWatermark: Double
+    /// When objects go to the storage.
+    public var spill: SpillOptions
     /// How often the node's levels and totals are reported to the metrics system.
     public var metricsEvery: Duration
 
@@ -44,6 +46,7 @@ public struct NodeOptions: Sendable {
         shareLease = .seconds(600)
         diskReserve = 64 << 20
         diskWatermark = 0.95
+        spill = SpillOptions()
         metricsEvery = .seconds(5)
     }
 

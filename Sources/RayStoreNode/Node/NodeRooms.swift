@@ -12,6 +12,9 @@ struct NodeRooms: Sendable {
     let control: any ControlStore
     let reports: Reports
     let pulls: Pulls
+    let restores: Pulls
+    let spiller: Spiller?
+    let catalog: Catalog
     let prefetching: Prefetching
     let metrics: NodeMetrics
     let clock: any NodeClock

@@ -5,8 +5,8 @@ internal import Synchronization
 
 /// The external storage of one node, validated, and destroyed at most once.
 final class NodeStorage: Sendable {
-    private let storage: any ExternalStorage
-    private let isDestroyedHere: Bool
+    let storage: any ExternalStorage
+    let isDestroyedHere: Bool
     private let log: Logger
     private let isDestroyed = Atomic(false)
 
@@ -21,14 +21,25 @@ final class NodeStorage: Sendable {
         self.log = log
     }
 
+    /// The list of what was spilled; nil when nothing can be.
+    func manifest(in directory: String) async throws(RayStoreError) -> SpillManifest? {
+        guard canSpill else { return nil }
+        return try await runBlocking { () throws(RayStoreError) in try SpillManifest(path: directory + "/spill.sqlite") }
+    }
+
     /// What a failed start and a stop both call. A storage that cannot be destroyed must not keep the node from ending.
-    func destroy() async {
-        guard isDestroyedHere, !isDestroyed.exchange(true, ordering: .acquiringAndReleasing) else { return }
+    ///
+    /// - Returns: nothing is left in it.
+    @discardableResult
+    func destroy() async -> Bool {
+        guard isDestroyedHere, !isDestroyed.exchange(true, ordering: .acquiringAndReleasing) else { return false }
         do throws(RayStoreError) {
             try await storage.destroy()
+            return true
         } catch {
             log.debug(
                 "what was spilled is not removed", metadata: ["storage": "\(storage.typeName)", "reason": "\(error.message)"])
+            return false
         }
     }
 

@@ -19,6 +19,8 @@ extension Ownership {
                 return
             case .elsewhere(let owner):
                 try await pull(id, owner: owner, lingering: lingering, tuning: tuning, observer: observer)
+            case .spilled(let spiller):
+                try await restore(id, lingering: lingering, by: spiller)
             case .beingMade:
                 await awaitChange(of: id)
             }
@@ -29,6 +31,8 @@ extension Ownership {
         case here
         /// To be had from its owner's node, or from who holds it.
         case elsewhere(owner: NodeID)
+        /// In this node's storage.
+        case spilled(Spiller)
         /// By a process of this node.
         case beingMade
     }
@@ -53,6 +57,8 @@ extension Ownership {
         // Looked at only now: what is here already is here, however short the time.
         if Task.isCancelled { throw RayStoreError(.cancelled, "the get of \(id) was cancelled", object: id) }
         if let owner = borrowed[id]?.owner { return .elsewhere(owner: owner) }
+        // Before it is looked whether somebody makes it: what comes back is being made, by the node itself.
+        if let spiller, spiller.index.record(of: id) != nil { return .spilled(spiller) }
         if entry.state == .creating {
             _ = try record(of: id)
             return .beingMade
@@ -60,13 +66,16 @@ extension Ownership {
         if let record = owned[id], !record.holders.isEmpty { return .elsewhere(owner: me) }
         let absence = catalog.absence(of: id)
         guard absence.code == .notFound else { throw absence }
+        if let damage = spiller?.index.damage(of: id) { throw damage }
         throw RayStoreError(.objectLost, "every copy of \(id) is lost, and nothing is known that could make it again", object: id)
     }
 
     /// Whether the object is complete, here or elsewhere.
     func isAvailable(_ id: ObjectID) async throws(RayStoreError) -> Bool {
         if let entry = store.entry(of: id), entry.state == .sealed || entry.state == .failed { return true }
-        guard let owner = borrowed[id]?.owner else { return owned[id]?.holders.isEmpty == false }
+        guard let owner = borrowed[id]?.owner else {
+            return owned[id]?.holders.isEmpty == false || spiller?.index.isKnown(id) == true
+        }
         guard case .outcomes(let outcomes) = try await links.askAside(owner, .available([id])), let outcome = outcomes.first
         else {
             throw RayStoreError(.protocolError, "node \(owner.short) gave no outcome for \(id)", object: id)
@@ -159,6 +168,7 @@ extension Ownership {
 
     /// Tells the owner of the new copy. One that has ended meanwhile is dropped again.
     private func announce(_ id: ObjectID, to owner: NodeID) async throws(RayStoreError) {
+        spiller?.noteCopy(of: id)
         guard owner != me else { return }
         guard borrowed[id] != nil else {
             await dropValue(of: id, failure: .objectFreed)

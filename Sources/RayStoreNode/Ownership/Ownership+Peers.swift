@@ -80,7 +80,7 @@ extension Ownership {
         case .sealed: return
         case .creating: throw RayStoreError(.notSealed, "object \(id) is not sealed yet", object: id)
         default:
-            guard owned[id]?.holders.isEmpty == false else { throw catalog.absence(of: id) }
+            guard owned[id]?.holders.isEmpty == false || spiller?.index.isKnown(id) == true else { throw catalog.absence(of: id) }
         }
     }
 

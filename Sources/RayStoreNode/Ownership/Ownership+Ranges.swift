@@ -42,6 +42,8 @@ extension Ownership {
             switch try whereabouts(of: id) {
             case .here:
                 return .isHere
+            case .spilled(let spiller):
+                try await restore(id, lingering: false, by: spiller)
             case .beingMade:
                 await awaitChange(of: id)
             case .elsewhere(let owner):

@@ -13,6 +13,10 @@ actor Ownership {
     let catalog: Catalog
     let files: FileKeeper
     let pulls: Pulls
+    /// What comes back from the storage.
+    let restores: Pulls
+    /// Nil when nothing can be spilled.
+    let spiller: Spiller?
     let transfer: BulkTransfer
     let links: PeerLinks
     let peers: Peers
@@ -34,8 +38,9 @@ actor Ownership {
     private var nextTicket: UInt64 = 0
 
     init(
-        me: NodeID, store: NodeStore, catalog: Catalog, files: FileKeeper, pulls: Pulls, transfer: BulkTransfer,
-        links: PeerLinks, peers: Peers, jobs: Jobs, control: any ControlStore, clock: any NodeClock, shareLease: Duration,
+        me: NodeID, store: NodeStore, catalog: Catalog, files: FileKeeper, pulls: Pulls, restores: Pulls, spiller: Spiller?,
+        transfer: BulkTransfer, links: PeerLinks, peers: Peers, jobs: Jobs, control: any ControlStore, clock: any NodeClock,
+        shareLease: Duration,
         parts: PartNames, log: Logger
     ) {
         self.me = me
@@ -43,6 +48,8 @@ actor Ownership {
         self.catalog = catalog
         self.files = files
         self.pulls = pulls
+        self.restores = restores
+        self.spiller = spiller
         self.transfer = transfer
         self.links = links
         self.peers = peers
@@ -107,6 +114,10 @@ actor Ownership {
     func dropValue(of id: ObjectID, failure: RayStoreError.Code) async {
         forgetPrefetch(of: id)
         await pulls.cancel(id, because: catalog.absence(of: id))
+        if let spiller, spiller.index.isKnown(id) {
+            await restores.cancel(id, because: catalog.absence(of: id))
+            spiller.forget(id)
+        }
         transfer.forget(id)
         catalog.stopServing(id)
         if files.has(id) {

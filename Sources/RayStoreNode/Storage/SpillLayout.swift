@@ -67,4 +67,12 @@ package final class SpillLayout: @unchecked Sendable {
         let object = objects[index]
         return SpillLocation(file: url, offset: object.offset, size: object.size, checksum: object.checksum)
     }
+
+    /// The same, and what must be found there.
+    func record(_ index: Int, in url: String) -> SpillRecord {
+        let object = objects[index]
+        return SpillRecord(
+            location: location(index, in: url), ownerSize: object.owner_size, metadataSize: object.metadata_size,
+            dataSize: object.data_size, metadataChecksum: object.metadata_checksum)
+    }
 }

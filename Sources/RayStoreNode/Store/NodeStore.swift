@@ -7,6 +7,8 @@ internal import RayStore
 /// `@unchecked Sendable`: the C store may be used by any thread; the handle is closed only in deinit.
 final class NodeStore: @unchecked Sendable {
     let handle: OpaquePointer
+    /// Of the data segment, in bytes.
+    let capacity: UInt64
 
     init(capacity: UInt64) throws(RayStoreError) {
         var options = ray_store_options()
@@ -15,6 +17,9 @@ final class NodeStore: @unchecked Sendable {
         var made: OpaquePointer?
         try RayStoreError.check { ray_store_create(&options, &made).rawValue }
         handle = made!
+        var stats = ray_store_stats()
+        stats.struct_size = UInt32(MemoryLayout<ray_store_stats>.size)
+        self.capacity = ray_store_stats_read(made!, &stats) == .ok ? stats.capacity_bytes : capacity
     }
 
     deinit {
@@ -64,6 +69,19 @@ final class NodeStore: @unchecked Sendable {
     func evict(_ id: ObjectID) -> Bool {
         id.withC { ray_node_evict(handle, &$0) } == .ok
     }
+
+    /// Sealed objects that nobody pins, least recently used first, of this many bytes together or, when there are not as many, all.
+    ///
+    /// - Parameter limit: of objects.
+    func victims(_ bytes: UInt64, limit: Int) throws(RayStoreError) -> [StoreEntry] {
+        var found = [ray_object_info](repeating: ray_object_info(), count: limit)
+        var count: UInt32 = 0
+        try RayStoreError.check { ray_node_victims(handle, bytes, 0, &found, UInt32(limit), &count).rawValue }
+        return found.prefix(Int(count)).map(StoreEntry.init)
+    }
+
+    /// Bytes that objects take, as of just now; costs nothing.
+    var usedBytes: UInt64 { ray_store_used_bytes(handle) }
 
     /// Lets a failed entry be tried again.
     func unfail(_ id: ObjectID) {

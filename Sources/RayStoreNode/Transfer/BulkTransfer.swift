@@ -157,6 +157,7 @@ private final class Finder: Sendable {
                 absence = RayStoreError(entry!.failure, "object \(id): \(entry!.failure.text)", object: id)
             default:
                 isHere = false
+                absence = spilled(id)
             }
         }
         let holders = catalog.holders(of: id)
@@ -167,6 +168,15 @@ private final class Finder: Sendable {
         let reason = absence ?? catalog.absence(of: id)
         ray_answer_message(answer, reason.message)
         return ray_status(rawValue: reason.code.rawValue)
+    }
+
+    /// Why a spilled object cannot be sent yet, or never. It is brought back meanwhile, and the receiver asks again.
+    private func spilled(_ id: ObjectID) -> RayStoreError? {
+        guard let index = catalog.spilled else { return nil }
+        if let damage = index.damage(of: id) { return damage }
+        guard index.record(of: id) != nil else { return nil }
+        catalog.noteWanted(id)
+        return RayStoreError(.notLocal, "object \(id) is spilled, and being brought back", object: id)
     }
 }
 

@@ -31,6 +31,21 @@ final class Catalog: Sendable {
     private static let endedCountMax = 16_384
 
     private let contents = Mutex(Contents())
+    /// Where this node spills to; nil when it does not.
+    let spilled: SpillIndex?
+    /// Objects that other nodes ask for and that are spilled.
+    let wanted: AsyncStream<ObjectID>
+    private let wantedNext: AsyncStream<ObjectID>.Continuation
+
+    init(spilled: SpillIndex? = nil) {
+        self.spilled = spilled
+        (wanted, wantedNext) = AsyncStream.makeStream()
+    }
+
+    /// Another node asks for an object that has to be brought back first.
+    func noteWanted(_ id: ObjectID) {
+        wantedNext.yield(id)
+    }
 
     func serve(_ file: ServedFile, as id: ObjectID) {
         contents.withLock { $0.files[id] = file }

@@ -26,11 +26,13 @@ actor Pulls {
     private var running: [ObjectID: Running] = [:]
     private var nextTicket: UInt64 = 0
     private let clock: any NodeClock
-    private let metrics: NodeMetrics
+    private let metrics: NodeMetrics?
     nonisolated let explain: @Sendable (RayStoreError) -> RayStoreError
 
-    /// - Parameter explain: adds to a failure what the node knows of it.
-    init(clock: any NodeClock, metrics: NodeMetrics, explain: @escaping @Sendable (RayStoreError) -> RayStoreError) {
+    /// - Parameters:
+    ///   - metrics: hears of the end of each; nil for what comes from no other node.
+    ///   - explain: adds to a failure what the node knows of it.
+    init(clock: any NodeClock, metrics: NodeMetrics?, explain: @escaping @Sendable (RayStoreError) -> RayStoreError) {
         self.clock = clock
         self.metrics = metrics
         self.explain = explain
@@ -106,7 +108,7 @@ actor Pulls {
         guard let pull = running.removeValue(forKey: id) else { return }
         var result = result
         if case .failure = result, let reason = pull.endReason { result = .failure(reason) }
-        metrics.pullEnded(result.failure, after: clock.now - pull.begin)
+        metrics?.pullEnded(result.failure, after: clock.now - pull.begin)
         for waiter in pull.waiters.values { waiter.resume(returning: result) }
     }
 }

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+internal import RayStore
+
+// What the spiller asks: whose the objects are that could make room.
+extension Ownership {
+    enum Standing: Hashable, Sendable {
+        /// This node owns it: it can go when it has a record.
+        case primary
+        /// Its owner is another node. Kept: somebody asked for the copy beforehand.
+        case replica(isKept: Bool)
+    }
+
+    func standings(of ids: [ObjectID]) -> [Standing] {
+        ids.map { borrowed[$0] == nil ? .primary : .replica(isKept: prefetches[$0]?.keepsCopy == true) }
+    }
+
+    /// Makes sure that the node hears of the end of each of these that it owns.
+    ///
+    /// - Returns: those that have not ended already.
+    func claim(_ ids: [ObjectID]) -> [ObjectID] {
+        ids.filter { borrowed[$0] == nil && (try? record(of: $0)) != nil }
+    }
+
+    /// Gives up the memory of copies that their owners, or others, have too. The owner is asked first, so that it never counts on a copy that
+    /// is going.
+    func giveUpReplicas(_ ids: [ObjectID]) async -> Set<ObjectID> {
+        var byOwner: [NodeID: [ObjectID]] = [:]
+        for id in ids {
+            if let owner = borrowed[id]?.owner { byOwner[owner, default: []].append(id) }
+        }
+        var gone: Set<ObjectID> = []
+        for (owner, ids) in byOwner {
+            guard case .outcomes(let outcomes)? = try? await links.ask(owner, .letGo(ids)), outcomes.count == ids.count else {
+                // It may have heard all the same.
+                links.tell(owner, .hold(ids.filter { borrowed[$0] != nil && store.entry(of: $0)?.state == .sealed }))
+                continue
+            }
+            for (id, outcome) in zip(ids, outcomes) where outcome == nil && borrowed[id] != nil {
+                if store.evict(id) {
+                    gone.insert(id)
+                } else {
+                    links.tell(owner, .hold([id]))
+                }
+            }
+        }
+        return gone
+    }
+
+    /// Brings a spilled object back; one restore for all who wait.
+    func restore(_ id: ObjectID, lingering: Bool, by spiller: Spiller) async throws(RayStoreError) {
+        do throws(RayStoreError) {
+            try await restores.fetch(id, lingering: lingering, urgency: .get, observer: nil) { _, _ throws(RayStoreError) in
+                try await spiller.restore(id)
+            }
+        } catch {
+            // What a damaged record cannot give another node may: whoever wants it looks again.
+            guard spiller.index.damage(of: id) != nil else { throw error }
+        }
+    }
+}

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+internal import CRayStore
+internal import RayStore
+
+/// Objects of one file on their way back: their places in the store, and what a storage is to fill.
+///
+/// `@unchecked Sendable`: one task at a time works with it; the store gives the writers' memory to nobody else before they are sealed.
+final class RestorePass: @unchecked Sendable {
+    private struct Item {
+        let id: ObjectID
+        let record: SpillRecord
+        var writer: ray_object_writer
+        /// Lengths and owner, which the store does not keep.
+        let head: UnsafeMutableRawBufferPointer
+    }
+
+    /// Items that lie one after the other in the file, by their numbers.
+    struct Run: Sendable {
+        let items: Range<Int>
+        let offset: UInt64
+    }
+
+    private let store: NodeStore
+    private var items: [Item] = []
+
+    init(in store: NodeStore) {
+        self.store = store
+    }
+
+    deinit {
+        for index in items.indices {
+            ray_object_abort(store.handle, &items[index].writer)
+            items[index].head.deallocate()
+        }
+    }
+
+    var count: Int { items.count }
+
+    func id(_ index: Int) -> ObjectID { items[index].id }
+
+    func record(_ index: Int) -> SpillRecord { items[index].record }
+
+    /// Takes the object's place in the store. Records come in the order in which they lie in the file.
+    ///
+    /// - Throws: `storeFull`; `exists` when the object is here, or not to come.
+    func add(_ id: ObjectID, _ record: SpillRecord) throws(RayStoreError) {
+        var writer = ray_object_writer()
+        try RayStoreError.check(object: id) {
+            id.withC { ray_object_create(store.handle, &$0, record.dataSize, UInt32(record.metadataSize), 0, &writer) }.rawValue
+        }
+        items.append(
+            Item(
+                id: id, record: record, writer: writer,
+                head: .allocate(byteCount: Int(RAY_SPILL_HEADER_SIZE) + Int(record.ownerSize), alignment: 8)))
+    }
+
+    /// What can be read at once.
+    var runs: [Run] {
+        var runs: [Run] = []
+        for index in items.indices {
+            let location = items[index].record.location
+            if let last = runs.last, case let before = items[index - 1].record.location,
+                before.offset + before.size == location.offset
+            {
+                runs[runs.count - 1] = Run(items: last.items.lowerBound..<(index + 1), offset: last.offset)
+            } else {
+                runs.append(Run(items: index..<(index + 1), offset: location.offset))
+            }
+        }
+        return runs
+    }
+
+    func memory(of run: Run) -> SpillMemory {
+        SpillMemory(
+            run.items.flatMap { index in
+                let item = items[index]
+                return [
+                    ray_spill_part(bytes: item.head.baseAddress, size: item.head.count),
+                    ray_spill_part(bytes: item.writer.metadata, size: Int(item.record.metadataSize)),
+                    ray_spill_part(bytes: item.writer.data, size: Int(item.record.dataSize)),
+                ].filter { $0.size > 0 }
+            })
+    }
+
+    /// Makes sure that what was read is what was laid down, and shows it to everybody. Blocks as long as reading the data takes.
+    ///
+    /// - Throws: `corrupt` naming file and offset; why the object has ended meanwhile.
+    func seal(_ index: Int) throws(RayStoreError) {
+        let item = items[index]
+        guard isIntact(item) else {
+            throw RayStoreError(.corrupt, "its bytes are not those that were laid down", object: item.id)
+        }
+        try RayStoreError.check(object: item.id) { ray_object_seal(store.handle, &items[index].writer).rawValue }
+    }
+
+    private func isIntact(_ item: Item) -> Bool {
+        var lengths = ray_spill_lengths()
+        let head = item.head.assumingMemoryBound(to: UInt8.self).baseAddress!
+        let record = item.record
+        return ray_spill_lengths_read(head, record.location.size, &lengths) == .ok && lengths.owner_size == record.ownerSize
+            && lengths.metadata_size == record.metadataSize && lengths.data_size == record.dataSize
+            && ray_spill_matches(item.writer.metadata, record.metadataSize, record.metadataChecksum)
+            && ray_spill_matches(item.writer.data, record.dataSize, record.location.checksum ?? 0)
+    }
+}

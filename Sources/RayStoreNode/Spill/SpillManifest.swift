@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+internal import Foundation
+internal import GRDB
+internal import RayStore
+
+/// The list of every spill file and what lies in it, kept in SQLite so that the node's next life finds what this one left behind.
+///
+/// A file's row is written after the file and before any object relies on it; it goes after the file went. So a file without a row is one that was
+/// being written when the node was killed, and nobody needs it. Within a life the index in memory is what counts, so rows of records that are
+/// of no use may go later. Each call blocks on the disk.
+final class SpillManifest: Sendable {
+    struct File: Codable, FetchableRecord, PersistableRecord, Sendable {
+        static let databaseTableName = "file"
+
+        var url: String
+        var storage: String
+        var bytes: Int64
+        var count: Int
+        /// The node's life that wrote it.
+        var session: String
+        /// Nothing in it is needed; it goes as soon as the storage lets it.
+        var isEnding: Bool
+    }
+
+    struct Record: Codable, FetchableRecord, PersistableRecord, Sendable {
+        static let databaseTableName = "record"
+
+        var object: String
+        var url: String
+        var offset: Int64
+        var size: Int64
+        var dataSize: Int64
+        /// XXH3-64 as it is stored: the same bits, signed.
+        var dataChecksum: Int64
+        var metadataChecksum: Int64
+        var owner: String
+
+        init(_ id: ObjectID, _ record: SpillRecord, owner: String) {
+            object = id.description
+            url = record.location.file
+            offset = Int64(clamping: record.location.offset)
+            size = Int64(clamping: record.location.size)
+            dataSize = Int64(clamping: record.dataSize)
+            dataChecksum = Int64(bitPattern: record.location.checksum ?? 0)
+            metadataChecksum = Int64(bitPattern: record.metadataChecksum)
+            self.owner = owner
+        }
+    }
+
+    private let database: DatabaseQueue
+
+    init(path: String) throws(RayStoreError) {
+        do {
+            var configuration = Configuration()
+            // A write is in the kernel's hands when it returns, which outlives the node. Of what a machine that went down held nothing is needed.
+            configuration.prepareDatabase { database in
+                try database.execute(sql: "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL")
+            }
+            database = try DatabaseQueue(path: path, configuration: configuration)
+            var migrator = DatabaseMigrator()
+            migrator.registerMigration("1") { database in
+                try database.create(table: File.databaseTableName) { table in
+                    table.primaryKey("url", .text)
+                    table.column("storage", .text).notNull()
+                    table.column("bytes", .integer).notNull()
+                    table.column("count", .integer).notNull()
+                    table.column("session", .text).notNull()
+                    table.column("isEnding", .boolean).notNull()
+                }
+                try database.create(table: Record.databaseTableName) { table in
+                    table.primaryKey("object", .text)
+                    table.column("url", .text).notNull().indexed()
+                        .references(File.databaseTableName, column: "url", onDelete: .cascade)
+                    table.column("offset", .integer).notNull()
+                    table.column("size", .integer).notNull()
+                    table.column("dataSize", .integer).notNull()
+                    table.column("dataChecksum", .integer).notNull()
+                    table.column("metadataChecksum", .integer).notNull()
+                    table.column("owner", .text).notNull()
+                }
+            }
+            try migrator.migrate(database)
+        } catch {
+            throw RayStoreError(.system, "the list of spilled objects \(path) cannot be opened: \(error)")
+        }
+    }
+
+    /// Lets go of the file, so that the directory's next node finds it unlocked; nothing can be noted any more.
+    func close() {
+        try? database.close()
+    }
+
+    /// Enters a file with its records, and takes out those that have come to be of no use since.
+    func add(_ file: File, _ records: [Record], without unused: [ObjectID]) throws(RayStoreError) {
+        try write { database in
+            for object in unused { try Record.deleteOne(database, key: object.description) }
+            // One of that name may be left from an earlier life, on its way out: this one is in its place now.
+            try file.save(database)
+            for record in records { try record.save(database) }
+        }
+    }
+
+    func remove(_ unused: [ObjectID]) throws(RayStoreError) {
+        try write { database in
+            for object in unused { try Record.deleteOne(database, key: object.description) }
+        }
+    }
+
+    /// Nothing in the file is needed any more.
+    func noteEnding(_ file: String) throws(RayStoreError) {
+        try write { database in
+            try database.execute(sql: "UPDATE file SET isEnding = TRUE WHERE url = ?", arguments: [file])
+            try database.execute(sql: "DELETE FROM record WHERE url = ?", arguments: [file])
+        }
+    }
+
+    /// The storage does not have the file any more.
+    func removeFile(_ url: String) throws(RayStoreError) {
+        try write { _ = try File.deleteOne($0, key: url) }
+    }
+
+    func removeAll() throws(RayStoreError) {
+        try write { _ = try File.deleteAll($0) }
+    }
+
+    func files() throws(RayStoreError) -> [File] {
+        try read { try File.fetchAll($0) }
+    }
+
+    func records(in url: String) throws(RayStoreError) -> [Record] {
+        try read { try Record.fetchAll($0, sql: "SELECT * FROM record WHERE url = ? ORDER BY \"offset\"", arguments: [url]) }
+    }
+
+    private func read<Value>(_ body: (Database) throws -> Value) throws(RayStoreError) -> Value {
+        do {
+            return try database.read(body)
+        } catch {
+            throw RayStoreError(.system, "the list of spilled objects cannot be read: \(error)")
+        }
+    }
+
+    private func write(_ body: (Database) throws -> Void) throws(RayStoreError) {
+        do {
+            try database.write(body)
+        } catch {
+            throw RayStoreError(.system, "the list of spilled objects cannot be written: \(error)")
+        }
+    }
+}

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+internal import Logging
+internal import RayStore
+
+// Memory for those who need it: what exists elsewhere goes first, then what has a record, then the rest is written; least recently used first.
+extension Spiller {
+    /// Frees memory of the store.
+    ///
+    /// - Returns: how much, by what was done for this call or beside it. Fewer bytes than wanted when there is no more to give up: what is left is
+    ///   pinned, or cannot be written now.
+    func free(_ bytes: UInt64) async -> UInt64 {
+        var freed: UInt64 = 0
+        while freed < bytes, !isStopping {
+            let more = await freeSome(bytes - freed)
+            if more == 0 { break }
+            freed += more
+        }
+        return freed
+    }
+
+    private func freeSome(_ bytes: UInt64) async -> UInt64 {
+        let file = options.fileBytes(inStoreOf: capacity)
+        let victims = await victims(max(bytes, file))
+        var freed = await giveUpReplicas(victims, upTo: bytes)
+        if freed < bytes { freed += evictClean(victims, upTo: bytes - freed) }
+        if freed >= bytes { return freed }
+        let primaries = victims.filter { $0.standing == .primary && !index.isKnown($0.entry.id) }
+        guard activeSpills < options.concurrentFiles, !primaries.isEmpty, clock.now >= holdOffUntil else {
+            return freed + (freed == 0 ? await awaitSpill() : 0)
+        }
+        var batch: [StoreEntry] = []
+        var batchBytes: UInt64 = 0
+        for victim in primaries where batchBytes < file && batch.count < options.fileObjects {
+            batch.append(victim.entry)
+            batchBytes += victim.entry.memoryBytes
+        }
+        return freed + (await spill(batch))
+    }
+
+    /// Writes what is used longest ago when the store is nearly full, so that who makes objects need not wait for it.
+    func watch() async {
+        let high = UInt64(Double(capacity) * options.highWatermark)
+        let low = UInt64(Double(capacity) * options.lowWatermark)
+        let pause = Duration.milliseconds(100)
+        var next = pause
+        var before: UInt64 = 0
+        while !Task.isCancelled {
+            try? await clock.sleep(for: next)
+            let used = store.usedBytes
+            next = used == before ? min(next * 2, .milliseconds(500)) : pause
+            before = used
+            guard used > high, !Task.isCancelled else { continue }
+            // When nothing can be given up now, looking again at once would not help.
+            next = await free(used - low) == 0 ? .seconds(1) : pause
+        }
+    }
+
+    // MARK: Victims
+
+    /// An object that could make room.
+    private struct Victim {
+        let entry: StoreEntry
+        let standing: Ownership.Standing
+    }
+
+    /// Objects of so many bytes that are neither read nor being written.
+    private func victims(_ bytes: UInt64) async -> [Victim] {
+        var limit = 4096
+        var asked = bytes + claimedBytes
+        while true {
+            let (store, wanted, most) = (store, asked, limit)
+            guard
+                let found = try? await runBlocking(
+                    on: threads,
+                    { () throws(RayStoreError) in
+                        try store.victims(wanted, limit: most)
+                    })
+            else { return [] }
+            let usable = found.filter(canGo)
+            let foundBytes = found.reduce(UInt64(0)) { $0 + $1.memoryBytes }
+            let isAll = found.count < limit && foundBytes < asked
+            if isAll || limit > 1 << 20 || usable.reduce(UInt64(0), { $0 + $1.memoryBytes }) >= bytes {
+                let standings = await ownership?.standings(of: usable.map(\.id)) ?? []
+                return zip(usable, standings).map { Victim(entry: $0, standing: $1) }
+            }
+            // Small ones that may not go are in the way.
+            if found.count == limit { limit *= 8 } else { asked *= 4 }
+        }
+    }
+
+    private func canGo(_ entry: StoreEntry) -> Bool {
+        entry.memoryBytes > 0 && entry.pinningClients == 0 && (entry.referringClients > 0 || entry.nodeHasRef)
+            && entry.id.job != .none && !files.has(entry.id) && !index.isSpilling(entry.id)
+    }
+
+    // MARK: Without writing
+
+    private func giveUpReplicas(_ victims: [Victim], upTo bytes: UInt64) async -> UInt64 {
+        var chosen: [StoreEntry] = []
+        var chosenBytes: UInt64 = 0
+        for isKept in [false, true] {
+            for victim in victims where victim.standing == .replica(isKept: isKept) && chosenBytes < bytes {
+                chosen.append(victim.entry)
+                chosenBytes += victim.entry.memoryBytes
+            }
+        }
+        guard !chosen.isEmpty, let gone = await ownership?.giveUpReplicas(chosen.map(\.id)) else { return 0 }
+        return noteEvicted(chosen.filter { gone.contains($0.id) })
+    }
+
+    private func evictClean(_ victims: [Victim], upTo bytes: UInt64) -> UInt64 {
+        var gone: [StoreEntry] = []
+        var goneBytes: UInt64 = 0
+        for victim in victims where goneBytes < bytes && index.record(of: victim.entry.id) != nil {
+            guard store.evict(victim.entry.id) else { continue }
+            gone.append(victim.entry)
+            goneBytes += victim.entry.memoryBytes
+        }
+        return noteEvicted(gone)
+    }
+
+    private func noteEvicted(_ gone: [StoreEntry]) -> UInt64 {
+        let bytes = gone.reduce(UInt64(0)) { $0 + $1.memoryBytes }
+        counters.evictedObjects += UInt64(gone.count)
+        counters.evictedBytes += bytes
+        return bytes
+    }
+}

@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+internal import Logging
+internal import RayStore
+
+/// An object that somebody waits for, and that has a record.
+struct WantedObject: Sendable {
+    let ticket: UInt64
+    let id: ObjectID
+    let record: SpillRecord
+    let continuation: CheckedContinuation<Result<Void, RayStoreError>, Never>
+}
+
+// Objects from the storage.
+extension Spiller {
+    private static let passesAtOnce = 4
+    /// Of one pass, so that its first objects do not wait for its last for long.
+    private static let passBytes: UInt64 = 64 << 20
+    private static let passObjects = 256
+    /// How long a storage that fails is asked again, when whoever waits has not given up before.
+    private static let patience = Duration.seconds(30)
+
+    /// Brings an object back. Returns when it is in the store, or when its state there has changed otherwise.
+    ///
+    /// - Throws: `corrupt` and `objectLost` naming file and offset; `storeFull`; `cancelled` when the task is; what the storage answered.
+    func restore(_ id: ObjectID) async throws(RayStoreError) {
+        var pause = Duration.milliseconds(5)
+        let end = clock.now + Self.patience
+        while true {
+            if let damage = index.damage(of: id) { throw damage }
+            guard let record = index.record(of: id) else { return }
+            do throws(RayStoreError) {
+                try await fetch(id, record)
+                return
+            } catch {
+                switch error.code {
+                case .exists where store.entry(of: id)?.state == .creating:
+                    // An earlier pass, whose waiters have gone, is at it.
+                    break
+                case .exists:
+                    return
+                case .again:
+                    // There was room for others of its pass only.
+                    continue
+                default:
+                    guard Self.mayPass(error.code), clock.now < end else { throw error }
+                    log.debug("restore again", metadata: ["object": "\(id)", "reason": "\(error.message)"])
+                }
+            }
+            try? await clock.sleep(for: pause)
+            pause = min(pause * 2, .milliseconds(500))
+            if Task.isCancelled { throw RayStoreError(.cancelled, "the get of \(id) was cancelled", object: id) }
+        }
+    }
+
+    private static func mayPass(_ code: RayStoreError.Code) -> Bool {
+        ![
+            .corrupt, .objectLost, .storeFull, .tableFull, .tooLarge, .cancelled, .closed, .objectFreed, .ownerDied,
+            .invalidArgument, .unsupported, .poisoned,
+        ].contains(code)
+    }
+
+    private func fetch(_ id: ObjectID, _ record: SpillRecord) async throws(RayStoreError) {
+        nextTicket += 1
+        let ticket = nextTicket
+        let result = await withTaskCancellationHandler {
+            await withCheckedContinuation { (continuation: CheckedContinuation<Result<Void, RayStoreError>, Never>) in
+                if Task.isCancelled || isStopping {
+                    continuation.resume(returning: .failure(isStopping ? Self.isStopped : Self.cancelled(id)))
+                } else {
+                    wanted.append(WantedObject(ticket: ticket, id: id, record: record, continuation: continuation))
+                    startPasses()
+                }
+            }
+        } onCancel: {
+            Task { await self.withdraw(ticket) }
+        }
+        try result.get()
+    }
+
+    private static func cancelled(_ id: ObjectID) -> RayStoreError {
+        RayStoreError(.cancelled, "the get of \(id) was cancelled", object: id)
+    }
+
+    /// Who waits in the queue leaves it; what a pass has begun it finishes.
+    private func withdraw(_ ticket: UInt64) {
+        guard let place = wanted.firstIndex(where: { $0.ticket == ticket }) else { return }
+        let object = wanted.remove(at: place)
+        object.continuation.resume(returning: .failure(Self.cancelled(object.id)))
+    }
+
+    // MARK: Passes
+
+    /// The oldest request goes first, and takes along what else is wanted of its file.
+    private func startPasses() {
+        while activePasses < Self.passesAtOnce, let first = wanted.first {
+            var batch: [WantedObject] = []
+            var bytes: UInt64 = 0
+            wanted.removeAll { object in
+                guard object.record.location.file == first.record.location.file, batch.count < Self.passObjects,
+                    batch.isEmpty || bytes + object.record.location.size <= Self.passBytes
+                else { return false }
+                batch.append(object)
+                bytes += object.record.location.size
+                return true
+            }
+            activePasses += 1
+            restoreTimer.begin(at: clock.now)
+            let objects = batch.sorted { $0.record.location.offset < $1.record.location.offset }
+            Task {
+                await self.run(objects)
+                self.restoreTimer.end(at: self.clock.now)
+                self.activePasses -= 1
+                self.startPasses()
+                self.noteIdle()
+            }
+        }
+    }
+
+    private func run(_ objects: [WantedObject]) async {
+        let pass = RestorePass(in: store)
+        let placed = await place(objects, in: pass)
+        guard !placed.isEmpty else { return }
+        for run in pass.runs { await read(run, of: pass, for: placed) }
+    }
+
+    /// Takes places in the store for the objects. One that has none answers why; those behind it are asked for again: whoever holds places must
+    /// not wait for more.
+    private func place(_ objects: [WantedObject], in pass: RestorePass) async -> [WantedObject] {
+        var placed: [WantedObject] = []
+        var rest = objects[...]
+        while let object = rest.first {
+            do throws(RayStoreError) {
+                try await runBlocking(on: threads) { () throws(RayStoreError) in try pass.add(object.id, object.record) }
+                placed.append(object)
+                rest.removeFirst()
+            } catch {
+                guard error.code == .storeFull else {
+                    rest.removeFirst()
+                    object.continuation.resume(returning: .failure(error))
+                    continue
+                }
+                guard placed.isEmpty else { break }
+                let needed = object.record.dataSize + object.record.metadataSize
+                if await free(needed) == 0 {
+                    rest.removeFirst()
+                    object.continuation.resume(returning: .failure(error))
+                }
+            }
+        }
+        for object in rest {
+            object.continuation.resume(
+                returning: .failure(RayStoreError(.again, "no room yet", object: object.id)))
+        }
+        return placed
+    }
+
+    /// Reads what lies together at once; when that fails, each by itself, for one that is damaged must not take the others along.
+    private func read(_ run: RestorePass.Run, of pass: RestorePass, for objects: [WantedObject]) async {
+        let file = pass.record(run.items.lowerBound).location.file
+        do throws(RayStoreError) {
+            try await storage.restore(file, from: run.offset, into: pass.memory(of: run))
+        } catch {
+            if run.items.count == 1 {
+                finish(objects[run.items.lowerBound], .failure(error))
+                return
+            }
+            for item in run.items {
+                let single = RestorePass.Run(items: item..<(item + 1), offset: pass.record(item).location.offset)
+                await read(single, of: pass, for: objects)
+            }
+            return
+        }
+        let outcomes = try? await runBlocking(on: threads) { () throws(RayStoreError) in
+            run.items.map { item in Result { () throws(RayStoreError) in try pass.seal(item) } }
+        }
+        for (place, item) in run.items.enumerated() {
+            let noThread = RayStoreError(.system, "no thread can be made: raise the process's thread limit (ulimit -u)")
+            finish(objects[item], outcomes?[place] ?? .failure(noThread))
+        }
+    }
+
+    private func finish(_ object: WantedObject, _ result: Result<Void, RayStoreError>) {
+        var result = result
+        switch result {
+        case .success:
+            counters.restoredObjects += 1
+            counters.restoredBytes += object.record.location.size
+        case .failure(let error):
+            if let damage = damage(to: object, error), index.noteDamage(of: object.id, object.record, damage) {
+                counters.damagedRecords += 1
+                log.debug("a spilled object is damaged", metadata: ["object": "\(object.id)", "reason": "\(damage.message)"])
+                result = .failure(damage)
+            }
+        }
+        object.continuation.resume(returning: result)
+    }
+
+    private func damage(to object: WantedObject, _ error: RayStoreError) -> RayStoreError? {
+        let location = object.record.location
+        let place = "\(location.file), \(location.size) bytes at byte \(location.offset)"
+        switch error.code {
+        case .corrupt:
+            return RayStoreError(
+                .corrupt, "object \(object.id) is damaged where it was spilled, at \(place): \(error.message)", object: object.id)
+        case .fileNotFound:
+            return RayStoreError(
+                .objectLost, "object \(object.id) is lost: what it was spilled to is not there any more: \(place)",
+                systemErrno: error.systemErrno, object: object.id)
+        default:
+            return nil
+        }
+    }
+}

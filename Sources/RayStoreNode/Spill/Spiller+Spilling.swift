@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+internal import Logging
+internal import RayStore
+internal import Synchronization
+
+// Objects to the storage.
+extension Spiller {
+    /// Writes a file of these objects, or of the first of them, and gives up the memory of those that nobody reads by then.
+    ///
+    /// - Returns: the bytes that are free for it. None when it could not be written: then the objects are as before.
+    func spill(_ victims: [StoreEntry]) async -> UInt64 {
+        let claimed = Set(index.begin(victims.map(\.id)))
+        let bytes = victims.reduce(UInt64(0)) { claimed.contains($1.id) ? $0 + $1.memoryBytes : $0 }
+        guard !claimed.isEmpty else { return 0 }
+        activeSpills += 1
+        claimedBytes += bytes
+        spillTimer.begin(at: clock.now)
+        let freed = await write(victims.filter { claimed.contains($0.id) })
+        spillTimer.end(at: clock.now)
+        claimedBytes -= bytes
+        activeSpills -= 1
+        index.abandon(Array(claimed))
+        for waiter in spillWaiters { waiter.resume(returning: freed) }
+        spillWaiters = []
+        noteIdle()
+        return freed
+    }
+
+    private func write(_ victims: [StoreEntry]) async -> UInt64 {
+        // From here on the node has a ref of each: the end of one is told, and its record goes with it.
+        guard let owned = await ownership?.claim(victims.map(\.id)), !owned.isEmpty else { return 0 }
+        let (store, owner) = (store, owner)
+        guard
+            let batch = try? await runBlocking(
+                on: threads,
+                { () throws(RayStoreError) in
+                    PinnedBatch(owned, owner: owner, in: store)
+                }), let layout = batch.layout
+        else { return 0 }
+        do throws(RayStoreError) {
+            let recorded = try await record(layout, of: batch)
+            return await giveUp(batch, recorded)
+        } catch {
+            batch.release()
+            counters.failedSpills += 1
+            log.debug("not spilled", metadata: ["objects": "\(batch.ids.count)", "reason": "\(error.message)"])
+            return 0
+        }
+    }
+
+    /// Writes the file and enters it.
+    ///
+    /// - Returns: how many of the batch are in it.
+    private func record(_ layout: SpillLayout, of batch: PinnedBatch) async throws(RayStoreError) -> Int {
+        let file = try await writeFile(layout)
+        let ids = batch.ids.prefix(file.recordCount)
+        let records = ids.indices.map { (id: ids[$0], record: layout.record($0, in: file.url)) }
+        let bytes = layout.batch.byteCount(ofFirst: ids.count)
+        let row = SpillManifest.File(
+            url: file.url, storage: storage.typeName, bytes: Int64(clamping: bytes), count: ids.count, session: owner,
+            isEnding: false)
+        let rows = records.map { SpillManifest.Record($0.id, $0.record, owner: owner) }
+        let (manifest, old) = (manifest, unused.withLock { $0.takeRecords() })
+        ending.remove(file.url)
+        do throws(RayStoreError) {
+            try await runBlocking(on: threads) { () throws(RayStoreError) in try manifest.add(row, rows, without: old) }
+        } catch {
+            // What the manifest does not know of must not be relied on.
+            endFile(file.url)
+            throw error
+        }
+        counters.spilledObjects += UInt64(ids.count)
+        counters.spilledBytes += bytes
+        let ended = index.commit(file.url, bytes: bytes, records)
+        noteUnused(ended, ended.count == ids.count ? file.url : nil)
+        return ids.count
+    }
+
+    /// A failure that may pass is tried again a few times; one that only room can mend holds the next files off.
+    private func writeFile(_ layout: SpillLayout) async throws(RayStoreError) -> SpilledFile {
+        await isSwept.wait()
+        var pause = Duration.milliseconds(10)
+        var attempt = 0
+        while true {
+            attempt += 1
+            do throws(RayStoreError) {
+                let file = try await storage.spill(layout.batch)
+                holdOff = .zero
+                guard file.recordCount > 0 else {
+                    endFile(file.url)
+                    throw RayStoreError(.system, "\(storage.typeName): a file without any record was written: \(file.url)")
+                }
+                return file
+            } catch {
+                let needsRoom = error.code == .outOfDisk
+                guard !needsRoom, attempt < 4, !isStopping else {
+                    holdOff = min(max(holdOff * 2, .milliseconds(100)), .seconds(5))
+                    holdOffUntil = clock.now + holdOff
+                    throw error
+                }
+            }
+            try? await clock.sleep(for: pause)
+            pause *= 4
+        }
+    }
+
+    /// Lets go of the batch and of the memory of what is recorded. What somebody reads keeps its memory, and its record.
+    private func giveUp(_ batch: PinnedBatch, _ count: Int) async -> UInt64 {
+        let (store, index) = (store, index)
+        let freed = try? await runBlocking(on: threads) { () throws(RayStoreError) -> (objects: UInt64, bytes: UInt64) in
+            batch.release()
+            var freed = (objects: UInt64(0), bytes: UInt64(0))
+            for id in batch.ids.prefix(count) where index.record(of: id) != nil {
+                let bytes = store.entry(of: id)?.memoryBytes ?? 0
+                if store.evict(id) { freed = (freed.objects + 1, freed.bytes + bytes) }
+            }
+            return freed
+        }
+        // Without a thread to be had they stay pinned by nobody, and are evicted by whoever needs memory next.
+        guard let freed else {
+            batch.release()
+            return 0
+        }
+        return freed.bytes
+    }
+
+    /// Returns when one of the files under way has ended, with what it freed.
+    func awaitSpill() async -> UInt64 {
+        guard activeSpills > 0 else { return 0 }
+        return await withCheckedContinuation { spillWaiters.append($0) }
+    }
+}

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+internal import Logging
+internal import RayStore
+internal import Synchronization
+
+/// Moves objects between the store and the node's external storage.
+///
+/// An object that is spilled has a *record*. Its memory may be given up from then on, at once or whenever it is needed; restoring it leaves the
+/// record, so giving the memory up again costs nothing. The order in which a record comes to be: the file is written, the manifest says so, the
+/// index says so, the memory goes. A kill between any two of these loses nothing that a living node has, and leaves at most a file that the next
+/// start removes.
+actor Spiller {
+    nonisolated let index: SpillIndex
+    let storage: any ExternalStorage
+    let manifest: SpillManifest
+    let store: NodeStore
+    let files: FileKeeper
+    let options: SpillOptions
+    let capacity: UInt64
+    let clock: any NodeClock
+    let log: Logger
+    /// What each record says of who owns its object.
+    let owner: String
+    /// Whether everything in the storage is this node's: then it goes as a whole at the end, and what nobody knows of at the start.
+    let ownsStorage: Bool
+    /// For what reads objects in the store or writes the manifest; the storages have threads of their own.
+    let threads = BlockingThreads(limit: 6)
+
+    weak var ownership: Ownership?
+    var counters: SpillCounters
+    var spillTimer = BusyTimer()
+    var restoreTimer = BusyTimer()
+    var isStopping = false
+
+    // Spilling.
+    var activeSpills = 0
+    /// Bytes of the store that the files under way are to free.
+    var claimedBytes: UInt64 = 0
+    /// Who waits for one of them to end.
+    var spillWaiters: [CheckedContinuation<UInt64, Never>] = []
+    /// After a failure that only room can mend nothing is written until then.
+    var holdOffUntil = Duration.zero
+    var holdOff = Duration.zero
+
+    // Restoring.
+    var wanted: [WantedObject] = []
+    var activePasses = 0
+    var nextTicket: UInt64 = 0
+
+    // Deleting.
+    nonisolated let unused = Mutex(UnusedRecords())
+    /// Files that are of no use, and not deleted yet.
+    var ending: Set<String> = []
+    var isDeletionScheduled = false
+    var activeTidies = 0
+    let isSwept = Signal()
+    var background: [Task<Void, Never>] = []
+    /// Told when nothing is under way any more.
+    var idleWaiters: [CheckedContinuation<Void, Never>] = []
+
+    init(
+        index: SpillIndex, storage: NodeStorage, manifest: SpillManifest, store: NodeStore, files: FileKeeper,
+        options: SpillOptions,
+        capacity: UInt64, owner: String, clock: any NodeClock, log: Logger
+    ) {
+        self.index = index
+        self.storage = storage.storage
+        self.manifest = manifest
+        self.store = store
+        self.files = files
+        self.options = options
+        self.capacity = capacity
+        self.owner = owner
+        ownsStorage = storage.isDestroyedHere
+        self.clock = clock
+        self.log = log
+        counters = SpillCounters(storage: storage.typeName)
+    }
+
+    /// Sweeps what earlier lives left, and begins to watch the store's use.
+    func begin(for ownership: Ownership) {
+        self.ownership = ownership
+        background = [Task { await self.sweep() }, Task { await self.watch() }]
+    }
+
+    /// What has been done, and what lies in the storage now.
+    func snapshot() -> SpillCounters {
+        var now = counters
+        now.spillSeconds = spillTimer.busy(at: clock.now) / .seconds(1)
+        now.restoreSeconds = restoreTimer.busy(at: clock.now) / .seconds(1)
+        let counts = index.counts
+        now.recordCount = counts.records
+        now.recordBytes = counts.recordBytes
+        now.fileCount = counts.files
+        now.fileBytes = counts.fileBytes
+        return now
+    }
+
+    /// Begins nothing new; returns when nothing is under way. Objects that end from now on take their files along only where the storage
+    /// stays.
+    func stop() async {
+        isStopping = true
+        for task in background { task.cancel() }
+        for object in wanted { object.continuation.resume(returning: .failure(Self.isStopped)) }
+        wanted = []
+        while activeSpills > 0 || activePasses > 0 {
+            await withCheckedContinuation { idleWaiters.append($0) }
+        }
+    }
+
+    /// The last call. `isCleared` when the storage has been emptied as a whole.
+    func close(isCleared: Bool) async {
+        await tidy()
+        while activeTidies > 0 {
+            await withCheckedContinuation { idleWaiters.append($0) }
+        }
+        let manifest = manifest
+        try? await runBlocking(on: threads) { () throws(RayStoreError) in
+            if isCleared { try? manifest.removeAll() }
+            manifest.close()
+        }
+        ownership = nil
+    }
+
+    /// Something has ended; who waits looks whether it was the last.
+    func noteIdle() {
+        for waiter in idleWaiters { waiter.resume() }
+        idleWaiters = []
+    }
+
+    static let isStopped = RayStoreError(.closed, "the node is being stopped")
+}
+
+/// How long something was under way, several at once counted once.
+struct BusyTimer: Sendable {
+    private var count = 0
+    private var since = Duration.zero
+    private var total = Duration.zero
+
+    mutating func begin(at now: Duration) {
+        if count == 0 { since = now }
+        count += 1
+    }
+
+    mutating func end(at now: Duration) {
+        count -= 1
+        if count == 0 { total += now - since }
+    }
+
+    func busy(at now: Duration) -> Duration {
+        count == 0 ? total : total + (now - since)
+    }
+}
