@@ -3,6 +3,9 @@ internal import RayStore
 internal import Synchronization
 
 /// Who lives, and who wants to hear of it. A subscriber's first events and the later ones leave no gap: both are given under one lock.
+///
+/// An event is given while that lock is held, and giving it takes the runtime's lock of the task that waits for it. The runtime says that
+/// such a task was cancelled while it holds that very lock, so a subscriber's end is only noted, under a lock of its own.
 final class ClusterEvents: Sendable {
     private struct State {
         var living: [NodeID: NodeDescription] = [:]
@@ -12,6 +15,8 @@ final class ClusterEvents: Sendable {
     }
 
     private let state = Mutex(State())
+    /// Numbers of streams that have ended and are still among the subscribers. Nothing else is done under this lock.
+    private let ended = Mutex<[UInt64]>([])
 
     /// The living nodes in the order of their numbers.
     var living: [NodeDescription] {
@@ -19,7 +24,10 @@ final class ClusterEvents: Sendable {
     }
 
     /// How many streams are open.
-    var subscriberCount: Int { state.withLock { $0.subscribers.count } }
+    var subscriberCount: Int {
+        dropEnded()
+        return state.withLock { $0.subscribers.count }
+    }
 
     func isLiving(_ node: NodeID) -> Bool {
         state.withLock { $0.living[node] != nil }
@@ -27,6 +35,7 @@ final class ClusterEvents: Sendable {
 
     /// Tells every subscriber. A join that says nothing new is not told.
     func publish(_ event: ClusterEvent) {
+        dropEnded()
         state.withLock { state in
             switch event {
             case .nodeJoined(let node):
@@ -57,11 +66,20 @@ final class ClusterEvents: Sendable {
             return stream
         }
         continuation.onTermination = { [weak self] _ in
-            // The continuation is let go outside the lock: its end may run code of the subscriber.
-            let gone = self?.state.withLock { $0.subscribers.removeValue(forKey: number) }
-            _ = gone
+            self?.ended.withLock { $0.append(number) }
         }
         return stream
+    }
+
+    private func dropEnded() {
+        let numbers = ended.withLock { ended in
+            defer { ended = [] }
+            return ended
+        }
+        guard !numbers.isEmpty else { return }
+        // The continuations are let go outside the lock: their end may run code of the subscriber.
+        let gone = state.withLock { state in numbers.map { state.subscribers.removeValue(forKey: $0) } }
+        _ = gone
     }
 
     /// Ends all streams, now and for ever.
