@@ -260,7 +260,7 @@ test-lib: lib-built
 # Medians, one JSON object a line on standard output; everything else goes to standard error.
 SUITE ?= plasma
 
-$(BUILD)/bench/%: Benchmarks/core/%.c $(BUILD)/libraystore.a
+$(BUILD)/bench/%: Benchmarks/core/%.c Benchmarks/core/pulling.h $(BUILD)/libraystore.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -std=gnu11 -pthread $(WARNINGS) -D_GNU_SOURCE -Iinclude $< -o $@ $(BUILD)/libraystore.a $(CORE_LIBS)
 

@@ -17,31 +17,14 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "raystore.h"
+#include "pulling.h"
 
 static const ray_key key = {{42}};
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
 
 static double cpu(void) {
     struct rusage used;
     getrusage(RUSAGE_SELF, &used);
     return (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) + (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) * 1e-6;
-}
-
-static void fail(const char *what, const char *why) {
-    fprintf(stderr, "crowd: %s: %s\n", what, why);
-    exit(1);
-}
-
-static void must(ray_status status) {
-    if (status != RAY_OK) {
-        fail(ray_status_name(status), ray_last_error_message());
-    }
 }
 
 static ray_object_id id_of(unsigned round) {
@@ -100,48 +83,20 @@ static void source(const char *host, const char *path) {
     ray_store_close(store);
 }
 
-typedef struct waiter {
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    int done;
-    ray_status status;
-    char message[512];
-} waiter;
-
 static ray_status opened(void *context, ray_pull *pull, const ray_card *card) {
     (void)context;
     (void)card;
     return ray_pull_into_store(pull);
 }
 
-static void done(void *context, ray_status status, const char *message, const ray_transfer_progress *progress) {
-    (void)progress;
-    waiter *w = context;
-    pthread_mutex_lock(&w->lock);
-    w->done = 1;
-    w->status = status;
-    snprintf(w->message, sizeof w->message, "%s", message);
-    pthread_cond_signal(&w->changed);
-    pthread_mutex_unlock(&w->lock);
-}
-
 static double pull_once(ray_transfer *transfer, const ray_object_id *id, const ray_endpoint *from) {
-    static const ray_pull_callbacks callbacks = {opened, NULL, done};
-    waiter w = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+    static const ray_pull_callbacks callbacks = {opened, NULL, waiter_done};
+    waiter w = {.done = false};
+    waiter_begin(&w);
     ray_pull *pull = NULL;
     double start = now();
     must(ray_pull_start(transfer, id, from, 1, NULL, &callbacks, &w, &pull));
-    pthread_mutex_lock(&w.lock);
-    while (!w.done) {
-        pthread_cond_wait(&w.changed, &w.lock);
-    }
-    pthread_mutex_unlock(&w.lock);
-    double seconds = now() - start;
-    ray_pull_release(pull);
-    if (w.status != RAY_OK) {
-        fail(ray_status_name(w.status), w.message);
-    }
-    return seconds;
+    return waiter_finish(&w, pull) - start;
 }
 
 static void puller(const char *host, uint64_t size) {

@@ -18,26 +18,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "raystore.h"
+#include "pulling.h"
 
 enum { OBJECTS_MAX = 10000 };
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
-static void fail(const char *what, const char *why) {
-    fprintf(stderr, "fetches: %s: %s\n", what, why);
-    exit(1);
-}
-
-static void must(ray_status status) {
-    if (status != RAY_OK) {
-        fail(ray_status_name(status), ray_last_error_message());
-    }
-}
 
 static ray_client *attach(const char *socket) {
     ray_client_options options = {.struct_size = sizeof options, .socket_path = socket};

@@ -16,26 +16,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "raystore.h"
+#include "pulling.h"
 
 static const ray_key key = {{42}};
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
-static void fail(const char *what, const char *why) {
-    fprintf(stderr, "mover: %s: %s\n", what, why);
-    exit(1);
-}
-
-static void must(ray_status status) {
-    if (status != RAY_OK) {
-        fail(ray_status_name(status), ray_last_error_message());
-    }
-}
 
 // ---- serving ---------------------------------------------------------------------------------------------------------------
 
@@ -63,71 +46,33 @@ static void serve(const char *host, const char *path) {
 
 // ---- fetching --------------------------------------------------------------------------------------------------------------
 
-typedef struct waiter {
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
+typedef struct fetched {
+    waiter w;
     const char *target;
-    bool done;
-    ray_status status;
-    char message[512];
-    ray_transfer_progress progress;
-} waiter;
+} fetched;
 
 static ray_status opened(void *context, ray_pull *pull, const ray_card *card) {
     (void)card;
-    const waiter *w = context;
-    return ray_pull_into_file(pull, w->target);
-}
-
-static void done(void *context, ray_status status, const char *message, const ray_transfer_progress *progress) {
-    waiter *w = context;
-    pthread_mutex_lock(&w->lock);
-    w->status = status;
-    snprintf(w->message, sizeof w->message, "%s", message);
-    w->progress = *progress;
-    w->done = true;
-    pthread_cond_signal(&w->changed);
-    pthread_mutex_unlock(&w->lock);
-}
-
-// Waits until the pull is done, or until the time.
-static void wait_until(waiter *w, double until) {
-    struct timespec at = {(time_t)until, (long)((until - (double)(time_t)until) * 1e9)};
-    pthread_mutex_lock(&w->lock);
-    while (!w->done && pthread_cond_timedwait(&w->changed, &w->lock, &at) != ETIMEDOUT) {
-    }
-    pthread_mutex_unlock(&w->lock);
+    const fetched *f = context;
+    return ray_pull_into_file(pull, f->target);
 }
 
 static void fetch(ray_transfer *transfer, const ray_endpoint *from, const char *name, const char *target, uint16_t codec, int32_t level) {
-    waiter w = {.target = target};
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_mutex_init(&w.lock, NULL);
-    pthread_cond_init(&w.changed, &monotonic);
+    fetched f = {.target = target};
+    waiter_begin(&f.w);
     ray_pull_options options = {.struct_size = sizeof options, .codec = codec, .level = level, .name = name};
-    ray_pull_callbacks callbacks = {opened, NULL, done};
+    ray_pull_callbacks callbacks = {opened, NULL, waiter_done};
     ray_pull *pull = NULL;
     double start = now();
-    must(ray_pull_start(transfer, NULL, from, 1, &options, &callbacks, &w, &pull));
-    wait_until(&w, start + 1);
+    must(ray_pull_start(transfer, NULL, from, 1, &options, &callbacks, &f, &pull));
+    waiter_wait_until(&f.w, start + 1);
     ray_transfer_progress early;
     ray_pull_progress(pull, &early);
-    while (!w.done) {
-        wait_until(&w, now() + 3600);
-    }
-    double seconds = now() - start;
-    ray_pull_release(pull);
-    if (w.status != RAY_OK) {
-        fail(ray_status_name(w.status), w.message);
-    }
+    double seconds = waiter_finish(&f.w, pull) - start;
     unlink(target);
-    pthread_cond_destroy(&w.changed);
-    pthread_mutex_destroy(&w.lock);
     printf("{\"seconds\":%.6f,\"bytes\":%llu,\"wire_bytes\":%llu,\"first_second_bytes\":%llu,\"none\":%u,\"lz4\":%u,\"zstd\":%u,\"level\":%d}\n",
-           seconds, (unsigned long long)w.progress.done_bytes, (unsigned long long)w.progress.wire_bytes,
-           (unsigned long long)early.done_bytes, w.progress.none_count, w.progress.lz4_count, w.progress.zstd_count, w.progress.zstd_level);
+           seconds, (unsigned long long)f.w.progress.done_bytes, (unsigned long long)f.w.progress.wire_bytes,
+           (unsigned long long)early.done_bytes, f.w.progress.none_count, f.w.progress.lz4_count, f.w.progress.zstd_count, f.w.progress.zstd_level);
     fflush(stdout);
 }
 

@@ -14,26 +14,13 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "raystore.h"
+#include "pulling.h"
 
 enum { RUNS = 7, SMALL_RUNS = 2000 };
 #define WINDOW_BYTES ((uint64_t)64 << 20) // what window_bytes 0 means
 
 static const ray_key key = {{42}};
 static uint64_t size_bytes = 512ull << 20;
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
-static void must(ray_status status) {
-    if (status != RAY_OK) {
-        fprintf(stderr, "%s: %s\n", ray_status_name(status), ray_last_error_message());
-        exit(1);
-    }
-}
 
 static int ascending(const void *a, const void *b) {
     double left = *(const double *)a;
@@ -182,69 +169,41 @@ static void send_until_told(int ready, int stop) {
 
 // ---- the receiver ----------------------------------------------------------------------------------------------------------
 
-typedef struct waiter {
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
+typedef struct pulled {
+    waiter w;
     bool is_file;
     bool keeps; // can be resumed
-    bool done;
-    ray_status status;
-    char message[256];
-    ray_transfer_progress progress;
-} waiter;
+} pulled;
 
 static ray_status opened(void *context, ray_pull *pull, const ray_card *card) {
     (void)card;
-    const waiter *w = context;
+    const pulled *p = context;
     char path[128];
     path_of(path, "target");
-    return w->is_file ? ray_pull_into_file(pull, path) : ray_pull_into_store(pull);
-}
-
-static void done(void *context, ray_status status, const char *message, const ray_transfer_progress *progress) {
-    waiter *w = context;
-    pthread_mutex_lock(&w->lock);
-    w->status = status;
-    snprintf(w->message, sizeof w->message, "%s", message);
-    w->progress = *progress;
-    w->done = true;
-    pthread_cond_signal(&w->changed);
-    pthread_mutex_unlock(&w->lock);
+    return p->is_file ? ray_pull_into_file(pull, path) : ray_pull_into_store(pull);
 }
 
 // Answers the seconds it took.
-static double pull_and_wait(ray_transfer *transfer, uint16_t port, uint32_t number, uint16_t codec, waiter *w) {
-    pthread_mutex_init(&w->lock, NULL);
-    pthread_cond_init(&w->changed, NULL);
+static double pull_and_wait(ray_transfer *transfer, uint16_t port, uint32_t number, uint16_t codec, pulled *p) {
+    waiter_begin(&p->w);
     ray_endpoint from = {.host = "127.0.0.1", .port = port};
     ray_pull_options options = {
-        .struct_size = sizeof options, .codec = codec, .resume = w->keeps ? RAY_RESUME_KEEP : RAY_RESUME_OFF};
-    ray_pull_callbacks callbacks = {opened, NULL, done};
+        .struct_size = sizeof options, .codec = codec, .resume = p->keeps ? RAY_RESUME_KEEP : RAY_RESUME_OFF};
+    ray_pull_callbacks callbacks = {opened, NULL, waiter_done};
     ray_object_id id = id_of(number);
     ray_pull *pull = NULL;
     double start = now();
-    must(ray_pull_start(transfer, &id, &from, 1, &options, &callbacks, w, &pull));
-    pthread_mutex_lock(&w->lock);
-    while (!w->done) {
-        pthread_cond_wait(&w->changed, &w->lock);
-    }
-    pthread_mutex_unlock(&w->lock);
-    double seconds = now() - start;
-    ray_pull_release(pull);
-    if (w->status != RAY_OK) {
-        fprintf(stderr, "%s: %s\n", ray_status_name(w->status), w->message);
-        exit(1);
-    }
-    return seconds;
+    must(ray_pull_start(transfer, &id, &from, 1, &options, &callbacks, p, &pull));
+    return waiter_finish(&p->w, pull) - start;
 }
 
 // Seconds of one pull. What it brought is removed again.
 static double pull_once(ray_transfer *transfer, ray_store *store, uint16_t port, uint32_t number, uint16_t codec, ray_transfer_progress *progress) {
-    waiter w = {.is_file = number < OBJECTS};
+    pulled p = {.is_file = number < OBJECTS};
     ray_object_id id = id_of(number);
-    double seconds = pull_and_wait(transfer, port, number, codec, &w);
-    *progress = w.progress;
-    if (w.is_file) {
+    double seconds = pull_and_wait(transfer, port, number, codec, &p);
+    *progress = p.w.progress;
+    if (p.is_file) {
         char path[128];
         path_of(path, "target");
         unlink(path);
@@ -281,8 +240,8 @@ static pid_t start_receiver(uint16_t port) {
         ray_transfer_options options = {.struct_size = sizeof options, .key = key};
         ray_transfer *transfer = NULL;
         must(ray_transfer_create(&options, &transfer));
-        waiter w = {.is_file = true, .keeps = true};
-        pull_and_wait(transfer, port, RANDOM, RAY_CODEC_AUTO, &w);
+        pulled p = {.is_file = true, .keeps = true};
+        pull_and_wait(transfer, port, RANDOM, RAY_CODEC_AUTO, &p);
         ray_transfer_destroy(transfer);
         _exit(0);
     }

@@ -113,7 +113,7 @@ void ray__deltas_undo(const uint8_t *plan, uint8_t *raw, uint32_t raw_size) {
 // Elements that are transposed at once: what they read and write stays in the first cache.
 #define AT_ONCE 512u
 
-static inline void split(const uint8_t *restrict in, uint32_t count, uint32_t width, size_t plane, uint8_t *restrict out) {
+static inline __attribute__((always_inline)) void split(const uint8_t *restrict in, uint32_t count, uint32_t width, size_t plane, uint8_t *restrict out) {
     for (uint32_t begin = 0; begin < count; begin += AT_ONCE) {
         uint32_t end = count - begin < AT_ONCE ? count : begin + AT_ONCE;
         for (uint32_t byte = 0; byte < width; byte++) {
@@ -124,7 +124,7 @@ static inline void split(const uint8_t *restrict in, uint32_t count, uint32_t wi
     }
 }
 
-static inline void join(const uint8_t *restrict in, uint32_t count, uint32_t width, size_t plane, uint8_t *restrict out) {
+static inline __attribute__((always_inline)) void join(const uint8_t *restrict in, uint32_t count, uint32_t width, size_t plane, uint8_t *restrict out) {
     for (uint32_t i = 0; i < count; i++) {
         for (uint32_t byte = 0; byte < width; byte++) {
             out[(size_t)i * width + byte] = in[byte * plane + i];
@@ -132,26 +132,25 @@ static inline void join(const uint8_t *restrict in, uint32_t count, uint32_t wid
     }
 }
 
-void ray__shuffle_apply(uint32_t width, const uint8_t *raw, uint32_t raw_size, uint8_t *out) {
-    uint32_t count = raw_size / width;
+typedef void move_fn(const uint8_t *restrict in, uint32_t count, uint32_t width, size_t plane, uint8_t *restrict out);
+
+// Inlined into its callers, and the move into it with a width that is known, so that the compiler makes vectors of each.
+static inline __attribute__((always_inline)) void shuffle(move_fn *move, uint32_t width, const uint8_t *in, uint32_t size, uint8_t *out) {
+    uint32_t count = size / width;
     if (width == 2) {
-        split(raw, count, 2, count, out);
+        move(in, count, 2, count, out);
     } else if (width == 4) {
-        split(raw, count, 4, count, out);
+        move(in, count, 4, count, out);
     } else {
-        split(raw, count, 8, count, out);
+        move(in, count, 8, count, out);
     }
-    memcpy(out + (size_t)count * width, raw + (size_t)count * width, raw_size - count * width);
+    memcpy(out + (size_t)count * width, in + (size_t)count * width, size - count * width);
+}
+
+void ray__shuffle_apply(uint32_t width, const uint8_t *raw, uint32_t raw_size, uint8_t *out) {
+    shuffle(split, width, raw, raw_size, out);
 }
 
 void ray__shuffle_undo(uint32_t width, const uint8_t *shuffled, uint32_t raw_size, uint8_t *out) {
-    uint32_t count = raw_size / width;
-    if (width == 2) {
-        join(shuffled, count, 2, count, out);
-    } else if (width == 4) {
-        join(shuffled, count, 4, count, out);
-    } else {
-        join(shuffled, count, 8, count, out);
-    }
-    memcpy(out + (size_t)count * width, shuffled + (size_t)count * width, raw_size - count * width);
+    shuffle(join, width, shuffled, raw_size, out);
 }

@@ -125,11 +125,7 @@ static void anotherPullUsesTheSameConnection(void) {
 }
 
 int main(void) {
-    fixture_make_directory();
-    fixture_path(source_path, "source");
-    fixture_path(target_path, "target");
-    sender = fixture_transfer(&table, NULL, true);
-    receiver = fixture_transfer(NULL, NULL, false);
+    fixture_begin(&table, source_path, target_path, &sender, &receiver);
     RUN(filesOfEverySizeArriveInEveryCodec);
     RUN(twoHundredMebibytesArrive);
     RUN(anUnknownObjectIsNotFoundAtOnce);
@@ -137,8 +133,6 @@ int main(void) {
     RUN(aFailureOfOpenedEndsThePull);
     RUN(anExistingTargetIsNotOverwritten);
     RUN(anotherPullUsesTheSameConnection);
-    ray_transfer_destroy(receiver);
-    ray_transfer_destroy(sender);
-    fixture_remove_directory();
+    fixture_end(sender, receiver);
     return 0;
 }

@@ -313,6 +313,21 @@ static inline ray_transfer *fixture_transfer(fixture_table *table, ray_store *st
     return transfer;
 }
 
+// A folder with the paths of a source and a target, one who serves the table, and one who pulls.
+static inline void fixture_begin(fixture_table *table, char *source_path, char *target_path, ray_transfer **sender, ray_transfer **receiver) {
+    fixture_make_directory();
+    fixture_path(source_path, "source");
+    fixture_path(target_path, "target");
+    *sender = fixture_transfer(table, NULL, true);
+    *receiver = fixture_transfer(NULL, NULL, false);
+}
+
+static inline void fixture_end(ray_transfer *sender, ray_transfer *receiver) {
+    ray_transfer_destroy(receiver);
+    ray_transfer_destroy(sender);
+    fixture_remove_directory();
+}
+
 static inline ray_transfer_stats fixture_stats(ray_transfer *transfer) {
     ray_transfer_stats stats = {.struct_size = sizeof stats};
     ray_transfer_stats_read(transfer, &stats);

@@ -78,12 +78,20 @@ static void fill_up_during(uint16_t codec, uint16_t resume) {
     CHECK_EQUAL(free_bytes(), before);
 }
 
-static void aDiskThatFillsUpWhileAFileArrivesIsOutOfDisk(void) {
+// 32 MiB.
+static bool mount_small_disk(void) {
     fixture_path(disk_path, "disk");
     CHECK(mkdir(disk_path, 0700) == 0);
-    if (mount("none", disk_path, "tmpfs", 0, "size=32m") != 0) {
-        fprintf(stderr, "    (not checked: this user may not mount a small disk)\n");
-        rmdir(disk_path);
+    if (mount("none", disk_path, "tmpfs", 0, "size=32m") == 0) {
+        return true;
+    }
+    fprintf(stderr, "    (not checked: this user may not mount a small disk)\n");
+    rmdir(disk_path);
+    return false;
+}
+
+static void aDiskThatFillsUpWhileAFileArrivesIsOutOfDisk(void) {
+    if (!mount_small_disk()) {
         return;
     }
     uint8_t *bytes = fixture_bytes(24 * MIB, 3, true);
@@ -127,11 +135,7 @@ static void pull_with(uint64_t reserve_bytes, uint32_t watermark_permille, ray_s
 }
 
 static void whatIsToStayFreeStaysFree(void) {
-    fixture_path(disk_path, "disk");
-    CHECK(mkdir(disk_path, 0700) == 0);
-    if (mount("none", disk_path, "tmpfs", 0, "size=32m") != 0) {
-        fprintf(stderr, "    (not checked: this user may not mount a small disk)\n");
-        rmdir(disk_path);
+    if (!mount_small_disk()) {
         return;
     }
     uint8_t *bytes = fixture_bytes(24 * MIB, 3, true);
@@ -174,16 +178,10 @@ static void whatManyConnectionsWriteIsWhole(void) {
 }
 
 int main(void) {
-    fixture_make_directory();
-    fixture_path(source_path, "source");
-    fixture_path(target_path, "target");
-    sender = fixture_transfer(&table, NULL, true);
-    receiver = fixture_transfer(NULL, NULL, false);
+    fixture_begin(&table, source_path, target_path, &sender, &receiver);
     RUN(whatManyConnectionsWriteIsWhole);
     RUN(aDiskThatFillsUpWhileAFileArrivesIsOutOfDisk);
     RUN(whatIsToStayFreeStaysFree);
-    ray_transfer_destroy(receiver);
-    ray_transfer_destroy(sender);
-    fixture_remove_directory();
+    fixture_end(sender, receiver);
     return 0;
 }

@@ -22,6 +22,19 @@ import Testing
         try await body(network, cluster)
     }
 
+    /// The same with sessions of two of the nodes.
+    private func withPair(
+        _ first: Int, _ second: Int, _ body: (TestNetwork, TestCluster, _ owner: Session, _ reader: Session) async throws -> Void
+    ) async throws {
+        try await withNetwork { network, cluster in
+            let owner = try await cluster.session(first)
+            let reader = try await cluster.session(second)
+            try await body(network, cluster, owner, reader)
+            await reader.close()
+            await owner.close()
+        }
+    }
+
     /// Runs a get over the link; cuts it when a part has come, does what the body does, mends it.
     private func cut<Value: Sendable>(
         _ network: TestNetwork, _ a: Int, _ b: Int,
@@ -53,9 +66,7 @@ import Testing
     }
 
     @Test(.timeLimit(.minutes(3))) func anObjectGoesOnAfterTheCut() async throws {
-        try await withNetwork { network, cluster in
-            let owner = try await cluster.session(1)
-            let reader = try await cluster.session(2)
+        try await withPair(1, 2) { network, cluster, owner, reader in
             let expected = pattern(Self.size)
             let ref = try await reader.open(owner.put(bytes: expected).shared())
             let bytes = try await cut(network, 1, 2) { note in
@@ -66,17 +77,13 @@ import Testing
             }
             #expect(isSame)
             expectLittleMore(try await sent(owner, by: 1, of: cluster))
-            await reader.close()
-            await owner.close()
         }
     }
 
     @Test(.timeLimit(.minutes(3))) func aFileGoesOnAfterTheCut() async throws {
         let scratch = try Scratch()
         defer { scratch.remove() }
-        try await withNetwork { network, cluster in
-            let owner = try await cluster.session(1)
-            let reader = try await cluster.session(2)
+        try await withPair(1, 2) { network, cluster, owner, reader in
             let path = try scratch.file("f", size: Self.size)
             let text = try await owner.put(RayFile(path: path)).shared()
             let ref = try await reader.open(text)
@@ -85,16 +92,12 @@ import Testing
             }
             #expect(FileManager.default.contentsEqual(atPath: file.path, andPath: path))
             expectLittleMore(try await sent(owner, by: 1, of: cluster))
-            await reader.close()
-            await owner.close()
         }
     }
 
     /// The reader's node is given up by the head meanwhile, and comes back.
     @Test(.timeLimit(.minutes(3))) func aGetFromTheHeadGoesOnAfterTheCut() async throws {
-        try await withNetwork { network, cluster in
-            let owner = try await cluster.session(0)
-            let reader = try await cluster.session(2)
+        try await withPair(0, 2) { network, cluster, owner, reader in
             let expected = pattern(Self.size)
             let own = try owner.put(bytes: expected)
             let ref = try await reader.open(own.shared())
@@ -103,8 +106,6 @@ import Testing
             }
             #expect(bytes.count == Self.size)
             expectLittleMore(try await sent(owner, by: 0, of: cluster))
-            await reader.close()
-            await owner.close()
             withExtendedLifetime(own) {}
         }
     }
@@ -112,9 +113,7 @@ import Testing
     @Test(.timeLimit(.minutes(3))) func aSourceThatChangedDuringTheCutIsAnError() async throws {
         let scratch = try Scratch()
         defer { scratch.remove() }
-        try await withNetwork { network, cluster in
-            let owner = try await cluster.session(1)
-            let reader = try await cluster.session(2)
+        try await withPair(1, 2) { network, cluster, owner, reader in
             let path = try scratch.file("f", size: Self.size)
             let own = try await owner.put(RayFile(path: path, enableCopy: false))
             let ref = try await reader.open(own.shared())
@@ -125,16 +124,12 @@ import Testing
             }
             #expect(error?.code == .sourceChanged)
             #expect(cluster.files().isEmpty)
-            await reader.close()
-            await owner.close()
         }
     }
 
     /// A get that has a limit ends at it, cut or not.
     @Test(.timeLimit(.minutes(3))) func aGetEndsAtItsTimeWhileTheLinkIsCut() async throws {
-        try await withNetwork { network, cluster in
-            let owner = try await cluster.session(1)
-            let reader = try await cluster.session(2)
+        try await withPair(1, 2) { network, cluster, owner, reader in
             let own = try owner.put(bytes: pattern(Self.size))
             let ref = try await reader.open(own.shared())
             try network.slow(1, 2, to: Self.rate)
@@ -142,8 +137,6 @@ import Testing
             #expect(await failure { _ = try await reader.get(ref, timeout: .seconds(3)) }?.code == .timedOut)
             try network.mend(1, 2)
             #expect(try await reader.get(ref, timeout: .seconds(60)).count == Self.size)
-            await reader.close()
-            await owner.close()
         }
     }
 }

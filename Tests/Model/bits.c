@@ -5,26 +5,23 @@
 // ---- pins.c --------------------------------------------------------------------------------------------------------------
 
 // The node's bits are in the state word, the clients' in the bitmaps: two looks.
-int f_pins_any(world *w, int t, frame *f) {
+static int any_bit(world *w, int t, frame *f, const uint8_t *bits, const char *nodes_look, const char *clients_look) {
     BEGIN
-    STEP("pins.c:ray__pins_any reads the node's pin");
-    if ((w->pins & 1u) != 0) {
+    STEP(nodes_look);
+    if ((*bits & 1u) != 0) {
         RETURN(1);
     }
-    STEP("pins.c:ray__pins_any reads the clients' pins");
-    RETURN((w->pins & ~1u) != 0);
+    STEP(clients_look);
+    RETURN((*bits & ~1u) != 0);
     END;
 }
 
+int f_pins_any(world *w, int t, frame *f) {
+    return any_bit(w, t, f, &w->pins, "pins.c:ray__pins_any reads the node's pin", "pins.c:ray__pins_any reads the clients' pins");
+}
+
 int f_refs_any(world *w, int t, frame *f) {
-    BEGIN
-    STEP("pins.c:ray__refs_any reads the node's ref");
-    if ((w->refs & 1u) != 0) {
-        RETURN(1);
-    }
-    STEP("pins.c:ray__refs_any reads the clients' refs");
-    RETURN((w->refs & ~1u) != 0);
-    END;
+    return any_bit(w, t, f, &w->refs, "pins.c:ray__refs_any reads the node's ref", "pins.c:ray__refs_any reads the clients' refs");
 }
 
 int f_only_node(world *w, int t, frame *f) {

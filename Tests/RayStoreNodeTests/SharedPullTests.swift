@@ -51,9 +51,7 @@ import Testing
             let text = try await put(isFile, scene, scratch)
             let all = (0..<9).map { _ in Seen() }
             let refs = try await open(text, scene)
-            let gets = all.indices.map { index in
-                Task { try await fetch(refs[index % 3], isFile, scene.readers[index % 3]) { all[index].note($0) } }
-            }
+            let gets = begin(refs, isFile, scene, all)
             // The link is cut in the middle, so all are waiting when it is mended.
             #expect(await eventually(within: .seconds(60)) { scene.proxy.refusedCount > 0 && all.allSatisfy { $0.done > 0 } })
             scene.proxy.mend()
@@ -76,9 +74,7 @@ import Testing
             let text = try await put(isFile, scene, scratch)
             let refs = try await open(text, scene)
             let all = (0..<6).map { _ in Seen() }
-            let gets = all.indices.map { index in
-                Task { try await fetch(refs[index % 3], isFile, scene.readers[index % 3]) { all[index].note($0) } }
-            }
+            let gets = begin(refs, isFile, scene, all)
             #expect(await eventually(within: .seconds(60)) { all.allSatisfy { $0.done > 0 } })
             // The first, who has started it, one in the middle, and a whole client.
             gets[0].cancel()
@@ -102,9 +98,7 @@ import Testing
             let text = try await put(isFile, scene, scratch)
             let refs = try await open(text, scene)
             let all = (0..<6).map { _ in Seen() }
-            let gets = all.indices.map { index in
-                Task { try await fetch(refs[index % 3], isFile, scene.readers[index % 3]) { all[index].note($0) } }
-            }
+            let gets = begin(refs, isFile, scene, all)
             #expect(await eventually(within: .seconds(60)) { all.allSatisfy { $0.done > 0 } })
             for get in gets { get.cancel() }
             for get in gets { #expect(await failure { _ = try await get.value }?.code == .cancelled) }
@@ -134,6 +128,13 @@ import Testing
         var refs: [ObjectRef<RayFile>] = []
         for reader in scene.readers { refs.append(try await reader.open(text)) }
         return refs
+    }
+
+    /// A get for each of those that watch, by the readers in turn.
+    private func begin(_ refs: [ObjectRef<RayFile>], _ isFile: Bool, _ scene: Scene, _ all: [Seen]) -> [Task<Bool, any Error>] {
+        all.indices.map { index in
+            Task { try await fetch(refs[index % 3], isFile, scene.readers[index % 3]) { all[index].note($0) } }
+        }
     }
 
     /// Whether what came is what was put.
