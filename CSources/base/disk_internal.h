@@ -3,6 +3,8 @@
 #ifndef RAY_DISK_INTERNAL_H
 #define RAY_DISK_INTERNAL_H
 
+#include <sys/stat.h>
+
 #include "raystore/file.h"
 
 // What must stay free; see ray_disk_kept.
@@ -21,5 +23,9 @@ bool ray__disk_is_full(int number);
 
 // What a failed write of so many bytes means, by errno.
 ray_status ray__disk_failure(int file, const char *path, uint64_t needed) RAY_NODISCARD;
+
+static inline int64_t ray__mtime_of(const struct stat *info) {
+    return (int64_t)info->st_mtim.tv_sec * 1000000000 + info->st_mtim.tv_nsec;
+}
 
 #endif

@@ -17,13 +17,9 @@
 
 enum { BUFFER_SIZE = 1 << 20 };
 
-static int64_t mtime_of(const struct stat *status) {
-    return (int64_t)status->st_mtim.tv_sec * 1000000000 + status->st_mtim.tv_nsec;
-}
-
 static ray_file_info info_of(const struct stat *status) {
     return (ray_file_info){
-        .size_bytes = (uint64_t)status->st_size, .mtime_ns = mtime_of(status), .mode = status->st_mode & 07777u};
+        .size_bytes = (uint64_t)status->st_size, .mtime_ns = ray__mtime_of(status), .mode = status->st_mode & 07777u};
 }
 
 static ray_status refuse(const char *path) {
@@ -76,7 +72,7 @@ ray_status ray_file_unchanged(const char *path, uint64_t size_bytes, int64_t mti
         return ray__fail(RAY_SOURCE_CHANGED, "file %s was changed after it was put: it had %" PRIu64 " bytes and has %" PRIu64,
                          path, size_bytes, (uint64_t)status.st_size);
     }
-    if (mtime_of(&status) != mtime_ns) {
+    if (ray__mtime_of(&status) != mtime_ns) {
         return ray__fail(RAY_SOURCE_CHANGED, "file %s was changed after it was put: its modification time is another", path);
     }
     return RAY_OK;
@@ -189,7 +185,7 @@ ray_status ray_file_copy(const char *from, const char *to, uint64_t reserve_byte
     }
     ray_status status = copy_bytes(source, from, (uint64_t)before.st_size, target, to, reserve_bytes);
     struct stat after;
-    if (status == RAY_OK && (fstat(source, &after) != 0 || after.st_size != before.st_size || mtime_of(&after) != mtime_of(&before))) {
+    if (status == RAY_OK && (fstat(source, &after) != 0 || after.st_size != before.st_size || ray__mtime_of(&after) != ray__mtime_of(&before))) {
         status = ray__fail(RAY_SOURCE_CHANGED, "file %s was changed while it was copied; put it when nobody writes it", from);
     }
     struct stat copy;

@@ -19,6 +19,39 @@ static ray_spill_part part_of(const void *bytes, uint64_t size) {
     return (ray_spill_part){(void *)(uintptr_t)bytes, (size_t)size};
 }
 
+uint64_t ray_spill_sum_count(uint64_t data_size) {
+    return data_size / RAY_SPILL_SUM_BYTES + (data_size % RAY_SPILL_SUM_BYTES != 0);
+}
+
+// The sum of all of it and those of its blocks in one pass: a piece is still in the core's cache when it is added to the second.
+static uint64_t sum_up(const ray_spill_object *object) {
+    if (object->sums == NULL || object->data_size <= RAY_SPILL_SUM_BYTES) {
+        uint64_t checksum = ray__checksum_of(object->data, (size_t)object->data_size);
+        if (object->sums != NULL && object->data_size > 0) {
+            object->sums[0] = checksum;
+        }
+        return checksum;
+    }
+    const uint8_t *data = object->data;
+    ray__checksum all;
+    ray__checksum block;
+    ray__checksum_begin(&all);
+    for (uint64_t at = 0; at < object->data_size;) {
+        if (at % RAY_SPILL_SUM_BYTES == 0) {
+            ray__checksum_begin(&block);
+        }
+        uint64_t left = object->data_size - at;
+        size_t size = left < RAY_CHECKSUM_PIECE ? (size_t)left : RAY_CHECKSUM_PIECE;
+        ray__checksum_add(&all, data + at, size);
+        ray__checksum_add(&block, data + at, size);
+        at += size;
+        if (at % RAY_SPILL_SUM_BYTES == 0 || at == object->data_size) {
+            object->sums[(at - 1) / RAY_SPILL_SUM_BYTES] = ray__checksum_end(&block);
+        }
+    }
+    return ray__checksum_end(&all);
+}
+
 void ray_spill_lay(ray_spill_object *objects, uint32_t count, uint8_t *headers, ray_spill_part *parts) {
     uint64_t offset = 0;
     for (uint32_t i = 0; i < count; i++) {
@@ -34,7 +67,7 @@ void ray_spill_lay(ray_spill_object *objects, uint32_t count, uint8_t *headers, 
         parts += RAY_SPILL_PARTS;
         object->offset = offset;
         object->size = RAY_SPILL_HEADER_SIZE + object->owner_size + object->metadata_size + object->data_size;
-        object->checksum = ray__checksum_of(object->data, (size_t)object->data_size);
+        object->checksum = sum_up(object);
         object->metadata_checksum = ray__checksum_of(object->metadata, (size_t)object->metadata_size);
         offset += object->size;
     }
@@ -57,4 +90,27 @@ ray_status ray_spill_lengths_read(const uint8_t *header, uint64_t record_size, r
 
 bool ray_spill_matches(const void *data, uint64_t size, uint64_t checksum) {
     return ray__checksum_of(data, (size_t)size) == checksum;
+}
+
+void ray_spill_blocks(uint64_t data_size, uint64_t *from, uint64_t *size) {
+    if (*size == 0) {
+        return;
+    }
+    uint64_t end = *from + *size;
+    uint64_t rest = end % RAY_SPILL_SUM_BYTES == 0 ? 0 : RAY_SPILL_SUM_BYTES - end % RAY_SPILL_SUM_BYTES;
+    end += rest < data_size - end ? rest : data_size - end;
+    *from -= *from % RAY_SPILL_SUM_BYTES;
+    *size = end - *from;
+}
+
+bool ray_spill_blocks_match(const void *bytes, uint64_t from, uint64_t size, const uint64_t *sums, uint64_t *altered) {
+    const uint8_t *block = bytes;
+    for (uint64_t at = 0; at < size; at += RAY_SPILL_SUM_BYTES) {
+        uint64_t part = size - at < RAY_SPILL_SUM_BYTES ? size - at : RAY_SPILL_SUM_BYTES;
+        if (ray__checksum_of(block + at, (size_t)part) != sums[(from + at) / RAY_SPILL_SUM_BYTES]) {
+            *altered = from + at;
+            return false;
+        }
+    }
+    return true;
 }

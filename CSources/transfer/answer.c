@@ -8,8 +8,10 @@
 
 #include "base/beneath_internal.h"
 #include "base/checksum_internal.h"
+#include "base/disk_internal.h"
 #include "base/error_internal.h"
 #include "codec/bytes_internal.h"
+#include "raystore/spill.h"
 #include "transfer/answer_internal.h"
 
 void ray__answer_init(ray_answer *answer, ray__share *share, int stop) {
@@ -28,6 +30,10 @@ void ray__answer_end(ray_answer *answer) {
     free(answer->path);
     free(answer->metadata);
     free(answer->descriptor);
+    free(answer->sums);
+    answer->sums = NULL;
+    answer->is_spilled = false;
+    answer->file_offset = 0;
     answer->path = NULL;
     answer->metadata = NULL;
     answer->descriptor = NULL;
@@ -42,11 +48,11 @@ void ray_answer_object(ray_answer *answer) {
     answer->kind = RAY_KIND_OBJECT;
 }
 
-static uint8_t *keep(ray_answer *answer, const void *bytes, size_t size) {
+static void *keep(ray_answer *answer, const void *bytes, size_t size) {
     if (size == 0) {
         return NULL;
     }
-    uint8_t *kept = malloc(size);
+    void *kept = malloc(size);
     if (kept == NULL) {
         answer->failure = RAY_OUT_OF_MEMORY;
         return NULL;
@@ -55,16 +61,20 @@ static uint8_t *keep(ray_answer *answer, const void *bytes, size_t size) {
     return kept;
 }
 
+static void keep_path(ray_answer *answer, const char *path) {
+    answer->path = strdup(path);
+    if (answer->path == NULL) {
+        answer->failure = RAY_OUT_OF_MEMORY;
+    }
+}
+
 void ray_answer_file(ray_answer *answer, const char *path, uint64_t size_bytes, int64_t mtime_ns, const void *metadata,
                      size_t metadata_size, const void *descriptor, size_t descriptor_size) {
     ray__answer_end(answer);
     answer->kind = RAY_KIND_FILE;
     answer->size_bytes = size_bytes;
     answer->mtime_ns = mtime_ns;
-    answer->path = strdup(path);
-    if (answer->path == NULL) {
-        answer->failure = RAY_OUT_OF_MEMORY;
-    }
+    keep_path(answer, path);
     if (metadata_size > RAY_METADATA_MAX || descriptor_size > RAY_METADATA_MAX) {
         answer->failure = RAY_TOO_LARGE;
         snprintf(answer->text, sizeof answer->text, "metadata and descriptor of a file are at most %u bytes", RAY_METADATA_MAX);
@@ -81,6 +91,45 @@ void ray_answer_file(ray_answer *answer, const char *path, uint64_t size_bytes, 
     answer->metadata_size = answer->metadata == NULL ? 0 : (uint32_t)metadata_size;
     answer->descriptor = keep(answer, descriptor, descriptor_size);
     answer->descriptor_size = answer->descriptor == NULL ? 0 : (uint32_t)descriptor_size;
+}
+
+void ray_answer_spilled(ray_answer *answer, const ray_spilled *spilled) {
+    ray__answer_end(answer);
+    answer->kind = RAY_KIND_OBJECT;
+    answer->is_spilled = true;
+    answer->size_bytes = spilled->data_size;
+    keep_path(answer, spilled->path);
+    if (spilled->sums == NULL && spilled->data_size > 0) {
+        answer->failure = RAY_INVALID_ARGUMENT;
+        ray_answer_message(answer, "what was spilled without sums of its blocks is restored before it is sent");
+        return;
+    }
+    uint64_t before = RAY_SPILL_HEADER_SIZE + spilled->metadata_size;
+    bool fits = spilled->metadata_size <= RAY_METADATA_MAX && spilled->owner_size <= INT64_MAX - before;
+    before += fits ? spilled->owner_size : 0;
+    fits = fits && spilled->offset <= INT64_MAX - before && spilled->data_size <= INT64_MAX - before - spilled->offset;
+    if (!fits) {
+        answer->failure = RAY_TOO_LARGE;
+        snprintf(answer->text, sizeof answer->text, "%.200s: no record at byte %llu has %llu bytes, or its metadata has more than %u", spilled->path,
+                 (unsigned long long)spilled->offset, (unsigned long long)spilled->data_size, RAY_METADATA_MAX);
+        return;
+    }
+    answer->file_offset = spilled->offset + before;
+    answer->metadata_checksum = spilled->metadata_checksum;
+    uint64_t sums_size = ray_spill_sum_count(spilled->data_size) * sizeof spilled->sums[0];
+    ray_status waited = ray__share_get(answer->share, spilled->metadata_size + sums_size, answer->stop);
+    if (waited != RAY_OK) {
+        answer->failure = waited;
+        return;
+    }
+    answer->taken_bytes = spilled->metadata_size + sums_size;
+    answer->sums = keep(answer, spilled->sums, sums_size);
+    // Read when the file is opened.
+    answer->metadata_size = (uint32_t)spilled->metadata_size;
+    answer->metadata = malloc(spilled->metadata_size + 1);
+    if (answer->metadata == NULL) {
+        answer->failure = RAY_OUT_OF_MEMORY;
+    }
 }
 
 // Another file of this name, or the same with other contents, is another edition.
@@ -116,7 +165,7 @@ ray_status ray_answer_beneath(ray_answer *answer, int directory, const char *nam
     answer->kind = RAY_KIND_FILE;
     answer->file = file;
     answer->size_bytes = (uint64_t)info.st_size;
-    answer->mtime_ns = (int64_t)info.st_mtim.tv_sec * 1000000000 + info.st_mtim.tv_nsec;
+    answer->mtime_ns = ray__mtime_of(&info);
     answer->edition = edition_of(&info);
     return RAY_OK;
 }

@@ -55,6 +55,9 @@ static ray_status send_card(ray__session *s, uint32_t name, ray__offer *offer, b
         file_data = malloc(card.inline_size + 1);
         ray_status status = file_data == NULL ? ray__fail(RAY_OUT_OF_MEMORY, "a card")
                                               : ray__offer_read(offer, file_data, 0, card.inline_size);
+        if (status == RAY_OK && offer->answer.is_spilled) {
+            status = ray__spilled_matches(offer, file_data, card.inline_size);
+        }
         card.inline_data = file_data;
         if (status != RAY_OK) {
             memset(&card, 0, sizeof card);

@@ -9,13 +9,10 @@
 #include <unistd.h>
 
 #include "base/clock_internal.h"
+#include "base/disk_internal.h"
 #include "base/error_internal.h"
 #include "codec/bytes_internal.h"
 #include "transfer/answer_internal.h"
-
-static int64_t mtime_of(const struct stat *info) {
-    return (int64_t)info->st_mtim.tv_sec * 1000000000 + info->st_mtim.tv_nsec;
-}
 
 static const char *when(const ray__offer *offer) {
     return offer->name != NULL ? "while it was fetched" : "after it was put";
@@ -24,6 +21,9 @@ static const char *when(const ray__offer *offer) {
 ray_status ray__offer_check(ray__offer *offer) {
     if (offer->file < 0 || offer->partial != NULL) {
         return RAY_OK; // what is verified and still being written to has another time at every look
+    }
+    if (offer->answer.is_spilled) {
+        return ray__spilled_check(offer);
     }
     struct stat info;
     if (fstat(offer->file, &info) != 0) {
@@ -34,7 +34,7 @@ ray_status ray__offer_check(ray__offer *offer) {
         return ray__fail(RAY_SOURCE_CHANGED, "%s was changed %s: it had %llu bytes, now %llu", offer->answer.path, when(offer),
                          (unsigned long long)offer->answer.size_bytes, (unsigned long long)info.st_size);
     }
-    if (mtime_of(&info) != offer->answer.mtime_ns) {
+    if (ray__mtime_of(&info) != offer->answer.mtime_ns) {
         atomic_store(&offer->changed, true);
         return ray__fail(RAY_SOURCE_CHANGED, "%s was changed %s: its modification time is another", offer->answer.path, when(offer));
     }
@@ -105,6 +105,9 @@ static ray_status find_and_open(ray_transfer *transfer, ray__offer *offer) {
     }
     if (offer->answer.kind == RAY_KIND_FILE) {
         return open_file(offer);
+    }
+    if (offer->answer.is_spilled) {
+        return ray__spilled_open(offer);
     }
     return offer->answer.kind == RAY_KIND_OBJECT ? open_object(transfer, offer) : RAY_OK;
 }
@@ -273,12 +276,15 @@ void ray__offer_card(const ray__offer *offer, bool with_data, ray__card_message 
 ray_status ray__offer_read(ray__offer *offer, void *bytes, uint64_t offset, size_t size) {
     uint8_t *at = bytes;
     while (size > 0) {
-        ssize_t got = pread(offer->file, at, size, (off_t)offset);
+        ssize_t got = pread(offer->file, at, size, (off_t)(offer->answer.file_offset + offset));
         if (got < 0 && errno == EINTR) {
             continue;
         }
         if (got < 0) {
             return ray__fail_errno(RAY_SYSTEM, "reading %s", offer->answer.path);
+        }
+        if (got == 0 && offer->answer.is_spilled) {
+            RAY_TRY(ray__spilled_check(offer));
         }
         if (got == 0) {
             atomic_store(&offer->changed, true);

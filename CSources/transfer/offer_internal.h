@@ -27,6 +27,10 @@ struct ray_answer {
     uint64_t edition; // of what was found by name, else 0
     uint64_t size_bytes;
     int64_t mtime_ns;
+    bool is_spilled;      // an object in a spill file:
+    uint64_t file_offset; // of its data
+    uint64_t *sums;       // of its blocks
+    uint64_t metadata_checksum;
     uint8_t *metadata;
     uint32_t metadata_size;
     uint8_t *descriptor;
@@ -104,6 +108,7 @@ typedef struct ray__offer {
     _Atomic bool broken;  // one of its connections broke
     ray__sums *sums;
     _Atomic bool changed; // the file is not what it was
+    _Atomic bool touched; // the same of a spill file: perhaps elsewhere, so what is sent is hashed anew
     ray__tuner tuner;
     ray__gauge gauge;
     uint32_t element_width;        // of an array of numbers, by its metadata; else 0
@@ -123,6 +128,15 @@ ray_status ray__offer_read(ray__offer *offer, void *bytes, uint64_t offset, size
 void ray__offer_sent(ray_transfer *transfer, ray__offer *offer, uint32_t raw_size, uint32_t stored_size);
 // Looks at the file's size and time.
 ray_status ray__offer_check(ray__offer *offer) RAY_NODISCARD;
+
+// spilled.c: an offer of what lies in a spill file
+ray_status ray__spilled_open(ray__offer *offer) RAY_NODISCARD;
+ray_status ray__spilled_check(ray__offer *offer) RAY_NODISCARD;
+// Whether all of the data, of one block at most, is what was spilled. RAY_CORRUPT naming file and offset.
+ray_status ray__spilled_matches(const ray__offer *offer, const void *bytes, uint64_t size) RAY_NODISCARD;
+// The checksum of a chunk, after the block that it is in was hashed, through room for RAY_CHECKSUM_PIECE, and found to be what was spilled.
+ray_status ray__spilled_sum(ray__offer *offer, uint8_t *room, uint32_t index, uint64_t *checksum) RAY_NODISCARD;
+
 
 // A chunk that a connection owes, prepared by a worker. The connection has a fixed number of them.
 typedef struct ray__order {

@@ -135,6 +135,26 @@ static ray_status hash_file(ray__order *order, ray__worker *worker, uint32_t raw
     return RAY_OK;
 }
 
+// The checksum that is known, or that of what is there. worker->raw is not needed any more.
+static ray_status sum_of(ray__order *order, ray__worker *worker, const uint8_t *raw, uint32_t raw_size, uint64_t *checksum) {
+    ray__offer *offer = order->offer;
+    bool is_fresh = !atomic_load(&offer->touched);
+    *checksum = order->checksum != 0 ? order->checksum : is_fresh ? ray__sums_get(offer->sums, order->index) : 0;
+    if (*checksum != 0) {
+        return RAY_OK;
+    }
+    if (offer->answer.is_spilled) {
+        return ray__spilled_sum(offer, worker->raw, order->index, checksum);
+    }
+    if (raw != NULL) {
+        *checksum = ray__checksum_of(raw, raw_size);
+    } else {
+        RAY_TRY(hash_file(order, worker, raw_size, checksum));
+    }
+    ray__sums_set(offer->sums, order->index, *checksum);
+    return RAY_OK;
+}
+
 static ray_status prepare(ray__order *order, ray__worker *worker) {
     ray__offer *offer = order->offer;
     uint32_t raw_size = ray__chunk_raw_size(offer->size_bytes, offer->chunk_size, order->index);
@@ -152,16 +172,7 @@ static ray_status prepare(ray__order *order, ray__worker *worker) {
     if (choice.codec != RAY_CODEC_NONE) {
         RAY_TRY(pack(order, worker, &raw, raw_size, choice));
     }
-    uint64_t checksum = order->checksum != 0 ? order->checksum : ray__sums_get(offer->sums, order->index);
-    if (checksum == 0) {
-        if (raw != NULL) {
-            checksum = ray__checksum_of(raw, raw_size);
-        } else {
-            RAY_TRY(hash_file(order, worker, raw_size, &checksum));
-        }
-        ray__sums_set(offer->sums, order->index, checksum);
-    }
-    order->header.checksum = checksum;
+    RAY_TRY(sum_of(order, worker, raw, raw_size, &order->header.checksum));
     return RAY_OK;
 }
 

@@ -49,7 +49,7 @@ static place place_of(const ray__session *s, const ray__order *order) {
         return (place){.bytes = order->packed};
     }
     if (offer->file >= 0) {
-        return (place){.file = offer->file, .offset = offset};
+        return (place){.file = offer->file, .offset = offer->answer.file_offset + offset};
     }
     // What is lent must stay until the receiver has it: an object that is pinned does, since the receiver closes the stream only then. The
     // memory of one that is still being filled may go at once with its pull.

@@ -9,6 +9,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "base/disk_internal.h"
 #include "base/error_internal.h"
 #include "transfer/transfer_internal.h"
 
@@ -206,7 +207,7 @@ static void keep_checksums(ray_pull *pull) {
         if (fstat(pull->sink.file, &info) != 0) {
             return;
         }
-        mtime_ns = (int64_t)info.st_mtim.tv_sec * 1000000000 + info.st_mtim.tv_nsec;
+        mtime_ns = ray__mtime_of(&info);
     }
     // What came by name is not served under its id from here.
     if (pull->size_bytes <= RAY_INLINE_MAX || pull->name != NULL) {

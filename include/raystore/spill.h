@@ -17,6 +17,7 @@ RAY_ASSUME_NONNULL_BEGIN
 
 #define RAY_SPILL_HEADER_SIZE 24u
 #define RAY_SPILL_PARTS 4u // of a record: lengths, owner, metadata, data
+#define RAY_SPILL_SUM_BYTES (4u << 20) // of data that have a sum of their own: a block
 #define RAY_SPILL_NAME_SIZE (RAY_OBJECT_ID_HEX_SIZE + 24u)
 
 // A piece of memory. Laid out like struct iovec, whose header a module cannot include.
@@ -37,6 +38,7 @@ typedef struct ray_spill_object {
     uint64_t size;     // set: of its record
     uint64_t checksum; // set: XXH3-64 of the data
     uint64_t metadata_checksum; // set: XXH3-64 of the metadata
+    uint64_t *RAY_NULLABLE sums; // room for ray_spill_sum_count(data_size), set: XXH3-64 of each block; NULL: not wanted
 } ray_spill_object;
 
 // What a record's first bytes say.
@@ -59,6 +61,16 @@ RAY_API ray_status ray_spill_lengths_read(const uint8_t *header, uint64_t record
 
 // Whether these bytes, data or metadata, are what was laid down.
 RAY_API bool ray_spill_matches(const void *RAY_NULLABLE data, uint64_t size, uint64_t checksum);
+
+// How many blocks of RAY_SPILL_SUM_BYTES data of this size has, the last one perhaps shorter.
+RAY_API uint64_t ray_spill_sum_count(uint64_t data_size);
+
+// Part of a record's data, which cannot be told to be right by the sum of all of it: widens the range to the blocks that hold it.
+RAY_API void ray_spill_blocks(uint64_t data_size, uint64_t *from, uint64_t *size);
+
+// Whether these blocks, read from byte `from` of the data on, are what was laid down; sums are those of all blocks. *altered is set to where
+// the first that is not begins.
+RAY_API bool ray_spill_blocks_match(const void *bytes, uint64_t from, uint64_t size, const uint64_t *sums, uint64_t *altered);
 
 enum {
     RAY_SPILL_SYNC = 1u << 0, // on the disk, its name too, before the call returns

@@ -155,6 +155,23 @@ RAY_API void ray_answer_object(ray_answer *answer);
 RAY_API void ray_answer_file(ray_answer *answer, const char *path, uint64_t size_bytes, int64_t mtime_ns,
                              const void *metadata, size_t metadata_size, const void *descriptor, size_t descriptor_size);
 
+// An object's record in a spill file (spill.h), as ray_spill_lay left it.
+typedef struct ray_spilled {
+    uint32_t struct_size;
+    const char *path;
+    uint64_t offset; // of the record
+    uint64_t owner_size;
+    uint64_t metadata_size;
+    uint64_t data_size;
+    uint64_t metadata_checksum;
+    const uint64_t *RAY_NULLABLE sums; // of the data's blocks
+} ray_spilled;
+
+// The object lies there, not in the store. Its bytes go from the file to the peer without being in memory whole, after the blocks that they
+// are in were found to be what was spilled. Else the peer hears, at once, RAY_CORRUPT when the file was altered or cut, RAY_OBJECT_LOST
+// when it is gone, with the file and the byte. The file may hold other records, and may be removed while it is sent.
+RAY_API void ray_answer_spilled(ray_answer *answer, const ray_spilled *spilled);
+
 // For find_named: the regular file of this name below an open directory, as it is now. Nothing outside of the directory is ever opened,
 // not by "..", an absolute path or a symbolic link. The peer hears RAY_SOURCE_CHANGED if the file is changed while it is sent. Answers
 // RAY_INVALID_ARGUMENT for a name that leads out, RAY_FILE_NOT_FOUND, RAY_FILE_NOT_READABLE, RAY_NOT_A_FILE, each with a message that
