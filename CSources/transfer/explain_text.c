@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // An explanation in words.
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -22,16 +23,26 @@ __attribute__((format(printf, 2, 3))) static void say(text *t, const char *forma
     t->size += size > 0 ? (size_t)size : 0;
 }
 
-// "1.2 GiB", "310 MiB"
+// "1.2 GiB", "310 MiB", "7 bytes": as ByteCount.swift writes them.
 static void say_bytes(text *t, uint64_t bytes) {
-    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
-    double value = (double)bytes;
+    static const char *const units[] = {"KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+    if (bytes < 1024) {
+        say(t, bytes == 1 ? "%u byte" : "%u bytes", (uint32_t)bytes);
+        return;
+    }
     uint32_t unit = 0;
-    while (value >= 1024 && unit + 1 < sizeof units / sizeof units[0]) {
-        value /= 1024;
+    double tenths = (double)(uint64_t)((double)bytes / 1024 * 10 + 0.5);
+    while (tenths >= 10240 && unit + 1 < sizeof units / sizeof units[0]) {
+        tenths = (double)(uint64_t)(tenths / 1024 + 0.5);
         unit++;
     }
-    say(t, "%.*f %s", unit > 0 && value < 10 ? 1 : 0, value, units[unit]);
+    uint64_t whole = (uint64_t)tenths / 10;
+    uint32_t tenth = (uint32_t)((uint64_t)tenths % 10);
+    if (tenth == 0) {
+        say(t, "%" PRIu64 " %s", whole, units[unit]);
+    } else {
+        say(t, "%" PRIu64 ".%u %s", whole, tenth, units[unit]);
+    }
 }
 
 static void say_codec(text *t, const ray_choice_explanation *choice) {

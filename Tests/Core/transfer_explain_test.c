@@ -137,7 +137,7 @@ static void whatDoesNotGetSmallerIsSaidToBeSo(void) {
     CHECK(choice != NULL);
     CHECK_EQUAL(choice->chunk_count, 3);
     CHECK_EQUAL(choice->reason, RAY_REASON_NOT_SMALLER);
-    expect_text(&p, (const char *const[]){"3 chunks, 9.0 MiB", "raw 3\n", "chose raw for 100 % of the chunks because packing did not", NULL});
+    expect_text(&p, (const char *const[]){"3 chunks, 9 MiB; ", "raw 3\n", "chose raw for 100 % of the chunks because packing did not", NULL});
     fixture_finish(&p);
     tear_down(&s);
 }
@@ -204,7 +204,7 @@ static void smallDataIsSaidToHaveComeWithTheAnswer(void) {
     CHECK_EQUAL(source.is_told, 0);
     CHECK_EQUAL(source.choice_count, 1);
     CHECK_EQUAL(source.choices[0].reason, RAY_REASON_SMALL);
-    expect_text(&p, (const char *const[]){"1 chunk, 1000 B; raw 1\n", "because so little comes with the first answer\n", NULL});
+    expect_text(&p, (const char *const[]){"1 chunk, 1000 bytes; raw 1\n", "because so little comes with the first answer\n", NULL});
     fixture_finish(&p);
     tear_down(&s);
 }

@@ -5,7 +5,7 @@ extension Session {
     /// What the node says of itself and its cluster, as JSON.
     ///
     /// - Parameters:
-    ///   - what: `status`, `list`, `memory`, `names`, `nodes`, ...
+    ///   - what: `status`, `list`, `memory`, `names`, `nodes`, `explain`, ...
     ///   - arguments: JSON.
     /// - Throws: `unsupported` for what the node does not report.
     package func report(_ what: String, arguments: String = "{}") async throws(RayStoreError) -> String {
@@ -33,6 +33,14 @@ extension Session {
             let nodes: [NodeMemory]
         }
         return try decode(Report.self, of: await report("memory")).nodes
+    }
+
+    /// Why the latest transfer of the object to this node went as it did: what came from where, how it was packed, and why.
+    ///
+    /// - Returns: nil when nothing was transferred, or the node has forgotten it: it keeps the latest 64.
+    /// - Throws: `protocolError` when the node's answer cannot be read; `closed`, `nodeDied`.
+    public func transferExplanation(of ref: AnyObjectRef) async throws(RayStoreError) -> TransferExplanation? {
+        try decode(TransferExplanation?.self, of: await report("explain", arguments: #"{"object":"\#(ref.id)"}"#))
     }
 
     private func decode<Report: Decodable>(_ type: Report.Type, of json: String) throws(RayStoreError) -> Report {

@@ -74,7 +74,8 @@ public final class Node: PeerService {
         let catalog = Catalog(spilled: storage.canSpill ? index : nil)
         let transfer = try BulkTransfer(
             store: store, catalog: catalog, key: key, bindHost: options.bindHost, port: options.bulkPort,
-            advertisedHost: advertisedHost, advertisedPort: options.advertisedBulkPort, caps: options.caps, disk: disk)
+            advertisedHost: advertisedHost, advertisedPort: options.advertisedBulkPort, caps: options.caps, disk: disk,
+            log: log)
         let description: NodeDescription
         do throws(RayStoreError) {
             description = try await control.join(

@@ -30,7 +30,7 @@ final class Reports: Sendable {
         self.storage = storage
     }
 
-    /// Answers a client: `status`, `list`, `memory`, `names`, `nodes`.
+    /// Answers a client: `status`, `list`, `memory`, `names`, `nodes`; `explain` of the latest transfer of an object, null if there is none.
     ///
     /// - Throws: `unsupported` for any other question.
     func answer(_ what: String, arguments: String, namespace: String) async throws(RayStoreError) -> String {
@@ -51,8 +51,11 @@ final class Reports: Sendable {
             return try encode(try await control.names(in: namespace))
         case "nodes":
             return try encode(peers.all)
+        case "explain":
+            let question = try decode(ExplainQuestion.self, of: arguments)
+            return try encode(transfer.explanations.explanation(of: question.object))
         default:
-            throw RayStoreError(.unsupported, "there is no report '\(what)': status, list, memory, names and nodes are")
+            throw RayStoreError(.unsupported, "there is no report '\(what)': status, list, memory, names, nodes and explain are")
         }
     }
 
@@ -145,6 +148,18 @@ final class Reports: Sendable {
     private func localClients() async throws(RayStoreError) -> [ClientReport] {
         let (store, name) = (store, description.id.short)
         return try await runBlocking { () throws(RayStoreError) in try store.clients().map { ClientReport($0, node: name) } }
+    }
+
+    private struct ExplainQuestion: Decodable {
+        let object: ObjectID
+    }
+
+    private func decode<Question: Decodable>(_ type: Question.Type, of json: String) throws(RayStoreError) -> Question {
+        do {
+            return try JSONDecoder().decode(type, from: Data(json.utf8))
+        } catch {
+            throw RayStoreError(.invalidArgument, "a report's arguments cannot be read: \(error)")
+        }
     }
 
     private func encode(_ value: some Encodable) throws(RayStoreError) -> String {

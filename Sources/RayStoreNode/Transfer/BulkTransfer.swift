@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 internal import CRayStore
+internal import Logging
 internal import RayStore
 internal import Synchronization
 
@@ -12,6 +13,9 @@ final class BulkTransfer: @unchecked Sendable {
     private let stopped = Atomic(false)
 
     let port: UInt16
+    /// Why the latest pulls went as they did.
+    let explanations = Explanations()
+    private let log: Logger
 
     /// - Parameters:
     ///   - advertisedHost: where others reach this node, as its description says; nil: where its connections come from.
@@ -19,7 +23,8 @@ final class BulkTransfer: @unchecked Sendable {
     init(
         store: NodeStore, catalog: Catalog, key: ClusterKey, bindHost: String?, port: UInt16,
         advertisedHost: String? = nil, advertisedPort: UInt16? = nil, caps: TransferCaps = .init(),
-        disk: DiskLimits = DiskLimits(reserve: 0)
+        disk: DiskLimits = DiskLimits(reserve: 0),
+        log: Logger = Logger(label: "raystore", factory: { _ in SwiftLogNoOpLogHandler() })
     ) throws(RayStoreError) {
         try caps.check()
         let finder = Unmanaged.passRetained(Finder(store: store, catalog: catalog))
@@ -47,6 +52,7 @@ final class BulkTransfer: @unchecked Sendable {
             throw RayStoreError(status: status.rawValue)
         }
         self.finder = finder
+        self.log = log
         handle = made
         self.port = ray_transfer_port(made)
     }
@@ -97,6 +103,7 @@ final class BulkTransfer: @unchecked Sendable {
     ) async throws(RayStoreError) -> PulledObject {
         let operation = PullOperation(
             into: partialPath, tuning: tuning, urgency: urgency, admit: admit, progress: progress)
+        defer { note(operation, of: id) }
         return try await operation.run(.object(id), from: sources, on: CHandle(handle))
     }
 
@@ -109,7 +116,14 @@ final class BulkTransfer: @unchecked Sendable {
         progress: @escaping @Sendable (ray_transfer_progress) -> Void
     ) async throws(RayStoreError) -> UInt64 {
         let operation = PullOperation(of: range, tuning: .init(), urgency: PullUrgency(.get), progress: progress)
+        defer { note(operation, of: id) }
         return try await operation.run(.object(id), from: sources, on: CHandle(handle)).size
+    }
+
+    private func note(_ operation: PullOperation, of id: ObjectID) {
+        guard let explanation = operation.explanation else { return }
+        explanations.note(explanation, of: id)
+        log.debug("pulled", metadata: ["object": "\(id)", "explanation": "\(explanation.text)"])
     }
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 internal import CRayStore
+public import RayStore
 
 /// How far a fetch has come.
 public struct FetchProgress: Hashable, Sendable {
@@ -19,8 +20,11 @@ public struct FetchProgress: Hashable, Sendable {
     public let zstdLevel: Int
     /// Chunks that were asked for again.
     public let retriedChunks: Int
+    /// Why it went as it did; nil until it has ended.
+    public let explanation: TransferExplanation?
 
-    init(_ progress: ray_transfer_progress) {
+    init(_ progress: ray_transfer_progress, explanation: TransferExplanation? = nil) {
+        self.explanation = explanation
         done = progress.done_bytes
         total = progress.total_bytes
         resumed = progress.resumed_bytes

@@ -78,7 +78,7 @@ public struct FileFetch: Sendable {
             let pulled = try await operation.run(
                 .name(name), from: [BulkEndpoint(host: host, port: port)], on: transfer)
             await transfer.destroyTransfer()
-            return FetchProgress(pulled.progress)
+            return FetchProgress(pulled.progress, explanation: operation.explanation)
         } catch {
             await transfer.destroyTransfer()
             // The engine removes what is of no use once it has opened it; a refusal comes before.

@@ -25,6 +25,7 @@ final class PullOperation: @unchecked Sendable {
         var size: UInt64 = 0
         /// Why the file was not let in.
         var refusal: RayStoreError?
+        var explanation: TransferExplanation?
     }
 
     private let state = Mutex(State())
@@ -74,6 +75,9 @@ final class PullOperation: @unchecked Sendable {
         self.progress = progress
         self.range = range
     }
+
+    /// Why it went as it did, once `run` has ended; nil when it did not begin.
+    var explanation: TransferExplanation? { state.withLock { $0.explanation } }
 
     /// Pulls; a cancelled task cancels the pull and waits for its end.
     func run(
@@ -169,7 +173,10 @@ final class PullOperation: @unchecked Sendable {
             defer { state.handle = nil }
             return state.handle
         }
-        ray_pull_release(handle?.pointer)
+        guard let handle else { return }
+        let explanation = TransferExplanation(of: handle)
+        state.withLock { $0.explanation = explanation }
+        ray_pull_release(handle.pointer)
     }
 
     private func opened(_ pull: OpaquePointer, _ card: ray_card) -> ray_status {

@@ -48,6 +48,9 @@ struct FetchCommand: AsyncParsableCommand {
 
     @OptionGroup(title: "Transfer") var tuning: TuningChoice
 
+    @Flag(help: "Say afterwards how the chunks were packed, and why.")
+    var explain = false
+
     @Flag(help: "Print one JSON document, and no progress.")
     var json = false
 
@@ -76,6 +79,8 @@ struct FetchCommand: AsyncParsableCommand {
         var wireBytes: Int
         var seconds: Double
         var codecs: String
+        /// With --explain.
+        var explanation: TransferExplanation?
     }
 
     func validate() throws {
@@ -107,11 +112,14 @@ struct FetchCommand: AsyncParsableCommand {
             let result = try await interruptible { try await fetch.run { bar.update(TransferState($0)) } }
             bar.update(TransferState(result))
             let state = bar.finish() ?? TransferState()
-            guard json else { return }
+            guard json else {
+                if explain { try Console.say(ExplanationText.block(result.explanation)) }
+                return
+            }
             try Console.say(
                 json: Answer(
                     path: destination, bytes: state.total, resumedBytes: Int(clamping: result.resumed), wireBytes: state.wire,
-                    seconds: state.seconds, codecs: state.codecs))
+                    seconds: state.seconds, codecs: state.codecs, explanation: explain ? result.explanation : nil))
         } catch {
             bar.abandon()
             throw Self.explained(error, fetch)

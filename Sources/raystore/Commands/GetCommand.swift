@@ -41,6 +41,9 @@ struct GetCommand: AsyncParsableCommand {
     @OptionGroup var names: NamespaceChoice
     @OptionGroup var choice: NodeChoice
 
+    @Flag(help: "Say afterwards how the chunks were packed, and why; on standard error with -o -.")
+    var explain = false
+
     @Flag(help: "Print one JSON document, and no progress.")
     var json = false
 
@@ -55,6 +58,8 @@ struct GetCommand: AsyncParsableCommand {
         var seconds: Double
         var wireBytes: Int
         var codecs: String
+        /// With --explain, if something was transferred.
+        var explanation: TransferExplanation?
     }
 
     func validate() throws {
@@ -75,10 +80,22 @@ struct GetCommand: AsyncParsableCommand {
         }
         if json {
             try Console.say(json: answer)
-        } else if output == nil {
+            return
+        }
+        if output == nil {
             try Console.say("\((answer.name ?? answer.ref).printable): \(Amounts.bytes(UInt64(answer.bytes))), verified")
             Console.note("It is not kept: give -o PATH to have it as a file, or -o . under its own name.")
         }
+        guard explain else { return }
+        let text = ExplanationText.block(answer.explanation)
+        if output == "-" { Console.note(text) } else { try Console.say(text) }
+    }
+
+    /// Nil when it was here: what an earlier transfer did is not this one's.
+    private func explanation(of ref: ObjectRef<RayFile>, _ state: TransferState?, in session: Session) async throws
+        -> TransferExplanation?
+    {
+        explain && state != nil ? try await session.transferExplanation(of: ref) : nil
     }
 
     private func get(from session: Session) async throws -> Answer {
@@ -100,11 +117,11 @@ struct GetCommand: AsyncParsableCommand {
             throw error
         }
         let kind = pinned.object.kind
-        let state = bar.finish() ?? TransferState()
+        let shown = bar.finish()
+        let state = shown ?? TransferState()
         var answer = Answer(
             ref: ref.id.description, kind: kind.word, name: nil, bytes: 0, path: nil, seconds: state.seconds,
-            wireBytes: state.wire,
-            codecs: state.codecs)
+            wireBytes: state.wire, codecs: state.codecs, explanation: try await explanation(of: ref, shown, in: session))
         if kind == .file {
             let file = try await session.get(ref)
             answer.name = file.name
@@ -130,11 +147,13 @@ struct GetCommand: AsyncParsableCommand {
             bar.abandon()
             throw error
         }
-        let state = bar.finish() ?? TransferState()
+        let shown = bar.finish()
+        let state = shown ?? TransferState()
+        let why = try await explanation(of: ref, shown, in: session)
         return Answer(
             ref: ref.id.description, kind: ObjectKind.bytes.word, name: nil, bytes: bytes.count,
             path: try await place(.bytes(bytes), called: nil, at: destination), seconds: state.seconds, wireBytes: state.wire,
-            codecs: state.codecs)
+            codecs: state.codecs, explanation: why)
     }
 
     private func place(_ source: FileWriter.Source, called name: String?, at destination: String?) async throws -> String? {
