@@ -49,7 +49,13 @@ import Testing
     @Test func thePrefetchKeepsTheObjectUntilItsTimeIsOver() async throws {
         try await withNodes(2) { _, nodes, sessions in
             let text = try await prefetchAndDrop(sessions[0], on: nodes[1], keepFor: .seconds(600))
-            try await Task.sleep(for: .milliseconds(200))
+            // The owner has heard that nobody refers to it any more, but for the node.
+            #expect(
+                try await eventually {
+                    try await sessions[0].list().contains {
+                        $0.object.description == text && $0.isOwner && $0.referringClients == 0 && $0.borrowers == 1
+                    }
+                })
             let ref: ObjectRef<Bytes> = try await sessions[1].open(text)
             #expect(try sessions[1].contains(ref))
             #expect(try await sessions[1].get(ref).count == 1 << 20)
