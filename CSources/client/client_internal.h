@@ -74,9 +74,12 @@ ray_status ray__client_check_process(const ray_client *client);
 // Once the session is over.
 void ray__client_end_waits(ray_client *client);
 
-// ray_client_call, for PIN too: pins that arrive after the caller's time has run out are given back.
-ray_status ray__client_call(ray_client *client, uint16_t request, const void *payload, size_t payload_size, uint64_t timeout_ns, bool takes_pins,
-                            void **answer, size_t *answer_size);
+// Undoes what a successful answer says was done, when nobody waits for it any more. On the reader: must not block.
+typedef void (*ray__give_back_fn)(ray_client *client, const void *answer, size_t answer_size);
+
+// ray_client_call, for requests whose answer brings something that must not be lost. NULL: it brings nothing.
+ray_status ray__client_call(ray_client *client, uint16_t request, const void *payload, size_t payload_size, uint64_t timeout_ns,
+                            ray__give_back_fn give_back, void **answer, size_t *answer_size);
 
 // Sends what has no answer. Nothing when the session is over: then the node has dropped all, or is about to.
 void ray__client_tell(ray_client *client, uint16_t what, const void *payload, size_t payload_size);

@@ -173,14 +173,15 @@ struct call {
     bool done;
     bool abandoned;
     bool wants_answer;
-    ray_client *pinning; // whose pins come with the answer; NULL: none do
+    ray_client *client;
+    ray__give_back_fn give_back; // for an answer that comes too late
     ray_status status;
     char text[RAY_MESSAGE_MAX];
     void *answer;
     size_t answer_size;
 };
 
-static struct call *make_call(bool wants_answer, ray_client *pinning) {
+static struct call *make_call(ray_client *client, bool wants_answer, ray__give_back_fn give_back) {
     struct call *call = calloc(1, sizeof *call);
     if (call != NULL) {
         pthread_mutex_init(&call->lock, NULL);
@@ -190,7 +191,8 @@ static struct call *make_call(bool wants_answer, ray_client *pinning) {
         pthread_cond_init(&call->done_changed, &monotonic);
         pthread_condattr_destroy(&monotonic);
         call->wants_answer = wants_answer;
-        call->pinning = pinning;
+        call->client = client;
+        call->give_back = give_back;
     }
     return call;
 }
@@ -221,11 +223,12 @@ static void complete_call(void *context, ray_status status, const char *message,
     }
     call->done = true;
     bool last = call->abandoned;
-    ray_client *pinning = (last || unwanted) && status == RAY_OK ? call->pinning : NULL;
+    ray_client *client = call->client;
+    ray__give_back_fn give_back = (last || unwanted) && status == RAY_OK ? call->give_back : NULL;
     pthread_cond_signal(&call->done_changed);
     pthread_mutex_unlock(&call->lock);
-    if (pinning != NULL) {
-        ray__guarded_give_back(pinning, payload, payload_size);
+    if (give_back != NULL) {
+        give_back(client, payload, payload_size);
     }
     if (last) {
         free_call(call);
@@ -249,11 +252,11 @@ static ray_status send_call(ray_client *client, uint16_t request, const void *pa
 
 ray_status ray_client_call(ray_client *client, uint16_t request, const void *payload, size_t payload_size, uint64_t timeout_ns, void **answer,
                            size_t *answer_size) {
-    return ray__client_call(client, request, payload, payload_size, timeout_ns, false, answer, answer_size);
+    return ray__client_call(client, request, payload, payload_size, timeout_ns, NULL, answer, answer_size);
 }
 
-ray_status ray__client_call(ray_client *client, uint16_t request, const void *payload, size_t payload_size, uint64_t timeout_ns, bool takes_pins,
-                            void **answer, size_t *answer_size) {
+ray_status ray__client_call(ray_client *client, uint16_t request, const void *payload, size_t payload_size, uint64_t timeout_ns,
+                            ray__give_back_fn give_back, void **answer, size_t *answer_size) {
     if (answer != NULL) {
         *answer = NULL;
     }
@@ -264,7 +267,7 @@ ray_status ray__client_call(ray_client *client, uint16_t request, const void *pa
     if (pthread_equal(pthread_self(), client->reader)) {
         return ray__fail(RAY_INVALID_ARGUMENT, "a completion made a blocking call, for which its own thread would have to go on; use send");
     }
-    struct call *call = make_call(answer != NULL, takes_pins ? client : NULL);
+    struct call *call = make_call(client, answer != NULL, give_back);
     if (call == NULL) {
         return ray__fail(RAY_OUT_OF_MEMORY, "no memory for a call");
     }

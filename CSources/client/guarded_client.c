@@ -126,7 +126,7 @@ ray_status ray__guarded_get(ray_client *client, const ray_object_id *id, uint64_
     memcpy(payload + 4, id->bytes, RAY_OBJECT_ID_SIZE);
     void *answer = NULL;
     size_t size = 0;
-    RAY_TRY(ray__client_call(client, RAY_REQUEST_PIN, payload, sizeof payload, patience_ns, true, &answer, &size));
+    RAY_TRY(ray__client_call(client, RAY_REQUEST_PIN, payload, sizeof payload, patience_ns, ray__guarded_give_back, &answer, &size));
     ray_status status = RAY_PROTOCOL;
     if (size == sizeof(struct ray__pinned)) {
         status = ray_client_pin_take(client, answer, size, 0, view);

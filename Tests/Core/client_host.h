@@ -58,6 +58,9 @@ struct node {
     uint64_t slot_clients[RAY_SLOTS_MAX];
     struct held *held;
     int held_count;
+    bool holds_creates;     // until they are released
+    bool ignores_cancels;
+    uint8_t create[52];     // the last that was held
 };
 
 static inline int node_read(struct node *node, const int *what) {
@@ -211,6 +214,20 @@ static ray_status node_open_ref(struct node *node, uint64_t client, const uint8_
     return node_give_ref(node, client, &id);
 }
 
+// Creates for the client what it asks for, if there is room.
+static inline ray_status node_create(struct node *node, uint64_t client, const uint8_t *bytes, size_t size, ray_object_id *id) {
+    CHECK_EQUAL(size, 52);
+    uint64_t data_size;
+    uint32_t metadata_size;
+    uint32_t flags;
+    memcpy(&data_size, bytes + 8, 8);
+    memcpy(&metadata_size, bytes + 16, 4);
+    memcpy(&flags, bytes + 20, 4);
+    memcpy(id->bytes, bytes + 24, sizeof id->bytes);
+    uint32_t slot = node_slot_of(node, client);
+    return ray_node_create_for(node->store, slot, ray_store_slot_serial(node->store, slot), id, data_size, metadata_size, flags);
+}
+
 static void node_requested(void *context, uint64_t client, uint64_t request_id, uint16_t request, const void *payload, size_t size) {
     struct node *node = context;
     const uint8_t *bytes = payload;
@@ -230,6 +247,23 @@ static void node_requested(void *context, uint64_t client, uint64_t request_id, 
         node_report(node, client, request_id, what, bytes + 8 + what_size, argument_size);
         return;
     }
+    if (request == RAY_REQUEST_CREATE) {
+        pthread_mutex_lock(&node->lock);
+        bool held = node->holds_creates;
+        if (held) {
+            CHECK_EQUAL(size, sizeof node->create);
+            memcpy(node->create, bytes, size);
+        }
+        pthread_mutex_unlock(&node->lock);
+        if (held) {
+            node_hold(node, client, request_id);
+            return;
+        }
+        ray_object_id id;
+        status = node_create(node, client, bytes, size, &id);
+        ray_host_reply(node->host, client, request_id, status, status == RAY_OK ? "" : ray_last_error_message(), id.bytes, sizeof id.bytes);
+        return;
+    }
     if (request == RAY_REQUEST_PUT_FILE) {
         status = node_put_file(node, client, bytes, size);
     } else if (request == RAY_REQUEST_GET) {
@@ -246,8 +280,9 @@ static void node_cancelled(void *context, uint64_t client, uint64_t request_id) 
     struct node *node = context;
     pthread_mutex_lock(&node->lock);
     node->cancelled_count++;
+    bool ignored = node->ignores_cancels;
     pthread_mutex_unlock(&node->lock);
-    if (node_take_held(node, client, request_id)) {
+    if (!ignored && node_take_held(node, client, request_id)) {
         ray_host_reply(node->host, client, request_id, RAY_CANCELLED, "cancelled", NULL, 0);
     }
 }

@@ -105,6 +105,7 @@ enum {
     RAY_REQUEST_UNBIND_NAME = 12, // text name                    -> id
     RAY_REQUEST_REPORT = 13,   // text what ("status", "list", "memory", "names", "nodes", ...), text arguments (JSON) -> JSON
     RAY_REQUEST_STOP = 14,     // u32 flags                       -> () ; then the node ends
+    RAY_REQUEST_CREATE = 17,   // u64 timeout_ns, u64 data_size, u32 metadata_size, u32 flags (RAY_CREATE_*), id -> id, for ray_object_accept
     RAY_REQUEST_PREFETCH = 16, // u64 timeout_ns, u32 flags, u32 zero, u64 keep_ns (0: 10 min), id, text node (56 hex digits, "": this one) -> ()
     RAY_REQUEST_READ = 15,     // u64 timeout_ns, u64 offset, u64 size (0: to the end), id -> u32 where, u32 zero, u64 size of all of it, id
 
@@ -165,6 +166,18 @@ RAY_API bool ray_client_wait_cancel(ray_client *client, uint64_t ticket);
 // Puts an object under the session's next id, with a ref of this process.
 RAY_API ray_status ray_client_put(ray_client *client, const void *RAY_NULLABLE data, uint64_t data_size, const void *RAY_NULLABLE metadata,
                                   uint32_t metadata_size, ray_object_id *id) RAY_NODISCARD;
+
+// The same; when there is no room it waits for it, at most timeout_ns (0: not at all; RAY_FOREVER: as long as there is hope). The node makes room,
+// in the order of those who wait. What fits at once costs what ray_client_put costs. RAY_STORE_FULL when nothing can be freed, or no room
+// ever will do: the message says needed, free, and pinned by whom; RAY_TIMED_OUT with the same. Not from a completion.
+RAY_API ray_status ray_client_put_within(ray_client *client, const void *RAY_NULLABLE data, uint64_t data_size,
+                                         const void *RAY_NULLABLE metadata, uint32_t metadata_size, uint64_t timeout_ns,
+                                         ray_object_id *id) RAY_NODISCARD;
+
+// ray_object_create under the session's next id, with a ref of this process, waiting for room as ray_client_put_within does. Fill it, then
+// ray_object_seal or ray_object_abort, with ray_client_store.
+RAY_API ray_status ray_client_create(ray_client *client, uint64_t data_size, uint32_t metadata_size, uint64_t timeout_ns, ray_object_id *id,
+                                     ray_object_writer *writer) RAY_NODISCARD;
 
 // Pins an object, fetching it to this node first if need be. The process must hold a ref. timeout_ns as in store.h. RAY_FETCH_TIMED_OUT when it
 // was fetched many times and evicted each time before it could be pinned.
