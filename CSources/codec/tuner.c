@@ -9,6 +9,8 @@
 // By how much a chunk's backlog moves the price: at most by this part. A chunk answers to what was chosen some eight chunks ago, so
 // faster steps would swing.
 #define STEP 0.12
+// Of the latest price in the mean of all: it goes up and down over some forty chunks.
+#define USUAL_PART 0.03
 // What the backlog of the moment adds to that for this chunk alone: so two rungs are mixed.
 #define NUDGE 0.4
 // How far the price may leave the range in which it changes anything, so that it is soon back.
@@ -109,8 +111,9 @@ void ray__tuner_sampled(ray__tuner *tuner, uint32_t raw_size, uint32_t stored_si
         tuner->hopeless_skip = 0;
         tuner->sample_ratio = ratio;
         tuner->sample_seconds = (double)core_ns / 1e9 / raw_size;
+        tuner->first_ratio = tuner->first_ratio > 0 ? tuner->first_ratio : ratio;
         ray__ladder_update(tuner);
-        if (tuner->link_rate > 0) {
+        if (!ray__past_apply_locked(tuner) && tuner->link_rate > 0) {
             ray__tuner_place_locked(tuner);
         }
     }
@@ -194,6 +197,7 @@ static uint32_t choose_by_price(ray__tuner *tuner, const ray__backlog *backlog) 
     }
     tuner->price *= 1 - STEP * error;
     keep_price_in_range(tuner);
+    tuner->usual_price += tuner->usual_price > 0 ? USUAL_PART * (tuner->price - tuner->usual_price) : tuner->price;
     tuner->rung = keep_flowing(tuner, ray__ladder_rung(tuner, tuner->price * (1 - NUDGE * error)), backlog);
     if (tuner->rung == tuner->hull[tuner->hull_length - 1] && tuner->rung != 0 && error >= 0) {
         tuner->reason = RAY__REASON_STRONGEST;
@@ -272,6 +276,8 @@ static void measure_link(ray__tuner *tuner, const ray__span *span) {
     if (span->drained_bytes == 0) {
         return;
     }
+    bool is_first = !tuner->link_is_measured;
+    tuner->link_is_measured = tuner->link_rate > 0;
     // The kernel counts in ticks of 1 to 10 ms, so a span in which the link was hardly busy says little.
     bool is_full = span->limited_ns > span->span_ns / 4 * 3;
     double rate = (double)span->drained_bytes * 1e9 / (double)(span->limited_ns > 0 ? span->limited_ns : span->span_ns);
@@ -281,7 +287,8 @@ static void measure_link(ray__tuner *tuner, const ray__span *span) {
         bool is_other = rate > 2 * tuner->link_rate || 2 * rate < tuner->link_rate;
         tuner->link_rate += (is_other ? 0.7 : 0.3) * (rate - tuner->link_rate);
     } else if (rate > tuner->link_rate) {
-        tuner->link_rate += 0.1 * (rate - tuner->link_rate);
+        // What an earlier transfer found may be long past.
+        tuner->link_rate += (is_first && rate > 2 * tuner->link_rate ? 0.7 : 0.1) * (rate - tuner->link_rate);
     }
 }
 

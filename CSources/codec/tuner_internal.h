@@ -57,6 +57,23 @@ typedef enum ray__reason {
 } ray__reason;
 #define RAY__REASON_COUNT (RAY__REASON_TRIAL + 1)
 
+#define RAY__LESSONS_MAX 4u
+
+// What was learned of one kind of data, which is told by its sample.
+typedef struct ray__lesson {
+    double sample_ratio; // 0: none
+    double price;
+    uint64_t turn;       // the larger, the later
+    ray__rung rungs[RAY_TUNER_RUNGS];
+} ray__lesson;
+
+// What a tuner leaves to the next one of the same peer.
+typedef struct ray__past {
+    double link_rate; // 0: nothing is known
+    uint64_t turn;
+    ray__lesson lessons[RAY__LESSONS_MAX];
+} ray__past;
+
 typedef struct ray__tuner {
     pthread_mutex_t lock;
     uint16_t threads;      // that may pack at once
@@ -66,9 +83,11 @@ typedef struct ray__tuner {
     double placed_rate;    // the link's rate when the price was last taken from what is known of the rungs
     double sample_ratio;   // stored / raw of the latest sample by zstd 1, 0 before the first
     double sample_seconds; // of a core for a raw byte of it
+    double first_ratio;    // of the first sample that shrank
     uint32_t hopeless_skip; // chunks not to be looked at, after a sample that did not shrink
     uint32_t hopeless_length;
     double price;          // of a core's second, in bytes
+    double usual_price;    // the mean of the latest ones, 0 before the first
     uint32_t rung;         // that the latest chunk got by the price
     double idle;           // part of this machine's cores that nobody uses
     bool receiver_limits;
@@ -90,18 +109,32 @@ typedef struct ray__tuner {
     uint32_t hull_length;
     uint8_t hull[RAY_TUNER_RUNGS]; // rungs worth standing on, from fast to strong; the first is raw
     ray__rung rungs[RAY_TUNER_RUNGS];
+    ray__past past;
 } ray__tuner;
 
 void ray__tuner_init(ray__tuner *tuner, uint16_t threads, uint16_t peer_threads);
 void ray__tuner_end(ray__tuner *tuner);
 
+// ---- from one transfer to the next: tuner_past.c -------------------------------------------------------------------------------------
+
+// Begins with what an earlier tuner learned. Before the first chunk.
+void ray__tuner_recall(ray__tuner *tuner, const ray__past *past);
+// Adds what this one learned. Of too many kinds of data the oldest is given up.
+void ray__tuner_remember(ray__tuner *tuner, ray__past *past);
+// After a sample, under the tuner's lock: takes over what was learned of such data. False when nothing was.
+bool ray__past_apply_locked(ray__tuner *tuner);
+
 // ---- the start: tuner_start.c ------------------------------------------------------------------------------------------------------
 
 // How many chunks may be under way. Until the link is known few: what is begun before is not chosen well.
 uint32_t ray__tuner_places(ray__tuner *tuner);
-// Whether ray__tuner_link was told.
+// Whether anything is known of the link, be it from an earlier transfer.
 bool ray__tuner_knows_link(ray__tuner *tuner);
-// What the way of the first chunk says of the link, in bytes a second.
+// Whether it was measured by this tuner.
+bool ray__tuner_has_measured_link(ray__tuner *tuner);
+// Whether so many bytes in this time are what is known of the link, or not plainly less; it counts as measured then.
+bool ray__tuner_confirm_link(ray__tuner *tuner, uint64_t bytes, uint64_t span_ns);
+// What the way of the first chunk says of a link that is not known, in bytes a second.
 void ray__tuner_link(ray__tuner *tuner, double rate);
 // Under the tuner's lock: whether too little is known to choose by price, and what to choose then.
 bool ray__start_is_on_locked(const ray__tuner *tuner);

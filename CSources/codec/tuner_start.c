@@ -32,16 +32,32 @@ uint32_t ray__start_rung_locked(const ray__tuner *tuner) {
 uint32_t ray__tuner_places(ray__tuner *tuner) {
     pthread_mutex_lock(&tuner->lock);
     bool is_free = tuner->link_is_measured || tuner->hopeless_length > 0 || (is_sampled(tuner) && tuner->sample_ratio < VANISHES_RATIO);
-    uint32_t places = is_free ? UINT32_MAX : tuner->link_rate > 0 && !ray__start_is_on_locked(tuner) ? tuner->threads + 1u : 1;
+    bool is_as_before = tuner->link_rate > 0 && (link_outruns(tuner) || !ray__start_is_on_locked(tuner));
+    uint32_t places = is_free ? UINT32_MAX : is_as_before ? tuner->threads + 1u : 1;
     pthread_mutex_unlock(&tuner->lock);
     return places;
 }
 
 bool ray__tuner_knows_link(ray__tuner *tuner) {
     pthread_mutex_lock(&tuner->lock);
-    bool knows = tuner->link_is_measured;
+    bool knows = tuner->link_rate > 0;
     pthread_mutex_unlock(&tuner->lock);
     return knows;
+}
+
+bool ray__tuner_has_measured_link(ray__tuner *tuner) {
+    pthread_mutex_lock(&tuner->lock);
+    bool has = tuner->link_is_measured;
+    pthread_mutex_unlock(&tuner->lock);
+    return has;
+}
+
+bool ray__tuner_confirm_link(ray__tuner *tuner, uint64_t bytes, uint64_t span_ns) {
+    pthread_mutex_lock(&tuner->lock);
+    bool is_so = tuner->link_rate > 0 && 2e9 * (double)bytes >= tuner->link_rate * (double)span_ns;
+    tuner->link_is_measured = tuner->link_is_measured || is_so;
+    pthread_mutex_unlock(&tuner->lock);
+    return is_so;
 }
 
 void ray__tuner_link(ray__tuner *tuner, double rate) {
@@ -49,12 +65,8 @@ void ray__tuner_link(ray__tuner *tuner, double rate) {
         return;
     }
     pthread_mutex_lock(&tuner->lock);
-    // One chunk says little beside what an earlier transfer measured, if that is not plainly past.
-    bool is_alike = tuner->link_rate > 0 && rate < 2 * tuner->link_rate && 2 * rate > tuner->link_rate;
-    tuner->link_rate += (is_alike ? 0.3 : 1) * (rate - tuner->link_rate);
+    tuner->link_rate = rate;
     tuner->link_is_measured = true;
-    if (!is_alike) {
-        ray__tuner_place_locked(tuner);
-    }
+    ray__tuner_place_locked(tuner);
     pthread_mutex_unlock(&tuner->lock);
 }

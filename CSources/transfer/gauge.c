@@ -7,6 +7,9 @@
 
 // The kernel counts busy time in ticks of 1 to 10 ms.
 #define SPAN_NS (50 * RAY__MS)
+// Of a link known from an earlier transfer: the first span, in which few chunks are begun, and when it may be over since the link is as it was.
+#define FIRST_SPAN_NS (20 * RAY__MS)
+#define CONFIRM_NS (4 * RAY__MS)
 // How often the way of the first chunk is looked at.
 #define LOOK_NS RAY__MS
 // How long after its begin a mark is set, how long after that the link is judged at the earliest, and by how many bytes at least.
@@ -104,6 +107,12 @@ static uint64_t at_most(uint64_t value, uint64_t limit) {
     return value < limit ? value : limit;
 }
 
+static void begin_span(ray__gauge *gauge, uint64_t time) {
+    gauge->since_ns = time;
+    gauge->span = (ray__span){0};
+    gauge->drained = (ray__drain){0};
+}
+
 static void end_span(ray__offer *offer, uint64_t time) {
     ray__gauge *gauge = &offer->gauge;
     ray__span span = gauge->span;
@@ -113,9 +122,7 @@ static void end_span(ray__offer *offer, uint64_t time) {
     span.drained_bytes = gauge->drained.acked_bytes;
     span.idle = idle_part(gauge);
     ray__tuner_span(&offer->tuner, &span);
-    gauge->since_ns = time;
-    gauge->span = (ray__span){0};
-    gauge->drained = (ray__drain){0};
+    begin_span(gauge, time);
     pthread_cond_broadcast(&gauge->known);
 }
 
@@ -132,14 +139,15 @@ static void add_drained(ray__gauge *gauge, ray__drain *last, const ray__connecti
 
 void ray__gauge_sending(ray__offer *offer, ray__drain *last, const ray__connection *connection, uint32_t stored_size) {
     ray__gauge *gauge = &offer->gauge;
-    if (ray__tuner_knows_link(&offer->tuner)) {
+    if (ray__tuner_has_measured_link(&offer->tuner)) {
         return;
     }
     pthread_mutex_lock(&gauge->lock);
     if (gauge->first_ns == 0) {
         ray__connection_drain(connection, last); // what came before this chunk does not count
-        gauge->drained = (ray__drain){0};
         gauge->first_ns = ray__now_ns();
+        begin_span(gauge, gauge->first_ns);
+        (void)idle_part(gauge);
         gauge->first_size = 0;
         gauge->mark_ns = 0;
     }
@@ -170,7 +178,14 @@ void ray__gauge_sent(ray__offer *offer, const ray__connection *connection) {
 static void look_at_first(ray__offer *offer, uint64_t time) {
     ray__gauge *gauge = &offer->gauge;
     uint64_t acked = gauge->drained.acked_bytes;
-    if (gauge->first_ns == 0 || ray__tuner_knows_link(&offer->tuner)) {
+    if (gauge->first_ns == 0 || ray__tuner_has_measured_link(&offer->tuner)) {
+        return;
+    }
+    if (ray__tuner_knows_link(&offer->tuner)) {
+        uint64_t span = time - gauge->since_ns;
+        if ((span >= CONFIRM_NS && ray__tuner_confirm_link(&offer->tuner, acked, span)) || span >= FIRST_SPAN_NS) {
+            end_span(offer, time);
+        }
         return;
     }
     bool has_arrived = acked >= gauge->first_size / 4 * 3;
@@ -183,9 +198,7 @@ static void look_at_first(ray__offer *offer, uint64_t time) {
         uint64_t since = is_marked ? gauge->mark_ns : gauge->first_ns;
         uint64_t bytes = is_marked ? acked - gauge->mark_bytes : acked;
         ray__tuner_link(&offer->tuner, (double)bytes * 1e9 / (double)(time > since ? time - since : 1));
-        gauge->since_ns = time;
-        gauge->span = (ray__span){0};
-        gauge->drained = (ray__drain){0};
+        begin_span(gauge, time);
         (void)idle_part(gauge);
         pthread_cond_broadcast(&gauge->known);
     } else if (gauge->mark_ns == 0 && time - gauge->first_ns >= MARK_NS) {
@@ -212,7 +225,7 @@ void ray__gauge_drained(ray__offer *offer, ray__drain *last, const ray__connecti
     if (chunk != NULL) {
         gauge->span.raw_bytes += chunk->raw_size;
         gauge->span.packed_raw_bytes += chunk->codec != RAY_CODEC_NONE ? chunk->raw_size : 0;
-        if (ray__tuner_knows_link(&offer->tuner) && time - gauge->since_ns >= SPAN_NS) {
+        if (ray__tuner_has_measured_link(&offer->tuner) && time - gauge->since_ns >= SPAN_NS) {
             end_span(offer, time);
         }
     }

@@ -163,6 +163,7 @@ ray_status ray__offer_open(ray_transfer *transfer, const ray__open *open, const 
     made->file = -1;
     ray__answer_init(&made->answer, &transfer->answers, may_wait ? transfer->stop : -1);
     ray__tuner_init(&made->tuner, (uint16_t)transfer->workers.count, open->threads);
+    ray__peers_recall(&transfer->peers, peer, ray__now_ns(), &made->tuner);
     ray__gauge_init(&made->gauge);
     made->status = find_and_open(transfer, made);
     if (made->status != RAY_OK) {
@@ -233,6 +234,7 @@ void ray__offer_release(ray_transfer *transfer, ray__offer *offer) {
     }
     ray__sums_release(offer->sums);
     ray__answer_end(&offer->answer);
+    ray__peers_remember(&transfer->peers, offer->peer, ray__now_ns(), &offer->tuner);
     ray__tuner_end(&offer->tuner);
     ray__gauge_end(&offer->gauge);
     free(offer->name);

@@ -86,6 +86,7 @@ static void init_locks(ray_transfer *transfer) {
     pthread_mutex_init(&transfer->served_lock, NULL);
     pthread_cond_init(&transfer->served_changed, &monotonic);
     pthread_mutex_init(&transfer->offers_lock, NULL);
+    ray__peers_init(&transfer->peers);
     pthread_mutex_init(&transfer->swarms_lock, NULL);
     pthread_mutex_init(&transfer->list_lock, NULL);
     pthread_cond_init(&transfer->list_changed, NULL);
@@ -101,6 +102,7 @@ static void end_locks(ray_transfer *transfer) {
     pthread_mutex_destroy(&transfer->served_lock);
     pthread_cond_destroy(&transfer->served_changed);
     pthread_mutex_destroy(&transfer->offers_lock);
+    ray__peers_end(&transfer->peers);
     pthread_mutex_destroy(&transfer->swarms_lock);
     pthread_mutex_destroy(&transfer->list_lock);
     pthread_cond_destroy(&transfer->list_changed);

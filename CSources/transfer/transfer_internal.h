@@ -19,6 +19,7 @@
 #include "base/disk_internal.h"
 #include "transfer/flow_internal.h"
 #include "transfer/link_internal.h"
+#include "transfer/peers_internal.h"
 #include "transfer/relay_internal.h"
 
 typedef struct ray__served ray__served;
@@ -70,6 +71,7 @@ struct ray_transfer {
     bool serving_stopped;
     pthread_mutex_t offers_lock;
     ray__offer *offers;
+    ray__peers peers;
     pthread_mutex_t swarms_lock;
     ray__swarm *swarms;
     uint16_t advertise_port;

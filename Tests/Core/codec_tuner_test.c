@@ -177,6 +177,117 @@ static void whatNearlyVanishesIsPackedFromTheFirstChunkOn(void) {
     ray__tuner_end(&tuner);
 }
 
+// Two transfers of the same data, each with a tuner of its own, the second with what the first one left.
+static void theNextTransferBeginsWithWhatTheLastOneFound(void) {
+    const double links[] = {unshaped, ten_gigabit, gigabit, hundred_megabit};
+    for (size_t l = 0; l < sizeof links / sizeof links[0]; l++) {
+        ray__past past = {0};
+        double seconds[2];
+        for (int round = 0; round < 2; round++) {
+            world w = world_of(&training, links[l], 2, 0);
+            ray__tuner tuner;
+            ray__tuner_init(&tuner, 2, 2);
+            ray__tuner_recall(&tuner, &past);
+            // Few until the link is seen to be as it was; one until it is seen what the data is, unless the link outruns all packing.
+            CHECK_EQUAL(ray__tuner_places(&tuner), round == 1 && links[l] > gigabit ? 3 : 1);
+            seconds[round] = world_bring(&w, WORLD_AUTO, &tuner, 64);
+            ray__tuner_remember(&tuner, &past);
+            ray__tuner_end(&tuner);
+        }
+        CHECK(past.link_rate > 0);
+        if (seconds[1] > 1.01 * seconds[0]) {
+            fprintf(stderr, "at %.0f MB/s the first takes %.3f s, the second %.3f s\n", links[l] / 1e6, seconds[0], seconds[1]);
+            exit(1);
+        }
+    }
+}
+
+static void ofAFastLinkThatIsKnownNotEvenTheFirstChunkIsPacked(void) {
+    ray__past past = {0};
+    for (int round = 0; round < 2; round++) {
+        world w = world_of(&training, unshaped, 2, 0);
+        ray__tuner tuner;
+        ray__tuner_init(&tuner, 2, 2);
+        ray__tuner_recall(&tuner, &past);
+        world_bring(&w, WORLD_AUTO, &tuner, 64);
+        CHECK_EQUAL(w.counts[0], round == 0 ? 63u : 64u);
+        ray__tuner_remember(&tuner, &past);
+        ray__tuner_end(&tuner);
+    }
+}
+
+static void aPastThatIsWrongCostsLittle(void) {
+    enum { CHUNKS = 128 };
+    const double links[] = {unshaped, ten_gigabit, gigabit, hundred_megabit};
+    for (size_t from = 0; from < sizeof links / sizeof links[0]; from++) {
+        for (size_t to = 0; to < sizeof links / sizeof links[0]; to++) {
+            ray__past past = {0};
+            ray__tuner tuner;
+            ray__tuner_init(&tuner, 2, 2);
+            world before = world_of(&training, links[from], 2, 0);
+            world_bring(&before, WORLD_AUTO, &tuner, CHUNKS);
+            ray__tuner_remember(&tuner, &past);
+            ray__tuner_end(&tuner);
+            world after = world_of(&training, links[to], 2, 0);
+            uint32_t best = 0;
+            double least = world_best_fixed(&after, CHUNKS, &best);
+            ray__tuner_init(&tuner, 2, 2);
+            ray__tuner_recall(&tuner, &past);
+            double turned = world_bring(&after, WORLD_AUTO, &tuner, CHUNKS);
+            ray__tuner_end(&tuner);
+            // At worst the first chunks are packed for a link a thousand times slower.
+            if (least < 0.6 * turned) {
+                fprintf(stderr, "from %.0f to %.0f MB/s: rung %u takes %.3f s, automatic %.3f s\n", links[from] / 1e6, links[to] / 1e6, best,
+                        least, turned);
+                exit(1);
+            }
+        }
+    }
+}
+
+static void ofEachKindOfDataSomethingElseIsKept(void) {
+    ray__past past = {0};
+    const world_data *kinds[] = {&training, &text, &columns};
+    double ratios[3];
+    for (size_t k = 0; k < 3; k++) {
+        world w = world_of(kinds[k], gigabit, 2, 0);
+        ray__tuner tuner;
+        ray__tuner_init(&tuner, 2, 2);
+        ray__tuner_recall(&tuner, &past);
+        world_bring(&w, WORLD_AUTO, &tuner, 64);
+        ray__tuner_remember(&tuner, &past);
+        ray__tuner_end(&tuner);
+        ratios[k] = kinds[k]->ratio[RAY_TUNER_SAMPLED];
+    }
+    for (size_t k = 0; k < 3; k++) {
+        ray__tuner tuner;
+        ray__tuner_init(&tuner, 2, 2);
+        ray__tuner_recall(&tuner, &past);
+        ray__tuner_sampled(&tuner, RAY_TUNER_SAMPLE, (uint32_t)(ratios[k] * RAY_TUNER_SAMPLE), 1000);
+        uint32_t known = 0;
+        for (uint32_t rung = 1; rung < RAY_TUNER_RUNGS; rung++) {
+            bool is_right = tuner.rungs[rung].ratio > 0.9 * kinds[k]->ratio[rung] && tuner.rungs[rung].ratio < 1.1 * kinds[k]->ratio[rung];
+            CHECK(!tuner.rungs[rung].is_measured || is_right);
+            known += tuner.rungs[rung].is_measured;
+        }
+        CHECK(known > 0);
+        ray__tuner_end(&tuner);
+    }
+    // More kinds than there is room for push out the oldest.
+    for (uint32_t i = 0; i < RAY__LESSONS_MAX; i++) {
+        ray__tuner tuner;
+        ray__tuner_init(&tuner, 2, 2);
+        ray__tuner_sampled(&tuner, 1000, 100 + 100 * i, 1000);
+        ray__tuner_link(&tuner, 1e8);
+        ray__tuner_packed(&tuner, ray__ladder_choice(3), 1000, 100 + 100 * i, 1000);
+        ray__tuner_remember(&tuner, &past);
+        ray__tuner_end(&tuner);
+    }
+    for (uint32_t i = 0; i < RAY__LESSONS_MAX; i++) {
+        CHECK(past.lessons[i].sample_ratio != ratios[2]);
+    }
+}
+
 static void dataThatDoesNotShrinkIsSentRawAndRarelyLookedAt(void) {
     world w = world_of(&noise, gigabit, 2, 2);
     ray__tuner tuner;
@@ -207,6 +318,10 @@ int main(void) {
     RUN(loadThatComesAndGoesIsFollowed);
     RUN(theFirstChunkOfAnUnknownLinkIsPackedLightlyIfItPlainlyShrinks);
     RUN(whatNearlyVanishesIsPackedFromTheFirstChunkOn);
+    RUN(theNextTransferBeginsWithWhatTheLastOneFound);
+    RUN(ofAFastLinkThatIsKnownNotEvenTheFirstChunkIsPacked);
+    RUN(aPastThatIsWrongCostsLittle);
+    RUN(ofEachKindOfDataSomethingElseIsKept);
     RUN(dataThatDoesNotShrinkIsSentRawAndRarelyLookedAt);
     RUN(aSlowLinkGetsTheStrongestThatGains);
     return 0;
