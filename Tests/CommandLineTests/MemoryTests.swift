@@ -87,6 +87,36 @@ import Testing
         #expect(wrong[1] == "  3 used + 4 free is not 8 bytes")
     }
 
+    @Test func spillingIsToldWithBytesAndRates() throws {
+        var about = try node(used: 3, free: 5, capacity: 8, unusable: 2)
+        #expect(SpillText.summary(of: about) == "no spilling")
+        #expect(SpillText.history(of: about).isEmpty)
+        about.canSpill = true
+        about.storage = "filesystem"
+        var spill = SpillCounters(storage: "filesystem")
+        about.spill = spill
+        #expect(SpillText.summary(of: about) == "spills to filesystem")
+        #expect(SpillText.history(of: about).isEmpty)
+        spill.spilledObjects = 3
+        spill.spilledBytes = 6 << 30
+        spill.spillSeconds = 2
+        spill.restoredObjects = 1
+        spill.restoredBytes = 1 << 20
+        spill.restoreSeconds = 0.5
+        spill.damagedRecords = 2
+        spill.recordCount = 2
+        spill.recordBytes = 4 << 30
+        spill.fileCount = 1
+        spill.fileBytes = 6 << 30
+        about.spill = spill
+        #expect(SpillText.summary(of: about) == "spills to filesystem: 2 objects with 4 GiB in 1 file of 6 GiB")
+        #expect(
+            SpillText.history(of: about) == [
+                "spilled 3 objects, 6 GiB at 3 GiB/s", "restored 1 object, 1 MiB at 2 MiB/s",
+                "2 records were altered, cut or gone when they were needed",
+            ])
+    }
+
     private func object(_ number: Int, by creator: Int?, bytes: Int, age: Double, state: String = "sealed", pins: Int = 0) throws
         -> ObjectReport
     {
@@ -94,7 +124,7 @@ import Testing
         let text = """
             {"object": "\(id)", "node": "n", "kind": "object", "state": "\(state)", "ageSeconds": \(age), "memoryBytes": \(bytes),
             "size": \(bytes), "job": 1, "isOwner": true, "isDetached": false, "referringClients": \(number % 2),
-            "pinningClients": \(pins), "borrowers": 0, "holders": 0, "shares": 0
+            "spilledBytes": 0, "pinningClients": \(pins), "borrowers": 0, "holders": 0, "shares": 0
             \(creator.map { ", \"creatorProcess\": \($0)" } ?? "")}
             """
         return try JSONDecoder().decode(ObjectReport.self, from: Data(text.utf8))

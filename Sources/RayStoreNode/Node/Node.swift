@@ -90,7 +90,7 @@ public final class Node: PeerService {
         peers.add(description)
         let links = PeerLinks(transport: transport, clock: clock, peers: peers, log: log)
         let jobs = Jobs(me: id, control: control, peers: peers)
-        let metrics = NodeMetrics(node: id, factory: metrics)
+        let metrics = NodeMetrics(node: id, storage: storage.typeName, factory: metrics)
         let pulls = Pulls(clock: clock, metrics: metrics, explain: storage.explain)
         let restores = Pulls(clock: clock, metrics: nil, explain: storage.explain)
         let room = DiskRoom(root: options.stateDirectory, limits: disk, clock: clock, partialPath: fileStore.partialPath)
@@ -107,7 +107,7 @@ public final class Node: PeerService {
         room.setReliever(ownership)
         let reports = Reports(
             description: description, store: store, files: files, transfer: transfer, ownership: ownership, links: links,
-            peers: peers, control: control, storage: storage)
+            peers: peers, control: control, storage: storage, spiller: spiller)
         let rooms = NodeRooms(
             description: description, store: store, files: files, jobs: jobs, ownership: ownership, control: control,
             reports: reports, pulls: pulls, restores: restores, spiller: spiller, catalog: catalog,

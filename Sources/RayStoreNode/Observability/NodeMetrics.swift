@@ -5,7 +5,7 @@ internal import Synchronization
 
 /// What the node reports through swift-metrics: to the program's bootstrapped system, or to a factory that it was given.
 ///
-/// Every metric is named `raystore_...` and carries the node's short id as `node`. Gauges and the totals of the C engine are sampled, a total
+/// Every metric is named `raystore_...` and carries the node's short id as `node`, what is about spilling also the kind of storage as `storage`. Gauges and the totals of the C engine are sampled, a total
 /// as its difference to the sample before; pulls are reported as they end.
 final class NodeMetrics: Sendable {
     private struct Level {
@@ -34,15 +34,20 @@ final class NodeMetrics: Sendable {
     private let state: Mutex<State>
 
     /// - Parameter factory: nil for the one that the program has bootstrapped before it starts the node.
-    init(node: NodeID, factory: (any MetricsFactory)?) {
+    init(node: NodeID, storage: String, factory: (any MetricsFactory)?) {
         let factory = factory ?? MetricsSystem.factory
         let dimensions = [("node", node.short)]
-        func level(_ name: String, _ read: @escaping @Sendable (NodeSample) -> Double) -> Level {
-            Level(gauge: Gauge(label: "raystore_" + name, dimensions: dimensions, factory: factory), read: read)
+        func level(
+            _ name: String, of more: [(String, String)] = [], _ read: @escaping @Sendable (NodeSample) -> Double
+        ) -> Level {
+            Level(gauge: Gauge(label: "raystore_" + name, dimensions: dimensions + more, factory: factory), read: read)
         }
-        func total(_ name: String, _ read: @escaping @Sendable (NodeSample) -> UInt64) -> Total {
-            Total(counter: Counter(label: "raystore_" + name, dimensions: dimensions, factory: factory), read: read)
+        func total(
+            _ name: String, of more: [(String, String)] = [], _ read: @escaping @Sendable (NodeSample) -> UInt64
+        ) -> Total {
+            Total(counter: Counter(label: "raystore_" + name, dimensions: dimensions + more, factory: factory), read: read)
         }
+        let spilling = [("storage", storage)]
         self.factory = factory
         self.dimensions = dimensions
         isActive = !(factory is NOOPMetricsHandler)
@@ -60,6 +65,10 @@ final class NodeMetrics: Sendable {
             level("transfers") { Double($0.pullCount) },
             level("objects_owned") { Double($0.ownedCount) },
             level("objects_borrowed") { Double($0.borrowedCount) },
+            level("spill_stored_objects", of: spilling) { Double($0.node.spill?.recordCount ?? 0) },
+            level("spill_stored_bytes", of: spilling) { Double($0.node.spill?.recordBytes ?? 0) },
+            level("spill_files", of: spilling) { Double($0.node.spill?.fileCount ?? 0) },
+            level("spill_file_bytes", of: spilling) { Double($0.node.spill?.fileBytes ?? 0) },
         ]
         totals = [
             total("sent_bytes_total") { $0.node.sentBytes },
@@ -69,10 +78,22 @@ final class NodeMetrics: Sendable {
             total("files_dropped_total") { $0.node.disk?.droppedFileCount ?? 0 },
             total("file_bytes_dropped_total") { $0.node.disk?.droppedFileBytes ?? 0 },
             total("clients_reaped_total") { $0.reapedClientCount },
+            total("spilled_objects_total", of: spilling) { $0.node.spill?.spilledObjects ?? 0 },
+            total("spilled_bytes_total", of: spilling) { $0.node.spill?.spilledBytes ?? 0 },
+            total("spill_busy_milliseconds_total", of: spilling) { Self.milliseconds($0.node.spill?.spillSeconds) },
+            total("spills_failed_total", of: spilling) { $0.node.spill?.failedSpills ?? 0 },
+            total("restored_objects_total", of: spilling) { $0.node.spill?.restoredObjects ?? 0 },
+            total("restored_bytes_total", of: spilling) { $0.node.spill?.restoredBytes ?? 0 },
+            total("restore_busy_milliseconds_total", of: spilling) { Self.milliseconds($0.node.spill?.restoreSeconds) },
+            total("spill_records_damaged_total", of: spilling) { $0.node.spill?.damagedRecords ?? 0 },
+            total("evicted_objects_total", of: spilling) { $0.node.spill?.evictedObjects ?? 0 },
+            total("evicted_bytes_total", of: spilling) { $0.node.spill?.evictedBytes ?? 0 },
         ]
         pullDuration = Timer(label: "raystore_pull_duration", dimensions: dimensions, factory: factory)
         state = Mutex(State(reported: Array(repeating: 0, count: totals.count)))
     }
+
+    private static func milliseconds(_ seconds: Double?) -> UInt64 { UInt64((seconds ?? 0) * 1000) }
 
     func record(_ sample: NodeSample) {
         for level in levels { level.gauge.record(level.read(sample)) }

@@ -27,6 +27,8 @@ public struct NodeReport: Codable, Sendable {
     /// The kind of storage that objects go to when memory is short; `none` when there is no spilling.
     public var storage: String
     public var canSpill: Bool
+    /// What went to that storage and came back; nil when there is no spilling.
+    public var spill: SpillCounters?
     /// Where its files are; nil when that cannot be looked at.
     public var disk: DiskReport?
 }
@@ -52,6 +54,7 @@ public struct ObjectReport: Codable, Sendable {
     public var node: String
     /// `object` or `file`.
     public var kind: String
+    /// As in the store, and `spilled` for what is in the storage alone.
     public var state: String
     /// The process that made it here, also when that has ended; nil when it is not known.
     public var creatorProcess: Int32?
@@ -61,6 +64,8 @@ public struct ObjectReport: Codable, Sendable {
     public var memoryBytes: UInt64
     /// Of the data, or of the file.
     public var size: UInt64
+    /// What its record takes in the storage; 0 when it has none.
+    public var spilledBytes: UInt64
     public var job: JobID
     public var isOwner: Bool
     public var isDetached: Bool

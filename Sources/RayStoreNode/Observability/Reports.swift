@@ -14,10 +14,12 @@ final class Reports: Sendable {
     private let peers: Peers
     private let control: any ControlStore
     private let storage: NodeStorage
+    private let spiller: Spiller?
 
     init(
         description: NodeDescription, store: NodeStore, files: FileKeeper, transfer: BulkTransfer, ownership: Ownership,
-        links: PeerLinks, peers: Peers, control: any ControlStore, storage: NodeStorage
+        links: PeerLinks, peers: Peers, control: any ControlStore, storage: NodeStorage,
+        spiller: Spiller?
     ) {
         self.description = description
         self.store = store
@@ -28,6 +30,7 @@ final class Reports: Sendable {
         self.peers = peers
         self.control = control
         self.storage = storage
+        self.spiller = spiller
     }
 
     /// Answers a client: `status`, `list`, `memory`, `names`, `nodes`; `explain` of the latest transfer of an object, null if there is none.
@@ -117,7 +120,7 @@ final class Reports: Sendable {
             sentBytes: traffic.sent_bytes, sentWireBytes: traffic.sent_wire_bytes, receivedBytes: traffic.received_bytes,
             receivedWireBytes: traffic.received_wire_bytes, refusedConnections: traffic.refused_count,
             corruptChunks: traffic.corrupt_count, retriedChunks: traffic.retried_count, storage: storage.typeName,
-            canSpill: storage.canSpill,
+            canSpill: storage.canSpill, spill: await spiller?.snapshot(),
             disk: disk.map {
                 DiskReport(
                     totalBytes: $0.total, freeBytes: $0.free, keptBytes: $0.kept, waitingCount: room.waitingCount,
@@ -128,14 +131,17 @@ final class Reports: Sendable {
     private func localObjects() async throws(RayStoreError) -> [ObjectReport] {
         let kept = files.all
         let records = await ownership.owned
-        let store = store
+        let (store, spilled) = (store, spiller?.index)
         return try await runBlocking { () throws(RayStoreError) in try store.entries() }.map { entry in
+            let location = spilled?.record(of: entry.id)
             let record = records[entry.id]
             let file = kept[entry.id]
             return ObjectReport(
                 object: entry.id, node: description.id.short, kind: file == nil ? "object" : "file",
-                state: "\(entry.state)", creatorProcess: entry.creatorProcess, ageSeconds: entry.age / .seconds(1),
-                memoryBytes: entry.memoryBytes, size: file?.size ?? entry.dataSize, job: entry.id.job,
+                state: location != nil && entry.state == .remote ? "spilled" : "\(entry.state)",
+                creatorProcess: entry.creatorProcess, ageSeconds: entry.age / .seconds(1),
+                memoryBytes: entry.memoryBytes, size: file?.size ?? location?.dataSize ?? entry.dataSize,
+                spilledBytes: location?.location.size ?? 0, job: entry.id.job,
                 // An object that never left its processes has no record and is this node's.
                 isOwner: record != nil || !entry.nodeHasRef, isDetached: record?.isDetached ?? false,
                 referringClients: entry.referringClients, pinningClients: entry.pinningClients,

@@ -11,7 +11,8 @@ struct MemoryCommand: AsyncParsableCommand {
               raystore memory
               raystore memory --group-by client
 
-            Largest first. CREATOR is the process that made the object on that node, which may have ended since, AGE the time since then. REFS \
+            Largest first. SPILLED is what an object's record takes in the storage, also of one that is back in memory: its memory can be \
+            given up again without writing. CREATOR is the process that made the object on that node, which may have ended since, AGE the time since then. REFS \
             counts the processes of that node that refer to the object, PINS those that are reading it, NODES the other nodes that refer to it \
             (known at its owner): as long as one of them is not 0, or the object is detached, it is kept.
 

@@ -11,7 +11,9 @@ struct StatusCommand: AsyncParsableCommand {
               raystore status
               raystore status --json
 
-            The node that was asked is marked with '*'. WIRE is what went over the network for the bytes beside it: less when compression paid.
+            The node that was asked is marked with '*'. WIRE is what went over the network for the bytes beside it: less when compression paid. \
+            Below the table is where each node spills to when its memory is short, what lies there now, and what went there and came back \
+            since its start, with the rate while it was under way.
             """)
 
     @OptionGroup var choice: NodeChoice
@@ -46,13 +48,12 @@ struct StatusCommand: AsyncParsableCommand {
                 "\(node.node.id.short): \(node.corruptChunks) chunks did not match their checksum, \(node.retriedChunks) were asked for again, "
                     + "\(node.refusedConnections) connections were refused")
         }
-        lines += report.nodes.map { "\($0.node.id.short): \(spilling($0))" }
+        for node in report.nodes {
+            lines.append("\(node.node.id.short): \(SpillText.summary(of: node))")
+            lines += SpillText.history(of: node).map { "  " + $0 }
+        }
         lines += report.nodes.compactMap { node in node.disk.map { "\(node.node.id.short): \(disk($0))" } }
         return (lines + silent(report.silent)).joined(separator: "\n")
-    }
-
-    static func spilling(_ node: NodeReport) -> String {
-        node.canSpill ? "spills to \(node.storage)" : "no spilling"
     }
 
     /// What files have of their disk.

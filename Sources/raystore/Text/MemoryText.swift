@@ -11,25 +11,27 @@ enum MemoryText {
             "\(node.node.id.short) at \(StatusCommand.address(node.node)): \(Amounts.bytes(node.usedBytes)) of "
                 + "\(Amounts.bytes(node.capacityBytes)) of memory used, \(Amounts.bytes(node.pinnedBytes)) being read; "
                 + "\(Amounts.count(node.fileCount, "file")) with \(Amounts.bytes(node.fileBytes)) on disk; "
-                + StatusCommand.spilling(node),
+                + SpillText.summary(of: node),
             "  \(node.usedBytes) used + \(node.freeBytes) free \(sum == node.capacityBytes ? "=" : "is not") "
                 + "\(node.capacityBytes) bytes",
             "  \(Amounts.bytes(node.freeBytes)) free in \(Amounts.count(Int(clamping: node.freeBlockCount), "block")), the largest "
                 + "\(Amounts.bytes(node.largestFreeBytes)); "
                 + "\(Amounts.share(node.unusableForMebibyteBytes, of: node.freeBytes)) of it unusable for an object of 1 MiB",
-        ] + (node.disk.map { ["  " + StatusCommand.disk($0)] } ?? [])
+        ] + (node.disk.map { ["  " + StatusCommand.disk($0)] } ?? []) + SpillText.history(of: node).map { "  " + $0 }
     }
 
     /// Objects, largest first.
     static func table(of objects: [ObjectReport]) -> Table {
         var table = Table(
-            .init("REF"), .init("KIND"), .init("SIZE", .right), .init("IN MEMORY", .right), .init("CREATOR", .right),
+            .init("REF"), .init("KIND"), .init("SIZE", .right), .init("IN MEMORY", .right), .init("SPILLED", .right),
+            .init("CREATOR", .right),
             .init("AGE", .right), .init("JOB", .right), .init("REFS", .right), .init("PINS", .right), .init("NODES", .right),
             .init("STATE"))
         for object in objects.sorted(by: { ($0.size, $1.object.description) > ($1.size, $0.object.description) }) {
             let standing = [object.state, object.isOwner ? "owner" : "copy"] + (object.isDetached ? ["detached"] : [])
             table.add(
                 object.object.description, object.kind, Amounts.bytes(object.size), Amounts.bytes(object.memoryBytes),
+                object.spilledBytes == 0 ? "-" : Amounts.bytes(object.spilledBytes),
                 object.creatorProcess.map { String($0) } ?? "-", Amounts.age(object.ageSeconds), object.job.description,
                 String(object.referringClients), String(object.pinningClients), String(object.borrowers),
                 standing.joined(separator: ", "))

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+internal import RayStoreNode
+
+/// What `raystore status` and `raystore memory` say of a node's spilling.
+enum SpillText {
+    /// Where to, and what lies there now.
+    static func summary(of node: NodeReport) -> String {
+        guard node.canSpill else { return "no spilling" }
+        guard let spill = node.spill, spill.recordCount > 0 || spill.fileCount > 0 else { return "spills to \(node.storage)" }
+        return "spills to \(node.storage): \(count(spill.recordCount, "object")) with \(Amounts.bytes(spill.recordBytes)) in "
+            + "\(count(spill.fileCount, "file")) of \(Amounts.bytes(spill.fileBytes))"
+    }
+
+    /// What went there and came back since the node's start; a line for each that happened.
+    static func history(of node: NodeReport) -> [String] {
+        guard let spill = node.spill else { return [] }
+        var lines: [String] = []
+        if spill.spilledObjects > 0 {
+            lines.append("spilled " + moved(spill.spilledObjects, spill.spilledBytes, spill.spillSeconds))
+        }
+        if spill.restoredObjects > 0 {
+            lines.append("restored " + moved(spill.restoredObjects, spill.restoredBytes, spill.restoreSeconds))
+        }
+        if spill.evictedObjects > 0 {
+            lines.append(
+                "gave up the memory of \(count(spill.evictedObjects, "object")) without writing, \(Amounts.bytes(spill.evictedBytes))"
+            )
+        }
+        if spill.failedSpills > 0 { lines.append("\(count(spill.failedSpills, "file")) could not be written") }
+        if spill.damagedRecords > 0 {
+            lines.append("\(count(spill.damagedRecords, "record")) were altered, cut or gone when they were needed")
+        }
+        if spill.sweptFiles > 0 { lines.append("removed \(count(spill.sweptFiles, "file")) of earlier lives of the node") }
+        if spill.missingFiles > 0 {
+            lines.append("\(count(spill.missingFiles, "file")) of earlier lives had been removed by somebody")
+        }
+        return lines
+    }
+
+    private static func moved(_ objects: UInt64, _ bytes: UInt64, _ seconds: Double) -> String {
+        let rate = seconds > 0 ? " at \(Amounts.rate(Double(bytes) / seconds))" : ""
+        return "\(count(objects, "object")), \(Amounts.bytes(bytes))\(rate)"
+    }
+
+    private static func count(_ count: UInt64, _ noun: String) -> String {
+        Amounts.count(Int(clamping: count), noun)
+    }
+}
