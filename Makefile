@@ -280,22 +280,27 @@ bench-plasma: $(BUILD)/bench/plasma
 	@$<
 	@Benchmarks/swift/.build/release/plasma-swift
 
-# What fails costs its own figures, and the run's status. LINKS="--only 10g" is for one part of what goes over links.
+# What fails costs its own figures, and the run's status. LINKS="--only 10g" is for one part of what goes over links, MATRIX="--only 100m"
+# or "--quick" for one of the matrix. BENCH_BUILD=debug takes the nodes that `make test` has built, instead of ten minutes for a release
+# build: the C core, which moves the bytes, is compiled with -O2 in both.
 LINKS ?=
+MATRIX ?=
+BENCH_BUILD ?= release
+BENCH_SWIFT := $(if $(filter debug,$(BENCH_BUILD)),$(SWIFT_FLAGS),-c release)
 bench-transfer: $(BUILD)/bench/transfer $(BUILD)/bench/fetches $(BUILD)/bench/mover $(BUILD)/bench/delay $(BUILD)/bench/crowd
-	@swift build -c release --product raystore >&2
+	@swift build $(BENCH_SWIFT) --product raystore >&2
 	@status=0; \
 	$(BUILD)/bench/transfer || status=1; \
-	python3 Benchmarks/links/fetching.py $(LINKS) .build/release/raystore $(BUILD)/bench/fetches || status=1; \
+	python3 Benchmarks/links/fetching.py $(LINKS) .build/$(BENCH_BUILD)/raystore $(BUILD)/bench/fetches || status=1; \
 	python3 Benchmarks/links/broadcast.py $(BUILD)/bench/crowd || status=1; \
 	python3 Benchmarks/links/delayed.py $(BUILD)/bench/mover $(BUILD)/bench/delay || status=1; \
-	python3 Benchmarks/links/matrix.py $(BUILD)/bench/mover || status=1; \
+	python3 Benchmarks/links/matrix.py $(MATRIX) $(BUILD)/bench/mover || status=1; \
 	exit $$status
 
 # The matrix alone: four speeds, four kinds of data, automatic and each fixed codec.
 .PHONY: bench-matrix
 bench-matrix: $(BUILD)/bench/mover
-	@python3 Benchmarks/links/matrix.py $(BUILD)/bench/mover
+	@python3 Benchmarks/links/matrix.py $(MATRIX) $(BUILD)/bench/mover
 
 # ---- model ---------------------------------------------------------------------------------------------------------------
 # Every interleaving of the table's protocol, and each mutation of it found; MODEL=small is what CI runs. See docs/MODEL.md.
@@ -325,9 +330,9 @@ bench-peers-plasma: $(BUILD)/bench/plasma
 # installed costs the peers that need it, nothing else.
 PEER_PACKAGES := nginx-light curl rsync socat iperf3 zstd lz4 iproute2 libibverbs1
 bench-peers-transfer: $(BUILD)/bench/fetches
-	@swift build -c release --product raystore >&2
+	@swift build $(BENCH_SWIFT) --product raystore >&2
 	@$(MAKE) -s setup PACKAGES="$(PEER_PACKAGES)" >&2 || echo "bench-peers: some of $(PEER_PACKAGES) cannot be installed" >&2
-	@Benchmarks/peers/transfer $(PEERS) $(LINKS) .build/release/raystore $(BUILD)/bench/fetches
+	@Benchmarks/peers/transfer $(PEERS) $(LINKS) .build/$(BENCH_BUILD)/raystore $(BUILD)/bench/fetches
 
 # ---- form ----------------------------------------------------------------------------------------------------------------
 SWIFT_FOLDERS := Package.swift Sources Tests Benchmarks Examples

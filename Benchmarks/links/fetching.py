@@ -19,7 +19,7 @@ from link import Link, Loopback, line_gbs
 from ours import Ours
 from processes import Failed
 
-HALF = 1 << 29  # bytes of the file at 100 Mbit/s, where 1 GiB would take an hour in all
+SHORT = 1 << 28  # bytes of the file at 100 Mbit/s, where 1 GiB would take a quarter of an hour in all
 
 
 def present(peers, programs):
@@ -87,11 +87,11 @@ def plan_of(suite, folder, peers, environments):
     lz4 = {name: codecs[name] for name in ("socat", "lz4") if name in codecs}
 
     def slowest():
-        half = os.path.join(folder, "train.half.bin")
-        shutil.copyfile(train, half)
-        os.truncate(half, min(HALF, suite.size))
-        suite.file("100m.train", half, slow, 0.1, warm_up=False)
-        os.remove(half)
+        short = os.path.join(folder, "train.short.bin")
+        shutil.copyfile(train, short)
+        os.truncate(short, min(SHORT, suite.size))
+        suite.file("100m.train", short, slow, 0.1, warm_up=False)
+        os.remove(short)
 
     return [
         ("unshaped.random", None, lambda: suite.file("unshaped.random", random, peers)),

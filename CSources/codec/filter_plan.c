@@ -12,6 +12,8 @@
 #define TRIED 8u      // blocks of a chunk that decide whether to look at all, and for which width
 // Entropy that deltas must save, in sixteenths.
 #define SAVED_16TH 1u
+// Bits for two bytes below which there is nothing left to save: zeros and the like are packed faster than they are looked at.
+#define LITTLE 1u
 
 static uint32_t count_bits[COUNTED + 1]; // n * log2(n), in 256ths of a bit
 static pthread_once_t made = PTHREAD_ONCE_INIT;
@@ -91,6 +93,9 @@ static block_look look(const uint8_t *block, uint32_t size, uint32_t width, bool
     uint32_t at = size > 2 * COUNTED ? (size / 2) & ~7u : 0;
     uint32_t counted = size - at < COUNTED ? size - at : COUNTED;
     uint32_t raw = entropy_of(block + at, counted);
+    if (raw < counted / 2 * LITTLE * 256) {
+        return best;
+    }
     uint32_t must_save = raw / 16 * SAVED_16TH + 256;
     if (guess != 0 && guess >> 4 == planned_of(width, 0) >> 4) {
         uint32_t bits = entropy_of_deltas(block, size, at, guess);
