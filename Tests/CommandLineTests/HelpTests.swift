@@ -66,12 +66,15 @@ import Testing
     @Test func aStartedNodeCanBeStartedAgainByItsArguments() throws {
         let setup = NodeSetup(
             role: .head, stateDirectory: StateDirectory("/x y"), keyFile: "/k", memory: ByteSize(bytes: 5 << 20),
-            prefault: ByteSize(bytes: 3 << 20), port: 7, bulkPort: 8, advertisedBulkPort: 9, host: "10.0.0.1")
+            prefault: ByteSize(bytes: 3 << 20), port: 7, bulkPort: 8, advertisedBulkPort: 9, host: "10.0.0.1",
+            disk: DiskSetup(reserve: ByteSize(bytes: 4 << 20), watermarkPercent: 87.5, movesFiles: true))
         let command = try #require(try RayStoreCommand.parseAsRoot(setup.arguments) as? StartCommand)
         #expect(command.head && command.block)
         #expect(command.stateDir == "/x y")
         #expect(command.memory?.bytes == 5 << 20)
         #expect(command.prefault?.bytes == 3 << 20)
+        #expect(command.disk.limits.reserve?.bytes == 4 << 20)
+        #expect(command.disk.limits.watermarkPercent == 87.5 && command.disk.limits.movesFiles)
         #expect(command.port == 7 && command.bulkPort == 8 && command.advertiseBulkPort == 9 && command.host == "10.0.0.1")
     }
 }

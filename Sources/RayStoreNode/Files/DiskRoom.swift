@@ -223,6 +223,11 @@ final class DiskRoom: Sendable {
     /// How many bytes more must be free for this file. A disk that cannot be looked at lacks nothing: the write will say what is wrong.
     private func lack(of id: ObjectID, _ size: UInt64, in state: borrowing State) -> UInt64 {
         guard let disk = try? look(), disk.total > 0 else { return 0 }
+        // Most of the time there is plenty, whatever the partial files have taken.
+        let most = state.reservations.reduce(into: Self.sum(size, disk.kept)) { sum, other in
+            if other.key != id, case .running = other.value.phase { sum = Self.sum(sum, other.value.size) }
+        }
+        if most <= disk.free { return 0 }
         var wanted = left(of: id, size)
         for (other, reservation) in state.reservations where other != id {
             if case .running = reservation.phase { wanted = Self.sum(wanted, left(of: other, reservation.size)) }

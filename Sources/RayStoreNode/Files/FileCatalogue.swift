@@ -15,6 +15,8 @@ final class FileCatalogue: Sendable {
         /// `copy`, `adopted` or `pulled`.
         var origin: String
         var isDetached: Bool
+        /// Where its bytes are when they are not at the path but in the node's storage (`MovedFile.text`).
+        var moved: String?
     }
 
     private let database: DatabaseQueue
@@ -34,6 +36,9 @@ final class FileCatalogue: Sendable {
                     table.column("origin", .text).notNull()
                     table.column("isDetached", .boolean).notNull()
                 }
+            }
+            migrator.registerMigration("2") { database in
+                try database.alter(table: Row.databaseTableName) { $0.add(column: "moved", .text) }
             }
             try migrator.migrate(database)
         } catch {
@@ -58,6 +63,12 @@ final class FileCatalogue: Sendable {
         try write {
             try $0.execute(
                 sql: "UPDATE file SET isDetached = ? WHERE object = ?", arguments: [isDetached, object.description])
+        }
+    }
+
+    func setMoved(_ object: ObjectID, to place: String) throws(RayStoreError) {
+        try write {
+            try $0.execute(sql: "UPDATE file SET moved = ? WHERE object = ?", arguments: [place, object.description])
         }
     }
 

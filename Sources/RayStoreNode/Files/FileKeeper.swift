@@ -92,8 +92,41 @@ final class FileKeeper: Sendable {
         // An earlier copy on its way out has the same place.
         await contents.withLock { $0.removals[id] }?.value
         let sent = try FileDescriptor(decoding: bytes)
-        let placed = try await runBlocking { () throws(RayStoreError) in try files.placePulled(id, like: sent) }
+        let placed = try await runBlocking { () throws(RayStoreError) in try files.place(id, like: sent, as: .pulled) }
         try await keep(placed, as: id, metadata: metadata)
+    }
+
+    /// Removes such a file. What a pull has left goes by `discardPartial`, which minds who else is at it.
+    func removePartial(_ id: ObjectID) async {
+        let files = files
+        try? await runBlocking { () throws(RayStoreError) in files.removePartial(id) }
+    }
+
+    /// An empty file to fill, where this object's is made.
+    func makePartial(_ id: ObjectID) async throws(RayStoreError) -> PartialFile {
+        let files = files
+        return try await runBlocking { () throws(RayStoreError) in try PartialFile(path: files.partialPath(id)) }
+    }
+
+    /// Makes a file that was brought back an object's file again.
+    func placeRestored(_ id: ObjectID, _ file: MovedFile) async throws(RayStoreError) {
+        let files = files
+        await contents.withLock { $0.removals[id] }?.value
+        let placed = try await runBlocking { () throws(RayStoreError) in
+            try files.place(id, like: file.descriptor, as: file.descriptor.origin)
+        }
+        try await keep(placed, as: id, metadata: file.metadata)
+    }
+
+    /// A moved file's object has ended.
+    func forgetMoved(_ id: ObjectID) {
+        contents.withLock { contents in
+            contents.removals[id] = Task {
+                let files = files
+                try? await runBlocking { () throws(RayStoreError) in try files.forget(id) }
+                self.contents.withLock { $0.removals[id] = nil }
+            }
+        }
     }
 
     private func keep(_ descriptor: FileDescriptor, as id: ObjectID, metadata: [UInt8]) async throws(RayStoreError) {
@@ -168,10 +201,16 @@ final class FileKeeper: Sendable {
         for removal in removals { await removal.value }
     }
 
-    private func remove(_ descriptor: FileDescriptor, of id: ObjectID) async {
+    private func remove(_ descriptor: FileDescriptor, of id: ObjectID, movedTo place: String? = nil) async {
         let files = files
         do throws(RayStoreError) {
-            try await runBlocking { () throws(RayStoreError) in try files.remove(descriptor, of: id) }
+            try await runBlocking { () throws(RayStoreError) in
+                if let place {
+                    try files.remove(descriptor, of: id, movedTo: place)
+                } else {
+                    try files.remove(descriptor, of: id)
+                }
+            }
         } catch {
             // The catalogue still lists it, so the next start of the node tries again.
             log.warning("a file was not removed", metadata: ["path": "\(descriptor.path)", "reason": "\(error.message)"])
@@ -191,10 +230,13 @@ final class FileKeeper: Sendable {
 
     /// The copies that were pulled, least recently used first. The store's clock of uses moves with each create: what was got since the
     /// same create counts as used at the same time.
-    var copiesByUse: [ObjectID] {
+    var copiesByUse: [ObjectID] { byUse(.pulled) }
+
+    /// The same of those that came in another way.
+    func byUse(_ origin: FileStore.Origin) -> [ObjectID] {
         let copies = contents.withLock { contents in
             contents.kept.compactMap { id, descriptor in
-                descriptor.origin == .pulled ? contents.arrivals[id].map { (id: id, arrival: $0) } : nil
+                descriptor.origin == origin ? contents.arrivals[id].map { (id: id, arrival: $0) } : nil
             }
         }
         return copies.map { copy in (copy.id, copy.arrival.lastUse(store.entry(of: copy.id)?.accessTick ?? 0)) }
@@ -206,15 +248,19 @@ final class FileKeeper: Sendable {
         contents.withLock { $0.arrivals[id]?.time }
     }
 
-    /// Removes a copy whose value the store has given up already. Returns when it is gone.
-    func drop(_ id: ObjectID) async {
+    /// Removes a file whose value the store has given up already. Returns when it is gone.
+    ///
+    /// - Parameter place: where its bytes are in the storage; nil for a copy of another node's.
+    func drop(_ id: ObjectID, movedTo place: String? = nil) async {
         let removal = contents.withLock { contents -> Task<Void, Never>? in
             guard let descriptor = contents.kept.removeValue(forKey: id) else { return nil }
             contents.arrivals[id] = nil
-            contents.dropped.count += 1
-            contents.dropped.bytes += descriptor.size
+            if place == nil {
+                contents.dropped.count += 1
+                contents.dropped.bytes += descriptor.size
+            }
             let removal = Task {
-                await remove(descriptor, of: id)
+                await remove(descriptor, of: id, movedTo: place)
                 self.contents.withLock { $0.removals[id] = nil }
             }
             contents.removals[id] = removal
@@ -222,6 +268,9 @@ final class FileKeeper: Sendable {
         }
         await removal?.value
     }
+
+    /// What lies in the node's storage instead.
+    var moved: MovedFiles { catalog.moved }
 
     /// What went for want of room, since the node's start.
     var dropped: DroppedFiles {

@@ -26,6 +26,8 @@ final class FileStore: Sendable {
 
     let root: String
     private let catalogue: FileCatalogue
+    /// Files of the external storage that an earlier life of the node had moved there.
+    let leftovers: [String]
     /// Held while folders are made or removed: an empty folder that one object leaves may be the one that the next is about to use.
     private let folders = Mutex(())
 
@@ -35,7 +37,7 @@ final class FileStore: Sendable {
         try Self.makeDirectory(root + "/partial")
         try Self.makeDirectory(root + "/jobs")
         catalogue = try FileCatalogue(path: root + "/files.sqlite")
-        try Self.sweep(root: root, catalogue)
+        leftovers = try Self.sweep(root: root, catalogue)
     }
 
     /// Lets go of the catalogue. Blocks.
@@ -85,13 +87,17 @@ final class FileStore: Sendable {
         _ = ray_pull_discard(partialPath(id))
     }
 
-    /// Gives a pulled, complete file its place.
-    func placePulled(_ id: ObjectID, like descriptor: FileDescriptor) throws(RayStoreError) -> FileDescriptor {
+    func removePartial(_ id: ObjectID) {
+        _ = ray_file_remove(partialPath(id))
+    }
+
+    /// Gives a complete file that was pulled, or brought back, its place.
+    func place(_ id: ObjectID, like descriptor: FileDescriptor, as origin: Origin) throws(RayStoreError) -> FileDescriptor {
         let partial = partialPath(id)
         do throws(RayStoreError) {
             var info = descriptor.info
             try RayStoreError.check(object: id) { ray_file_dress(partial, &info).rawValue }
-            return try finish(partial, name: descriptor.name, info: info, origin: .pulled, id: id, reserve: 0)
+            return try finish(partial, name: descriptor.name, info: info, origin: origin, id: id, reserve: 0)
         } catch {
             _ = ray_file_remove(partial)
             throw error
@@ -101,6 +107,11 @@ final class FileStore: Sendable {
     /// Removes the object's file, and its folders when nothing else is in them.
     func remove(_ descriptor: FileDescriptor, of id: ObjectID) throws(RayStoreError) {
         guard descriptor.origin != .reference else { return }
+        try removeFile(descriptor, of: id)
+        try catalogue.remove(id)
+    }
+
+    private func removeFile(_ descriptor: FileDescriptor, of id: ObjectID) throws(RayStoreError) {
         try RayStoreError.check(object: id) { ray_file_remove(descriptor.path).rawValue }
         let folder = Self.parent(descriptor.path)
         // The object's folder, then files/ and the job's, unless another object is there.
@@ -109,6 +120,18 @@ final class FileStore: Sendable {
                 guard ray_directory_remove_empty(folder) else { break }
             }
         }
+    }
+
+    /// Removes the object's file; the catalogue says where its bytes are from now on.
+    func remove(_ descriptor: FileDescriptor, of id: ObjectID, movedTo place: String) throws(RayStoreError) {
+        // A disk that is quite full may take the note only when the file is gone.
+        let isNoted = (try? catalogue.setMoved(id, to: place)) != nil
+        try removeFile(descriptor, of: id)
+        if !isNoted { try catalogue.setMoved(id, to: place) }
+    }
+
+    /// The object has ended while its bytes were elsewhere.
+    func forget(_ id: ObjectID) throws(RayStoreError) {
         try catalogue.remove(id)
     }
 
@@ -138,8 +161,12 @@ final class FileStore: Sendable {
 
     /// What an earlier life of this node left: its objects are gone, so copies nobody owns are removed. Files that people gave away (adopted)
     /// or meant to keep (detached) are moved to `recovered/` instead: they may be the only ones.
-    private static func sweep(root: String, _ catalogue: FileCatalogue) throws(RayStoreError) {
+    ///
+    /// - Returns: what is in the storage of it.
+    private static func sweep(root: String, _ catalogue: FileCatalogue) throws(RayStoreError) -> [String] {
+        var leftovers: [String] = []
         for row in try catalogue.all() {
+            if let moved = row.moved { leftovers += MovedFile.files(in: moved) }
             if row.isDetached || row.origin == Origin.adopted.rawValue {
                 let folder = "\(root)/recovered/\(row.object)"
                 try makeDirectory(folder)
@@ -155,6 +182,7 @@ final class FileStore: Sendable {
         try RayStoreError.check { ray_directory_clear(root + "/partial").rawValue }
         try RayStoreError.check { ray_directory_clear(root + "/jobs").rawValue }
         try catalogue.removeAll()
+        return leftovers
     }
 
     private static func makeDirectory(_ path: String) throws(RayStoreError) {

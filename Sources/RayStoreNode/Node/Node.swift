@@ -66,6 +66,9 @@ public final class Node: PeerService {
         control: any ControlStore, transport: any Transport, clock: any NodeClock, storage: NodeStorage,
         metrics: (any MetricsFactory)?, lock: StateLock, log: Logger
     ) async throws(RayStoreError) -> Node {
+        guard !options.movesFiles || storage.canSpill else {
+            throw RayStoreError(.invalidArgument, "files can be moved only where a node has a storage: give it one")
+        }
         let disk = try DiskLimits(reserve: options.diskReserve, watermark: options.diskWatermark)
         let store = try NodeStore(capacity: options.capacity)
         let fileStore = try await runBlocking { () throws(RayStoreError) in try FileStore(root: options.stateDirectory) }
@@ -105,6 +108,11 @@ public final class Node: PeerService {
             spiller: spiller, transfer: transfer, links: links, peers: peers, jobs: jobs, control: control, clock: clock,
             shareLease: options.shareLease, parts: PartNames(node: description.number), log: log)
         room.setReliever(ownership)
+        let mover = FileMover(storage: storage.storage, files: files, moved: catalog.moved, log: log) {
+            await spiller?.isSwept.wait()
+        }
+        if storage.canSpill { await mover.begin(removing: fileStore.leftovers) }
+        if options.movesFiles { await ownership.setMover(mover) }
         let reports = Reports(
             description: description, store: store, files: files, transfer: transfer, ownership: ownership, links: links,
             peers: peers, control: control, storage: storage, spiller: spiller)
@@ -243,6 +251,7 @@ public final class Node: PeerService {
         if rooms.metrics.isActive, let sample = try? await rooms.sample(reapedClientCount: desk.reapedCount) {
             rooms.metrics.record(sample)
         }
+        await rooms.ownership.mover?.awaitDeletions()
         for task in tasks.withLock({ $0 }) { task.cancel() }
         rooms.store.stopAttention()
         await attentionEnded.wait()

@@ -30,6 +30,9 @@ public struct NodeOptions: Sendable {
     public var diskWatermark: Double
     /// When objects go to the storage.
     public var spill: SpillOptions
+    /// Whether files that this node owns may go to its storage when the disk is short. They are brought back when they are got. The
+    /// storage should be on another disk.
+    public var movesFiles: Bool
     /// How often the node's levels and totals are reported to the metrics system.
     public var metricsEvery: Duration
 
@@ -47,6 +50,7 @@ public struct NodeOptions: Sendable {
         diskReserve = 64 << 20
         diskWatermark = 0.95
         spill = SpillOptions()
+        movesFiles = false
         metricsEvery = .seconds(5)
     }
 

@@ -45,6 +45,12 @@ public struct DiskReport: Codable, Sendable {
     /// Copies that were let go of for others, since the node's start.
     public var droppedFileCount: UInt64
     public var droppedFileBytes: UInt64
+    /// Files of this node that lie in its storage now.
+    public var movedFileCount: Int
+    public var movedFileBytes: UInt64
+    /// How often a file went there, and came back, since the node's start.
+    public var moves: UInt64
+    public var returns: UInt64
 }
 
 /// One object on one node; the rows of `raystore list` and `raystore memory`.

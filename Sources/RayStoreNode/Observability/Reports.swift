@@ -105,7 +105,7 @@ final class Reports: Sendable {
     func localNode() async throws(RayStoreError) -> NodeReport {
         let store = store
         let memory = try await runBlocking { () throws(RayStoreError) in try store.stats() }
-        let (room, dropped) = (files.room, files.dropped)
+        let (room, dropped, moved) = (files.room, files.dropped, files.moved.counts)
         let disk = try? await runBlocking { () throws(RayStoreError) in try room.look() }
         let traffic = transfer.stats
         let kept = files.all
@@ -124,7 +124,8 @@ final class Reports: Sendable {
             disk: disk.map {
                 DiskReport(
                     totalBytes: $0.total, freeBytes: $0.free, keptBytes: $0.kept, waitingCount: room.waitingCount,
-                    droppedFileCount: dropped.count, droppedFileBytes: dropped.bytes)
+                    droppedFileCount: dropped.count, droppedFileBytes: dropped.bytes,
+                    movedFileCount: moved.files, movedFileBytes: moved.bytes, moves: moved.moved, returns: moved.returned)
             })
     }
 
@@ -135,10 +136,13 @@ final class Reports: Sendable {
         return try await runBlocking { () throws(RayStoreError) in try store.entries() }.map { entry in
             let location = spilled?.record(of: entry.id)
             let record = records[entry.id]
-            let file = kept[entry.id]
+            let moved = files.moved[entry.id]?.descriptor
+            let file = kept[entry.id] ?? moved
+            let isSpilled = location != nil && entry.state == .remote
+            let state = moved != nil ? "moved" : isSpilled ? "spilled" : "\(entry.state)"
             return ObjectReport(
                 object: entry.id, node: description.id.short, kind: file == nil ? "object" : "file",
-                state: location != nil && entry.state == .remote ? "spilled" : "\(entry.state)",
+                state: state,
                 creatorProcess: entry.creatorProcess, ageSeconds: entry.age / .seconds(1),
                 memoryBytes: entry.memoryBytes, size: file?.size ?? location?.dataSize ?? entry.dataSize,
                 spilledBytes: location?.location.size ?? 0, job: entry.id.job,
@@ -146,7 +150,7 @@ final class Reports: Sendable {
                 isOwner: record != nil || !entry.nodeHasRef, isDetached: record?.isDetached ?? false,
                 referringClients: entry.referringClients, pinningClients: entry.pinningClients,
                 borrowers: record?.borrowers.count ?? 0, holders: record?.holders.count ?? 0,
-                shares: record?.shares.values.reduce(0) { $0 + $1.count } ?? 0, path: file?.path)
+                shares: record?.shares.values.reduce(0) { $0 + $1.count } ?? 0, path: kept[entry.id]?.path)
         }
     }
 

@@ -21,6 +21,8 @@ extension Ownership {
                 try await pull(id, owner: owner, lingering: lingering, tuning: tuning, observer: observer)
             case .spilled(let spiller):
                 try await restore(id, lingering: lingering, by: spiller)
+            case .moved:
+                try await bringBack(id)
             case .beingMade:
                 await awaitChange(of: id)
             }
@@ -33,6 +35,8 @@ extension Ownership {
         case elsewhere(owner: NodeID)
         /// In this node's storage.
         case spilled(Spiller)
+        /// A file in this node's storage.
+        case moved
         /// By a process of this node.
         case beingMade
     }
@@ -59,6 +63,7 @@ extension Ownership {
         if let owner = borrowed[id]?.owner { return .elsewhere(owner: owner) }
         // Before it is looked whether somebody makes it: what comes back is being made, by the node itself.
         if let spiller, spiller.index.record(of: id) != nil { return .spilled(spiller) }
+        if catalog.moved[id] != nil { return .moved }
         if entry.state == .creating {
             _ = try record(of: id)
             return .beingMade
@@ -74,7 +79,7 @@ extension Ownership {
     func isAvailable(_ id: ObjectID) async throws(RayStoreError) -> Bool {
         if let entry = store.entry(of: id), entry.state == .sealed || entry.state == .failed { return true }
         guard let owner = borrowed[id]?.owner else {
-            return owned[id]?.holders.isEmpty == false || spiller?.index.isKnown(id) == true
+            return owned[id]?.holders.isEmpty == false || spiller?.index.isKnown(id) == true || catalog.moved[id] != nil
         }
         guard case .outcomes(let outcomes) = try await links.askAside(owner, .available([id])), let outcome = outcomes.first
         else {

@@ -162,6 +162,9 @@ extension Ownership {
 
     func setOwnedDetached(_ id: ObjectID, _ isDetached: Bool) async throws(RayStoreError) {
         _ = try record(of: id)
+        // What is to outlive this life of the node must not lie where the next one sweeps.
+        if isDetached, catalog.moved[id] != nil { try await bringBack(id) }
+        guard owned[id] != nil else { throw catalog.absence(of: id) }
         owned[id]!.isDetached = isDetached
         try files.setDetached(id, isDetached)
         if !isDetached {

@@ -11,7 +11,7 @@ extension Ownership: DiskReliever {
     /// How long an owner may take to answer: a node that cannot be reached must not hold up what others would allow.
     private static let ownerPatience = Duration.seconds(2)
     /// For how long a copy that has just come stays: whoever got it is about to open it.
-    private static let firstUseGrace = Duration.milliseconds(250)
+    static let firstUseGrace = Duration.milliseconds(250)
 
     func relieveDisk(of bytes: UInt64) async -> DiskRelief {
         let copies = files.copiesByUse
@@ -37,7 +37,7 @@ extension Ownership: DiskReliever {
             // In its turn, or those that were used later would go first.
             if isEarly { return .soon }
         }
-        return .open(openBytes)
+        return await moveOwn(bytes) ?? .open(openBytes)
     }
 
     func whatHoldsTheDisk() async -> String {
@@ -133,7 +133,9 @@ extension Ownership: DiskReliever {
     /// The owner's side: whether a holder may let go, since there is another copy.
     func allowLettingGo(of id: ObjectID, to holder: NodeID) throws(RayStoreError) {
         guard let record = owned[id] else { throw catalog.absence(of: id) }
-        if store.entry(of: id)?.state == .sealed {
+        if catalog.moved[id] != nil {
+            // In the storage: it can be brought back.
+        } else if store.entry(of: id)?.state == .sealed {
             // A file that was put by reference and has changed since is only to be had from copies.
             try files.checkUnchanged(id)
         } else if spiller?.index.record(of: id) == nil, !record.holders.contains(where: { $0 != holder && peers[$0] != nil }) {

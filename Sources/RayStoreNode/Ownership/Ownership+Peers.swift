@@ -80,7 +80,8 @@ extension Ownership {
         case .sealed: return
         case .creating: throw RayStoreError(.notSealed, "object \(id) is not sealed yet", object: id)
         default:
-            guard owned[id]?.holders.isEmpty == false || spiller?.index.isKnown(id) == true else { throw catalog.absence(of: id) }
+            let isKept = spiller?.index.isKnown(id) == true || catalog.moved[id] != nil
+            guard isKept || owned[id]?.holders.isEmpty == false else { throw catalog.absence(of: id) }
         }
     }
 

@@ -44,6 +44,8 @@ extension Ownership {
                 return .isHere
             case .spilled(let spiller):
                 try await restore(id, lingering: false, by: spiller)
+            case .moved:
+                try await bringBack(id)
             case .beingMade:
                 await awaitChange(of: id)
             case .elsewhere(let owner):

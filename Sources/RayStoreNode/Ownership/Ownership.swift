@@ -26,6 +26,8 @@ actor Ownership {
     let log: Logger
     let shareLease: Duration
     let parts: PartNames
+    /// Nil when files that this node owns stay on its disk.
+    var mover: FileMover?
 
     var owned: [ObjectID: OwnedObject] = [:]
     var borrowed: [ObjectID: BorrowedObject] = [:]
@@ -120,6 +122,7 @@ actor Ownership {
         }
         transfer.forget(id)
         catalog.stopServing(id)
+        if catalog.moved[id] != nil { await mover?.forget(id) }
         if files.has(id) {
             files.retire(id, failure: failure)
         } else {

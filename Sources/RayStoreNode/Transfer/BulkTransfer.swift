@@ -171,7 +171,8 @@ private final class Finder: Sendable {
                 absence = RayStoreError(entry!.failure, "object \(id): \(entry!.failure.text)", object: id)
             default:
                 isHere = false
-                absence = spilled(id)
+                let isMoved = catalog.moved[id] != nil && catalog.holders(of: id).isEmpty
+                absence = isMoved ? catalog.moved.answerWanted(id) : spilled(id)
             }
         }
         let holders = catalog.holders(of: id)

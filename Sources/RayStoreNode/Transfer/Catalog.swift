@@ -46,6 +46,8 @@ final class Catalog: Sendable {
     func noteWanted(_ id: ObjectID) {
         wantedNext.yield(id)
     }
+    /// Files of this node that lie in its storage.
+    let moved = MovedFiles()
 
     func serve(_ file: ServedFile, as id: ObjectID) {
         contents.withLock { $0.files[id] = file }

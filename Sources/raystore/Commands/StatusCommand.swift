@@ -66,6 +66,9 @@ struct StatusCommand: AsyncParsableCommand {
                 "; \(Amounts.count(Int(clamping: disk.droppedFileCount), "file")) of other nodes, "
                 + "\(Amounts.bytes(disk.droppedFileBytes)), went to make room"
         }
+        if disk.movedFileCount > 0 {
+            text += "; \(Amounts.count(disk.movedFileCount, "file")), \(Amounts.bytes(disk.movedFileBytes)), moved to the storage"
+        }
         if disk.waitingCount > 0 { text += "; \(Amounts.count(disk.waitingCount, "file")) waiting for room" }
         return text
     }

@@ -18,6 +18,13 @@ struct DiskChoice: ParsableArguments {
         transform: { text in try Watermark(text) })
     var diskWatermark: Watermark?
 
+    @Flag(
+        help: """
+            When the disk is short, move files that this node owns to its storage, and bring them back when they are wanted. \
+            The storage should be on another disk, or S3.
+            """)
+    var moveFiles = false
+
     struct Watermark: Sendable, Hashable {
         let percent: Double
 
@@ -31,7 +38,7 @@ struct DiskChoice: ParsableArguments {
     }
 
     var limits: DiskSetup {
-        DiskSetup(reserve: diskReserve, watermarkPercent: diskWatermark?.percent)
+        DiskSetup(reserve: diskReserve, watermarkPercent: diskWatermark?.percent, movesFiles: moveFiles)
     }
 }
 
@@ -39,16 +46,19 @@ struct DiskChoice: ParsableArguments {
 struct DiskSetup: Sendable {
     var reserve: ByteSize?
     var watermarkPercent: Double?
+    var movesFiles = false
 
     /// The options that say the same.
     var arguments: [String] {
         var words: [String] = []
         if let reserve { words += ["--disk-reserve", String(reserve.bytes)] }
         if let watermarkPercent { words += ["--disk-watermark", "\(watermarkPercent)%"] }
+        if movesFiles { words += ["--move-files"] }
         return words
     }
 
     func set(_ options: inout NodeOptions) {
+        options.movesFiles = movesFiles
         if let reserve { options.diskReserve = UInt64(reserve.bytes) }
         if let watermarkPercent { options.diskWatermark = watermarkPercent / 100 }
     }

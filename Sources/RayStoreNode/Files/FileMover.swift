@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+internal import CRayStore
+internal import Logging
+internal import RayStore
+internal import Synchronization
+
+/// Moves files that this node owns to its external storage and brings them back.
+///
+/// A file goes in parts, each a storage file with one record, so that no more than one part is in memory at a time; the checksum of each part is
+/// kept and verified when it comes back. The order: the parts are written, the catalogue says so, the object's value is given up, the file on
+/// the disk goes. A kill in between leaves what the next start removes.
+actor FileMover {
+    static let partBytes: UInt64 = 32 << 20
+
+    private let storage: any ExternalStorage
+    private let files: FileKeeper
+    private let moved: MovedFiles
+    private let log: Logger
+    private let isReady: @Sendable () async -> Void
+    private var serial: UInt64 = 0
+    private var deletions: [UInt64: Task<Void, Never>] = [:]
+
+    /// - Parameter isReady: returns when nobody sweeps the storage any more.
+    init(
+        storage: any ExternalStorage, files: FileKeeper, moved: MovedFiles, log: Logger,
+        isReady: @escaping @Sendable () async -> Void = {}
+    ) {
+        self.isReady = isReady
+        self.storage = storage
+        self.files = files
+        self.moved = moved
+        self.log = log
+    }
+
+    /// Removes from the storage what an earlier life of the node had moved there.
+    func begin(removing leftovers: [String]) {
+        delete(leftovers)
+    }
+
+    /// Returns when nothing is being deleted any more.
+    func awaitDeletions() async {
+        for deletion in Array(deletions.values) { await deletion.value }
+    }
+
+    // MARK: Out
+
+    /// Writes a file's bytes to the storage. Nothing else changes yet: `commit` or `abandon` what comes back.
+    func copy(_ id: ObjectID) async throws(RayStoreError) -> MovedFile {
+        await isReady()
+        guard let descriptor = files.descriptor(of: id) else {
+            throw RayStoreError(.notLocal, "the file of object \(id) is not here", object: id)
+        }
+        serial += 1
+        var parts: [SpillLocation] = []
+        do throws(RayStoreError) {
+            for number in 0..<Self.partCount(of: descriptor.size) {
+                let name = "\(id)-file-\(serial)-\(number)"
+                parts.append(try await copyPart(number, of: descriptor, as: id, name: name))
+            }
+        } catch {
+            delete(parts.map(\.file))
+            throw error
+        }
+        return MovedFile(descriptor: descriptor, metadata: FileDescriptor.metadata, parts: parts)
+    }
+
+    private static func partCount(of size: UInt64) -> Int {
+        Int((size + partBytes - 1) / partBytes)
+    }
+
+    private func copyPart(
+        _ number: Int, of descriptor: FileDescriptor, as id: ObjectID, name: String
+    ) async throws(RayStoreError) -> SpillLocation {
+        let buffer = PartBuffer(count: Int(min(Self.partBytes, descriptor.size - UInt64(number) * Self.partBytes)))
+        let layout = try await runBlocking { () throws(RayStoreError) in
+            var count = 0
+            let offset = UInt64(number) * Self.partBytes
+            try RayStoreError.check(object: id) {
+                ray_file_read(descriptor.path, offset, buffer.bytes.baseAddress!, buffer.bytes.count, &count).rawValue
+            }
+            guard count == buffer.bytes.count else {
+                throw RayStoreError(.sourceChanged, "\(descriptor.path) became shorter while it was moved", object: id)
+            }
+            let nothing = UnsafeRawBufferPointer(start: nil, count: 0)
+            return SpillLayout([.init(id: id, owner: nothing, metadata: nothing, data: UnsafeRawBufferPointer(buffer.bytes))])
+        }
+        let batch = layout.batch
+        let written = try await storage.spill(
+            SpillBatch(name: name, recordSizes: batch.recordSizes, parts: batch.parts(ofFirst: batch.recordCount)))
+        withExtendedLifetime((layout, buffer)) {}
+        guard written.recordCount == 1 else {
+            delete([written.url])
+            throw RayStoreError(.system, "the storage \(storage.typeName) took no part of \(descriptor.path)", object: id)
+        }
+        return layout.location(0, in: written.url)
+    }
+
+    /// The value is given up: the file lies in the storage from now on. Returns when it is gone from the disk.
+    func commit(_ file: MovedFile, as id: ObjectID) async {
+        await files.drop(id, movedTo: MovedFile.text(file.parts))
+    }
+
+    /// It stays where it is.
+    func abandon(_ file: MovedFile) {
+        delete(file.parts.map(\.file))
+    }
+
+    // MARK: Back
+
+    /// Brings a file back to the disk, and its value to the store. One call at a time for an object.
+    ///
+    /// - Throws: `outOfDisk`; `corrupt` and `objectLost` naming the storage file; what the storage answered.
+    func restore(_ id: ObjectID) async throws(RayStoreError) {
+        if let file = moved[id] { try await bringBack(file, as: id) }
+    }
+
+    private func bringBack(_ file: MovedFile, as id: ObjectID) async throws(RayStoreError) {
+        let admission = DiskAdmission(id, in: files.room)
+        defer { admission.end() }
+        while true {
+            do throws(RayStoreError) {
+                if let refusal = admission.open(file.descriptor.size) { throw refusal }
+                try await fill(file, as: id)
+                break
+            } catch {
+                await files.removePartial(id)
+                guard error.code == .outOfDisk else { throw error }
+                try await admission.await(after: error)
+            }
+        }
+        try await files.placeRestored(id, file)
+        moved.noteReturn(of: file, as: id)
+        delete(file.parts.map(\.file))
+    }
+
+    private func fill(_ file: MovedFile, as id: ObjectID) async throws(RayStoreError) {
+        let target = try await files.makePartial(id)
+        for (number, part) in file.parts.enumerated() {
+            let offset = UInt64(number) * Self.partBytes
+            let buffer = PartBuffer(count: Int(min(Self.partBytes, file.descriptor.size - offset)))
+            do throws(RayStoreError) {
+                try await storage.restore(
+                    part.file, from: part.offset + UInt64(RAY_SPILL_HEADER_SIZE), into: SpillMemory(unsafePieces: [buffer.bytes]))
+            } catch {
+                guard error.code == .fileNotFound || error.code == .corrupt else { throw error }
+                throw RayStoreError(
+                    .objectLost, "the file of object \(id) was moved to \(part.text), which is gone or cut: \(error.message)",
+                    object: id)
+            }
+            try await runBlocking { () throws(RayStoreError) in
+                guard ray_spill_matches(buffer.bytes.baseAddress!, UInt64(buffer.bytes.count), part.checksum ?? 0) else {
+                    throw RayStoreError(
+                        .corrupt, "the file of object \(id) was moved to \(part.text), and what is there is not it", object: id)
+                }
+                try target.write(UnsafeRawBufferPointer(buffer.bytes), at: offset)
+            }
+        }
+    }
+
+    // MARK: The end
+
+    /// The object has ended.
+    func forget(_ id: ObjectID) {
+        guard let file = moved.remove(id) else { return }
+        delete(file.parts.map(\.file))
+        files.forgetMoved(id)
+    }
+
+    private func delete(_ files: [String]) {
+        guard !files.isEmpty else { return }
+        serial += 1
+        let number = serial
+        deletions[number] = Task {
+            for file in files {
+                do throws(RayStoreError) {
+                    try await storage.delete(file)
+                } catch {
+                    log.warning(
+                        "a moved file is still in the storage", metadata: ["file": "\(file)", "reason": "\(error.message)"])
+                }
+            }
+            deletions[number] = nil
+        }
+    }
+}
+
+/// Memory of a part, not zeroed.
+///
+/// `@unchecked Sendable`: one task at a time has it.
+private final class PartBuffer: @unchecked Sendable {
+    let bytes: UnsafeMutableRawBufferPointer
+
+    init(count: Int) {
+        bytes = .allocate(byteCount: count, alignment: 64)
+    }
+
+    deinit {
+        bytes.deallocate()
+    }
+}

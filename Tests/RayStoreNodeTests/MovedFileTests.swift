@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+import Foundation
+import RayStore
+import RayStoreNode
+import TestSupport
+import Testing
+
+/// A node with a short disk that may move its own files to its storage: they go when there is no room, come back when they are wanted, and
+/// leave nothing in the storage when they end.
+@Suite(.serialized, .enabled(if: SmallDisk.isPossible, "this user may not mount a small disk"))
+struct MovedFileTests {
+    private static let size = 18 << 20
+
+    private struct Scene {
+        let owner: Session
+        let node: Node
+        let other: Session
+        let disk: SmallDisk
+        let scratch: Scratch
+
+        static func with(_ storage: any ExternalStorage, _ scratch: Scratch, _ body: (Scene) async throws -> Void) async throws {
+            let disk = try SmallDisk(bytes: 64 << 20)
+            defer { disk.remove() }
+            try await withNodes(1) { cluster, _, sessions in
+                let node = try await cluster.addNode(storage: storage) { options in
+                    options.stateDirectory = disk.path + "/node"
+                    options.movesFiles = true
+                }
+                let session = try await Session.connect(socket: node.socketPath)
+                do {
+                    try await body(Scene(owner: session, node: node, other: sessions[0], disk: disk, scratch: scratch))
+                } catch {
+                    await session.close()
+                    await node.stop()
+                    throw error
+                }
+                await session.close()
+                await node.stop()
+            }
+        }
+
+        func put(_ seed: UInt64, size: Int = MovedFileTests.size) async throws -> ObjectRef<RayFile> {
+            let path = try scratch.file("f\(seed)", size: size, seed: seed)
+            defer { try? FileManager.default.removeItem(atPath: path) }
+            return try await owner.put(RayFile(path: path))
+        }
+
+        func isHere(_ ref: ObjectRef<RayFile>) -> Bool {
+            disk.files().contains { $0.contains("/jobs/") && $0.contains("\(ref.id)") }
+        }
+
+        func disk() async throws -> DiskReport {
+            let report = try JSONDecoder().decode(ClusterReport.self, from: Data(try await owner.report("status").utf8))
+            return try #require(report.nodes.first { $0.node.id == node.description.id }?.disk)
+        }
+    }
+
+    private func moveAndBringBack(_ storage: any ExternalStorage, _ scratch: Scratch) async throws {
+        try await Scene.with(storage, scratch) { scene in
+            // The last part is a short one.
+            let large = try await scene.put(1, size: 35 << 20)
+            let b = try await scene.put(2)
+            let c = try await scene.put(3)
+            #expect([large, b, c].map(scene.isHere) == [false, true, true])
+            #expect(try await storage.files().count == 2)
+            let report = try await scene.disk()
+            #expect(report.movedFileCount == 1 && report.movedFileBytes == 35 << 20 && report.moves == 1)
+            #expect(try !scene.owner.contains(large))
+            // Another node gets it: it comes back, and one that was not wanted for longer goes.
+            let there = try await scene.other.open(large.shared())
+            #expect(try read(await scene.other.get(there, timeout: .seconds(60)).path) == pattern(35 << 20, seed: 1))
+            #expect([large, b, c].map(scene.isHere) == [true, false, true])
+            #expect(try read(await scene.owner.get(b, timeout: .seconds(60)).path) == pattern(Self.size, seed: 2))
+            #expect(try await scene.disk().returns == 2)
+            #expect(await eventually { (try? await scene.disk().movedFileCount) == 1 })
+            for (index, ref) in [large, b, c].enumerated() {
+                let got = try await scene.owner.get(ref, timeout: .seconds(60))
+                #expect(try read(got.path) == pattern(index == 0 ? 35 << 20 : Self.size, seed: UInt64(index + 1)))
+            }
+            for ref in [large, b, c] { try await scene.owner.free(ref) }
+            #expect(try await eventually { try await storage.files().isEmpty })
+            #expect(try await scene.disk().movedFileCount == 0)
+            #expect(await eventually { scene.disk.files().isEmpty })
+        }
+    }
+
+    @Test func ownFilesGoToADirectoryAndComeBack() async throws {
+        let scratch = try Scratch()
+        defer { scratch.remove() }
+        let storage = FilesystemStorage(directories: [scratch.path + "/storage"], owner: "n")
+        try await moveAndBringBack(storage, scratch)
+    }
+
+    @Test(.enabled(if: S3Server.python != nil, "make test makes the environment of the S3 server"))
+    func ownFilesGoToS3AndComeBack() async throws {
+        let scratch = try Scratch()
+        defer { scratch.remove() }
+        let server = try await S3Server()
+        defer { server.stop() }
+        let storage = try S3Storage(
+            locations: [S3Location("s3://spill/files")], prefix: "moved", owner: "n", service: server.service, partBytes: 5 << 20)
+        try await moveAndBringBack(storage, scratch)
+    }
+
+    /// What somebody altered or took away in the storage is an error that names it, here and at another node, and at once.
+    @Test(arguments: [false, true]) func damageInTheStorageIsSaid(isGone: Bool) async throws {
+        let scratch = try Scratch()
+        defer { scratch.remove() }
+        let storage = FilesystemStorage(directories: [scratch.path + "/storage"], owner: "n")
+        try await Scene.with(storage, scratch) { scene in
+            let refs = [try await scene.put(1), try await scene.put(2), try await scene.put(3), try await scene.put(4)]
+            #expect(refs.map(scene.isHere) == [false, true, true, true])
+            let url = try #require(try await storage.files().first)
+            let path = url.hasPrefix("file://") ? String(url.dropFirst(7)) : url
+            if isGone {
+                try FileManager.default.removeItem(atPath: path)
+            } else {
+                let file = try FileHandle(forWritingTo: URL(fileURLWithPath: path))
+                try file.seek(toOffset: 5 << 20)
+                try file.write(contentsOf: Data([1, 2, 3, 4]))
+                try file.close()
+            }
+            let wanted: RayStoreError.Code = isGone ? .objectLost : .corrupt
+            let here = await failure { _ = try await scene.owner.get(refs[0]) }
+            #expect(here?.code == wanted && here?.message.contains("storage") == true, "\(here?.message ?? "")")
+            let opened = try await scene.other.open(refs[0].shared())
+            let there = await failure { _ = try await scene.other.get(opened) }
+            #expect(there?.code == wanted, "\(there?.message ?? "")")
+            #expect(scene.disk.files().allSatisfy { !$0.contains("/partial/") })
+            // The others are as they were.
+            for index in 1..<4 {
+                let got = try await scene.owner.get(refs[index], timeout: .seconds(60))
+                #expect(try read(got.path) == pattern(Self.size, seed: UInt64(index + 1)))
+            }
+        }
+    }
+
+    @Test func aDetachedFileStaysOnTheDisk() async throws {
+        let scratch = try Scratch()
+        defer { scratch.remove() }
+        let storage = FilesystemStorage(directories: [scratch.path + "/storage"], owner: "n")
+        try await Scene.with(storage, scratch) { scene in
+            let kept = try await scene.put(1)
+            try await scene.owner.detach(kept)
+            let b = try await scene.put(2)
+            let c = try await scene.put(3)
+            let d = try await scene.put(4)
+            #expect([kept, b, c, d].map(scene.isHere) == [true, false, true, true])
+            // One that is moved comes back first.
+            try await scene.owner.detach(b)
+            #expect([kept, b, c, d].map(scene.isHere) == [true, true, false, true])
+            try await scene.owner.remove(b)
+            try await scene.owner.remove(kept)
+        }
+    }
+
+    @Test func filesAreMovedOnlyWhereThereIsAStorage() async throws {
+        let error = await failure { try await withNodes(1, configure: { $0.movesFiles = true }) { _, _, _ in } }
+        #expect(error?.code == .invalidArgument)
+    }
+}
