@@ -5,8 +5,10 @@
 //   file PATH             put by reference on A, got on B: complete, verified, in its place
 //   object PATH SIZE      the first SIZE bytes of the file, from A's memory to B's
 //   objects PATH COUNT SIZE   as many objects of SIZE bytes, asked for together
+//   drop             what the request before left goes on both nodes; answered when it has gone
 //
-// The time is from B's request to the data being there; putting is not in it, and everything is dropped on both nodes before the answer.
+// The time is from B's request to the data being there; putting is not in it. The answer comes while the data is still there, so that who
+// asks can look at what it cost before it goes.
 //
 // Usage: fetches SOCKET_A SOCKET_B
 #include <fcntl.h>
@@ -22,6 +24,9 @@
 
 enum { OBJECTS_MAX = 10000 };
 
+static ray_object_id ids[OBJECTS_MAX]; // of what the latest request left
+static uint32_t id_count;
+
 static ray_client *attach(const char *socket) {
     ray_client_options options = {.struct_size = sizeof options, .socket_path = socket};
     ray_client *client = NULL;
@@ -35,12 +40,12 @@ static bool is_known(ray_client *client, const ray_object_id *id) {
 }
 
 // Both refs go, so the copies go; the next fetch starts from nothing.
-static void drop(ray_client *a, ray_client *b, const ray_object_id *ids, uint32_t count) {
-    for (uint32_t i = 0; i < count; i++) {
+static void drop(ray_client *a, ray_client *b) {
+    for (uint32_t i = 0; i < id_count; i++) {
         must(ray_ref_release(ray_client_store(b), &ids[i]));
         must(ray_ref_release(ray_client_store(a), &ids[i]));
     }
-    for (uint32_t i = 0; i < count; i++) {
+    for (uint32_t i = 0; i < id_count; i++) {
         for (uint32_t wait = 0; is_known(a, &ids[i]) || is_known(b, &ids[i]); wait++) {
             if (wait == 30000) {
                 fail("an object", "is still there 30 s after its last ref went");
@@ -48,6 +53,7 @@ static void drop(ray_client *a, ray_client *b, const ray_object_id *ids, uint32_
             usleep(1000);
         }
     }
+    id_count = 0;
 }
 
 static void pass_on(ray_client *a, ray_client *b, const ray_object_id *id) {
@@ -56,33 +62,31 @@ static void pass_on(ray_client *a, ray_client *b, const ray_object_id *id) {
 }
 
 static double fetch_file(ray_client *a, ray_client *b, const char *path) {
-    ray_object_id id;
-    must(ray_client_put_file(a, path, RAY_FILE_REFERENCE, &id));
-    pass_on(a, b, &id);
+    must(ray_client_put_file(a, path, RAY_FILE_REFERENCE, &ids[0]));
+    id_count = 1;
+    pass_on(a, b, &ids[0]);
     ray_object_view view;
     char local[4096];
     double start = now();
-    must(ray_client_get_file(b, &id, RAY_FOREVER, &view, local, sizeof local));
+    must(ray_client_get_file(b, &ids[0], RAY_FOREVER, &view, local, sizeof local));
     double seconds = now() - start;
     ray_object_release(ray_client_store(b), &view);
-    drop(a, b, &id, 1);
     return seconds;
 }
 
 // One request for all, answered when all are sealed there.
-static void get_all(ray_client *b, const ray_object_id *ids, uint32_t count) {
+static void get_all(ray_client *b) {
     static uint8_t payload[12 + OBJECTS_MAX * sizeof(ray_object_id)];
     memset(payload, 0xff, 8); // RAY_FOREVER
-    memcpy(payload + 8, &count, sizeof count);
-    memcpy(payload + 12, ids, count * sizeof *ids);
+    memcpy(payload + 8, &id_count, sizeof id_count);
+    memcpy(payload + 12, ids, id_count * sizeof *ids);
     void *answer = NULL;
     size_t answer_size;
-    must(ray_client_call(b, RAY_REQUEST_GET, payload, 12 + count * sizeof *ids, 0, &answer, &answer_size));
+    must(ray_client_call(b, RAY_REQUEST_GET, payload, 12 + id_count * sizeof *ids, 0, &answer, &answer_size));
     ray_client_free(answer);
 }
 
 static double fetch_objects(ray_client *a, ray_client *b, const char *path, uint32_t count, uint64_t size) {
-    static ray_object_id ids[OBJECTS_MAX];
     if (count == 0 || count > OBJECTS_MAX) {
         fail("objects", "count out of range");
     }
@@ -97,11 +101,10 @@ static double fetch_objects(ray_client *a, ray_client *b, const char *path, uint
         pass_on(a, b, &ids[i]);
     }
     munmap((void *)(uintptr_t)data, size);
+    id_count = count;
     double start = now();
-    get_all(b, ids, count);
-    double seconds = now() - start;
-    drop(a, b, ids, count);
-    return seconds;
+    get_all(b);
+    return now() - start;
 }
 
 int main(int argc, char **argv) {
@@ -117,6 +120,15 @@ int main(int argc, char **argv) {
         unsigned long long size;
         unsigned count;
         double seconds;
+        if (strcmp(line, "drop\n") == 0) {
+            drop(a, b);
+            printf("{}\n");
+            fflush(stdout);
+            continue;
+        }
+        if (id_count != 0) {
+            fail("what the request before left", "was not dropped");
+        }
         if (sscanf(line, "file %4095s", path) == 1) {
             seconds = fetch_file(a, b, path);
         } else if (sscanf(line, "object %4095s %llu", path, &size) == 2) {
