@@ -26,7 +26,7 @@
 
 #define RAY__MEMORY_DEFAULT (512ull << 20)
 #define RAY__MEMORY_SHARED_MIN (40ull << 20) // so that every share holds the largest of its kind
-#define RAY__LINK_BUFFER_MAX (1u << 20)      // of a link, for pieces on their way into a file
+#define RAY__LINK_BUFFER_MAX (1u << 20)      // of a link, for pieces on their way into a file or much memory
 
 // All that is taken of a transfer's bound.
 typedef struct ray__memory {
