@@ -21,6 +21,9 @@
 #define LINK_CHANGED 1.7
 // Packing is begun without a free core when half of the threads can pack all, or when what they can pack makes this much of the size.
 #define CLEAR_RATIO 0.65
+// Whatever the codec: what is packed is read, written and unpacked besides, which raw chunks, that the kernel moves, are not. Of a core for a raw
+// byte, so a link that takes more than the threads can is filled best with raw chunks, even by zeros.
+#define PACKED_SECONDS 1e-9
 // Cores that must be free for packing harder where packing gains little, and what the free ones must bring for it to be begun.
 #define CORES_FREE 0.15
 #define WORTH_RATIO 0.96
@@ -68,7 +71,7 @@ static void look_at_gain(ray__tuner *tuner) {
     (void)ray__ladder_price(tuner, 0.5 * tuner->threads, &ratio);
     const ray__rung *first = &tuner->rungs[tuner->hull[tuner->hull_length > 1 ? 1 : 0]];
     bool keeps_up = tuner->hull_length > 1 && first->seconds * tuner->link_rate < 0.5 * tuner->threads * first->ratio;
-    tuner->is_clear = keeps_up || ratio < CLEAR_RATIO;
+    tuner->is_clear = (keeps_up || ratio < CLEAR_RATIO) && tuner->link_rate * PACKED_SECONDS < tuner->threads;
     (void)ray__ladder_price(tuner, (tuner->idle - CORES_FREE) * tuner->threads, &ratio);
     tuner->is_worth_it = ratio < WORTH_RATIO;
 }
