@@ -37,6 +37,26 @@ ray_status ray_pull_into_store(ray_pull *pull) {
     return RAY_OK;
 }
 
+ray_status ray_pull_into_object(ray_pull *pull, ray_object_writer *writer) {
+    const ray_card *card = pull->card;
+    if (card == NULL || pull->sink.kind >= 0 || pull->transfer->store == NULL) {
+        return ray__fail(RAY_INVALID_ARGUMENT, "a pull's sink is chosen once, in its opened callback, and its object is of its transfer's store");
+    }
+    RAY_TRY(refuse_range(pull));
+    if (writer->data_size != card->size_bytes || writer->metadata_size != card->metadata_size) {
+        return ray__fail(RAY_INVALID_ARGUMENT, "the object has room for %llu and %u bytes, the source says %llu and %u",
+                         (unsigned long long)writer->data_size, writer->metadata_size, (unsigned long long)card->size_bytes,
+                         card->metadata_size);
+    }
+    pull->sink.writer = *writer;
+    *writer = (ray_object_writer){NULL, 0, NULL, 0, 0, 0};
+    if (card->metadata_size > 0) {
+        memcpy(pull->sink.writer.metadata, card->metadata, card->metadata_size);
+    }
+    pull->sink.kind = RAY_KIND_OBJECT;
+    return RAY_OK;
+}
+
 // A file whose disk is memory: to reserve its pages takes as long as to write them, and nobody else could be let in meanwhile.
 static bool is_in_memory(int file) {
     struct statfs kind;

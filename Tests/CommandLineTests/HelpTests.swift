@@ -67,7 +67,8 @@ import Testing
         let setup = NodeSetup(
             role: .head, stateDirectory: StateDirectory("/x y"), keyFile: "/k", memory: ByteSize(bytes: 5 << 20),
             prefault: ByteSize(bytes: 3 << 20), port: 7, bulkPort: 8, advertisedBulkPort: 9, host: "10.0.0.1",
-            disk: DiskSetup(reserve: ByteSize(bytes: 4 << 20), watermarkPercent: 87.5, movesFiles: true))
+            disk: DiskSetup(reserve: ByteSize(bytes: 4 << 20), watermarkPercent: 87.5, movesFiles: true),
+            quotas: QuotaSetup(client: ByteSize(bytes: 1 << 20), job: ByteSize(bytes: 2 << 20)))
         let command = try #require(try RayStoreCommand.parseAsRoot(setup.arguments) as? StartCommand)
         #expect(command.head && command.block)
         #expect(command.stateDir == "/x y")
@@ -75,6 +76,7 @@ import Testing
         #expect(command.prefault?.bytes == 3 << 20)
         #expect(command.disk.limits.reserve?.bytes == 4 << 20)
         #expect(command.disk.limits.watermarkPercent == 87.5 && command.disk.limits.movesFiles)
+        #expect(command.quotas.clientQuota?.bytes == 1 << 20 && command.quotas.jobQuota?.bytes == 2 << 20)
         #expect(command.port == 7 && command.bulkPort == 8 && command.advertiseBulkPort == 9 && command.host == "10.0.0.1")
     }
 }

@@ -260,6 +260,10 @@ RAY_API ray_status ray_pull_start(ray_transfer *transfer, const ray_object_id *R
 // In opened: the data goes into the store under the pull's id, is verified chunk by chunk, and sealed when all is there.
 RAY_API ray_status ray_pull_into_store(ray_pull *pull) RAY_NODISCARD;
 
+// In opened: the same into an object that the caller has created, under the pull's id and with the sizes of the card. On success the writer is
+// the pull's, which seals or aborts it, and void here; on failure it stays the caller's. RAY_INVALID_ARGUMENT: other sizes.
+RAY_API ray_status ray_pull_into_object(ray_pull *pull, ray_object_writer *writer) RAY_NODISCARD;
+
 // In opened: the data goes into a new file at this path. Room is reserved first, on tmpfs only looked at: RAY_OUT_OF_DISK says
 // needed and free, and can come later there. The file is complete, but neither renamed nor made read-only, when done is called.
 // RAY_EXISTS if there is a file already.

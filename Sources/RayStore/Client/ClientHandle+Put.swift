@@ -32,15 +32,7 @@ extension ClientHandle {
         if let array = value as? any NumberArray {
             return ObjectRef(id: try array.store(over: self), handle: self, isOpen: true)
         }
-        let collector = RefCollector(over: self)
-        let data: Data
-        do {
-            data = try JSONEncoder.raystore(collector).encode(value)
-        } catch let error as RayStoreError {
-            throw error
-        } catch {
-            throw RayStoreError(.invalidArgument, "a \(Value.self) cannot be coded as JSON: \(error)")
-        }
+        let (data, collector) = try encode(value)
         let metadata = ValueMetadata.json(type: String(reflecting: Value.self)).encoded
         let outcome = data.withUnsafeBytes { raw -> Result<ObjectID, RayStoreError> in
             Result { () throws(RayStoreError) in try put(raw, metadata: metadata) }
@@ -52,10 +44,22 @@ extension ClientHandle {
         return ref
     }
 
+    /// A value as JSON, and the refs in it.
+    func encode<Value: Encodable>(_ value: Value) throws(RayStoreError) -> (Data, RefCollector) {
+        let collector = RefCollector(over: self)
+        do {
+            return (try JSONEncoder.raystore(collector).encode(value), collector)
+        } catch let error as RayStoreError {
+            throw error
+        } catch {
+            throw RayStoreError(.invalidArgument, "a \(Value.self) cannot be coded as JSON: \(error)")
+        }
+    }
+
     // Putting does not wait, so the node hears of the inner refs on its way. They are held until it has them; should it fail to take them
     // they are held as long as the outer ref, and sharing that one fails with the reason. The outer ref is held for as long as the
     // node may be looking at it.
-    private func contain(_ inner: [AnyObjectRef], in outer: AnyObjectRef) throws(RayStoreError) {
+    func contain(_ inner: [AnyObjectRef], in outer: AnyObjectRef) throws(RayStoreError) {
         var payload = PayloadWriter()
         payload.append(outer.id)
         payload.append(Array(Set(inner.map(\.id))))
@@ -76,15 +80,34 @@ extension ClientHandle {
         try enter()
         defer { leave() }
         let id = try nextID()
+        var writer = try begin(id, byteCount: byteCount, metadataSize: metadata.count)
+        try fill(&writer, id, metadata, body)
+        return id
+    }
+
+    /// Takes room for an object, for who has entered.
+    ///
+    /// - Throws: `storeFull`.
+    func begin(_ id: ObjectID, byteCount: Int, metadataSize: Int) throws(RayStoreError) -> ray_object_writer {
         let store = storeInside
         var writer = ray_object_writer()
         try RayStoreError.check(object: id) {
             id.withC {
                 ray_object_create(
-                    store, &$0, UInt64(byteCount), UInt32(metadata.count), UInt32(RAY_CREATE_WITH_REF), &writer
+                    store, &$0, UInt64(byteCount), UInt32(metadataSize), UInt32(RAY_CREATE_WITH_REF), &writer
                 ).rawValue
             }
         }
+        return writer
+    }
+
+    /// Fills and seals what was begun, or leaves nothing of it, for who has entered.
+    func fill(
+        _ writer: inout ray_object_writer, _ id: ObjectID, _ metadata: [UInt8],
+        _ body: (UnsafeMutableRawBufferPointer) throws -> Int
+    ) throws {
+        let store = storeInside
+        let byteCount = Int(writer.data_size)
         var isSealed = false
         defer {
             if !isSealed {
@@ -101,7 +124,6 @@ extension ClientHandle {
         }
         try RayStoreError.check(object: id) { ray_object_seal(store, &writer).rawValue }
         isSealed = true
-        return id
     }
 }
 
@@ -130,6 +152,13 @@ extension ElementType {
         let (bytes, overflow) = try count(of: shape).multipliedReportingOverflow(by: stride)
         guard !overflow else { throw RayStoreError(.invalidArgument, "an array of shape \(shape) is larger than any memory") }
         return bytes
+    }
+
+    /// - Throws: `invalidArgument` when the store aligns less.
+    func checkAlignment(_ alignment: Int) throws(RayStoreError) {
+        guard alignment <= 64 else {
+            throw RayStoreError(.invalidArgument, "\(name) wants an alignment of more than 64 bytes; the store gives 64")
+        }
     }
 
     func check(_ shape: [Int], holds count: Int) throws(RayStoreError) {

@@ -29,6 +29,7 @@ package struct NodeRequest: RawRepresentable, Hashable, Sendable {
     package static let stop = Self(RAY_REQUEST_STOP)
     package static let prefetch = Self(RAY_REQUEST_PREFETCH)
     package static let read = Self(RAY_REQUEST_READ)
+    package static let create = Self(RAY_REQUEST_CREATE)
     package static let pin = Self(RAY_REQUEST_PIN)
     package static let look = Self(RAY_REQUEST_LOOK)
     package static let holdRef = Self(RAY_REQUEST_HOLD_REF)

@@ -2,7 +2,8 @@
 
 /// Putting copies a value into the store's shared memory, once, under a new id. It does not wait for the node.
 ///
-/// All throw `storeFull` (the message says needed and free), `tableFull`, `tooLarge`, `closed`.
+/// All throw `storeFull` at once when there is no room (the message says needed and free), `tableFull`, `tooLarge`, `closed`. The same with
+/// `within:` wait for room.
 extension Session {
     /// Puts a value, coded as JSON; an array of numbers is stored as an array.
     ///
@@ -83,9 +84,7 @@ extension Session {
     ) throws -> ObjectRef<[Element]> {
         let element = ElementType(type)
         let byteCount = try element.byteCount(of: shape)
-        guard MemoryLayout<Element>.alignment <= 64 else {
-            throw RayStoreError(.invalidArgument, "\(element.name) wants an alignment of more than 64 bytes; the store gives 64")
-        }
+        try element.checkAlignment(MemoryLayout<Element>.alignment)
         let metadata = ArrayHeader.encode(element, shape: shape)
         let id = try handle.create(byteCount: byteCount, metadata: metadata) { room in
             let elements = room.bindMemory(to: type)

@@ -21,6 +21,7 @@ extension Bool: NumberElement {}
 protocol NumberArray {
     static func copy(of pin: borrowing Pin) throws(RayStoreError) -> Self
     func store(over handle: ClientHandle) throws(RayStoreError) -> ObjectID
+    nonisolated(nonsending) func store(over handle: ClientHandle, within limit: Duration?) async throws(RayStoreError) -> ObjectID
 }
 
 extension Array: NumberArray where Element: NumberElement {
@@ -30,5 +31,10 @@ extension Array: NumberArray where Element: NumberElement {
 
     func store(over handle: ClientHandle) throws(RayStoreError) -> ObjectID {
         try handle.put(array: self, shape: [count])
+    }
+
+    nonisolated(nonsending) func store(over handle: ClientHandle, within limit: Duration?) async throws(RayStoreError) -> ObjectID
+    {
+        try await handle.put(array: self, shape: [count], within: limit)
     }
 }

@@ -170,6 +170,8 @@ final class ClientDesk: ClientHostDelegate {
             return try await read(&payload, session) { [weak self] id, progress in
                 self?.host?.progress(client, requestID, of: id, progress)
             }
+        case Int(RAY_REQUEST_CREATE):
+            return try await create(&payload, session)
         case Int(RAY_REQUEST_PREFETCH):
             try await prefetch(&payload)
         case Int(RAY_REQUEST_OPEN_REF):
@@ -204,6 +206,23 @@ final class ClientDesk: ClientHostDelegate {
                 .unsupported, "this node does not know request \(kind); the client is of a later version, update the node")
         }
         return []
+    }
+
+    /// What found no room in shared memory. The client accepts it when it has the answer; one that has gone is reaped with it.
+    private func create(_ payload: inout RequestPayload, _ session: Session) async throws(RayStoreError) -> [UInt8] {
+        let timeout = try payload.integer(UInt64.self)
+        let dataSize = try payload.integer(UInt64.self)
+        let metadataSize = try payload.integer(UInt32.self)
+        let flags = try payload.integer(UInt32.self)
+        let id = try payload.id()
+        guard flags == UInt32(RAY_CREATE_WITH_REF) else {
+            throw RayStoreError(.invalidArgument, "\(flags) are not the flags of a create that waits", object: id)
+        }
+        try await rooms.room.create(
+            RoomRequest(
+                id: id, dataSize: dataSize, metadataSize: metadataSize, client: session.slot,
+                limit: timeout == .max ? nil : .nanoseconds(Int64(clamping: timeout))))
+        return id.bytes
     }
 
     private func putFile(_ payload: inout RequestPayload, _ session: Session) async throws(RayStoreError) {

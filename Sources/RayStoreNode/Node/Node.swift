@@ -103,8 +103,13 @@ public final class Node: PeerService {
                 index: index, storage: storage, manifest: manifest, store: store, files: files, options: options.spill,
                 capacity: store.capacity, owner: id.description, clock: clock, log: log)
         }
+        let storeRoom = RoomQueue(
+            store, capacity: store.capacity,
+            options: RoomQueue.Options(
+                grace: options.roomGrace, quota: RoomQuota(client: options.clientQuota, job: options.jobQuota)), clock: clock,
+            log: log, explain: storage.explain)
         let ownership = Ownership(
-            me: id, store: store, catalog: catalog, files: files, pulls: pulls, restores: restores,
+            me: id, store: store, room: storeRoom, catalog: catalog, files: files, pulls: pulls, restores: restores,
             spiller: spiller, transfer: transfer, links: links, peers: peers, jobs: jobs, control: control, clock: clock,
             shareLease: options.shareLease, parts: PartNames(node: description.number), log: log)
         room.setReliever(ownership)
@@ -113,11 +118,14 @@ public final class Node: PeerService {
         }
         if storage.canSpill { await mover.begin(removing: fileStore.leftovers) }
         if options.movesFiles { await ownership.setMover(mover) }
+        await storeRoom.use(spiller ?? ReplicaReliever(ownership, store: store, files: files))
+        await spiller?.wait(in: storeRoom)
         let reports = Reports(
             description: description, store: store, files: files, transfer: transfer, ownership: ownership, links: links,
             peers: peers, control: control, storage: storage, spiller: spiller)
         let rooms = NodeRooms(
-            description: description, store: store, files: files, jobs: jobs, ownership: ownership, control: control,
+            description: description, store: store, room: storeRoom, files: files, jobs: jobs, ownership: ownership,
+            control: control,
             reports: reports, pulls: pulls, restores: restores, spiller: spiller, catalog: catalog,
             prefetching: Prefetching(me: id, ownership: ownership, links: links, peers: peers, clock: clock), metrics: metrics,
             clock: clock, log: log, stopRequested: Signal())
@@ -224,6 +232,16 @@ public final class Node: PeerService {
         await rooms.ownership.registerAgain()
     }
 
+    /// How many wait for room in the store.
+    var waitingForRoom: Int {
+        get async { await rooms.room.count }
+    }
+
+    /// For tests that free memory in a way of their own.
+    func useReliever(_ reliever: any MemoryReliever) async {
+        await rooms.room.use(reliever)
+    }
+
     /// Returns when a client has asked the node to stop (`raystore stop`). Stopping is up to whoever runs the node.
     public func waitForStopRequest() async {
         await rooms.stopRequested.wait()
@@ -242,9 +260,9 @@ public final class Node: PeerService {
         await links.drain(for: .seconds(2))
         try? await rooms.control.leave(rooms.description.id)
         links.closeAll()
-        for pulls in [pulls, rooms.restores] {
-            await pulls.cancelAll(because: RayStoreError(.nodeDied, "node \(description.id.short) was stopped"))
-        }
+        let reason = RayStoreError(.nodeDied, "node \(description.id.short) was stopped")
+        await rooms.room.stop(because: reason)
+        for pulls in [pulls, rooms.restores] { await pulls.cancelAll(because: reason) }
         try? await runBlocking { [transfer] in transfer.stop() }
         await rooms.files.awaitRemovals()
         // What moved since the last sample counts too.

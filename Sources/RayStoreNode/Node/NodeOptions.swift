@@ -33,6 +33,13 @@ public struct NodeOptions: Sendable {
     /// Whether files that this node owns may go to its storage when the disk is short. They are brought back when they are got. The
     /// storage should be on another disk.
     public var movesFiles: Bool
+    /// How long who waits for room in the store goes on while nothing at all comes free.
+    public var roomGrace: Duration
+    /// Bytes that one client's objects may take of the store when memory is short; nil for as many as there are. While there is room for all
+    /// nobody is counted.
+    public var clientQuota: UInt64?
+    /// The same for all objects of one job.
+    public var jobQuota: UInt64?
     /// How often the node's levels and totals are reported to the metrics system.
     public var metricsEvery: Duration
 
@@ -51,6 +58,9 @@ public struct NodeOptions: Sendable {
         diskWatermark = 0.95
         spill = SpillOptions()
         movesFiles = false
+        roomGrace = .seconds(10)
+        clientQuota = nil
+        jobQuota = nil
         metricsEvery = .seconds(5)
     }
 

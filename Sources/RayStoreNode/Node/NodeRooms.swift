@@ -6,6 +6,7 @@ internal import RayStore
 struct NodeRooms: Sendable {
     let description: NodeDescription
     let store: NodeStore
+    let room: RoomQueue
     let files: FileKeeper
     let jobs: Jobs
     let ownership: Ownership

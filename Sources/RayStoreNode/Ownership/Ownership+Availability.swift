@@ -107,10 +107,11 @@ extension Ownership {
         observe: @escaping Pulls.Observer
     ) async throws(RayStoreError) {
         let admission = DiskAdmission(id, in: files.room)
+        let room = StoreAdmission(id, in: store, by: room)
         // After what is left of a failure is gone.
         defer { admission.end() }
         do throws(RayStoreError) {
-            try await pullAgainAndAgain(id, owner: owner, tuning: tuning, urgency: urgency, admission, observe: observe)
+            try await pullAgainAndAgain(id, owner: owner, tuning: tuning, urgency: urgency, admission, room, observe: observe)
         } catch {
             await files.discardPartial(id)
             throw error
@@ -119,7 +120,7 @@ extension Ownership {
 
     private func pullAgainAndAgain(
         _ id: ObjectID, owner: NodeID, tuning: TransferTuning, urgency: PullUrgency, _ admission: DiskAdmission,
-        observe: @escaping Pulls.Observer
+        _ room: StoreAdmission, observe: @escaping Pulls.Observer
     ) async throws(RayStoreError) {
         var pause = Duration.milliseconds(10)
         while true {
@@ -135,7 +136,7 @@ extension Ownership {
             }
             do throws(RayStoreError) {
                 let pulled = try await transfer.pull(
-                    id, from: sources, partialPath: files.partialPath(id), admit: admission.open, tuning: tuning,
+                    id, from: sources, partialPath: files.partialPath(id), room: room, admit: admission.open, tuning: tuning,
                     urgency: urgency, progress: observe)
                 if case .file(let metadata, let descriptor) = pulled.place {
                     try await files.placePulled(id, metadata: metadata, descriptor: descriptor)
@@ -146,6 +147,10 @@ extension Ownership {
                 guard !Task.isCancelled else { throw error }
                 if error.code == .outOfDisk {
                     try await admission.await(after: error)
+                    continue
+                }
+                if error.code == .storeFull {
+                    try await room.awaitRoom(after: error)
                     continue
                 }
                 guard Self.mayPass(error.code) else { throw error }

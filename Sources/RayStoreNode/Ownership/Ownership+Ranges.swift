@@ -38,6 +38,8 @@ extension Ownership {
         _ range: ByteRange, of id: ObjectID, for client: ClientSlot, observer: @escaping Pulls.Observer
     ) async throws(RayStoreError) -> FetchedPart {
         var pause = Duration.milliseconds(10)
+        let name = parts.make()
+        let room = StoreAdmission(name, in: store, by: room)
         while true {
             switch try whereabouts(of: id) {
             case .here:
@@ -54,17 +56,29 @@ extension Ownership {
                     throw RayStoreError(
                         .ownerDied, "the owner of \(id), node \(owner.short), is not in the cluster any more", object: id)
                 }
-                let part = StoredRange(range, as: parts.make(), in: store)
+                let part = StoredRange(range, as: name, in: store, by: room)
                 do throws(RayStoreError) {
                     let size = try await transfer.pull(part, of: id, from: sources, progress: observer)
                     return .part(try hand(part.part, to: client), size: size)
                 } catch {
+                    if error.code == .storeFull, !Task.isCancelled {
+                        try await awaitRoom(room, after: error)
+                        continue
+                    }
                     guard Self.mayPass(error.code), !Task.isCancelled else { throw pulls.explain(error) }
                     log.debug("read again", metadata: ["object": "\(id)", "reason": "\(error.message)"])
                 }
                 try? await clock.sleep(for: pause)
                 pause = min(pause * 2, .milliseconds(500))
             }
+        }
+    }
+
+    private func awaitRoom(_ room: StoreAdmission, after failure: RayStoreError) async throws(RayStoreError) {
+        do throws(RayStoreError) {
+            try await room.awaitRoom(after: failure)
+        } catch {
+            throw pulls.explain(error)
         }
     }
 

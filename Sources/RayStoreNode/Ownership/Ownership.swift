@@ -10,6 +10,7 @@ internal import RayStore
 actor Ownership {
     let me: NodeID
     let store: NodeStore
+    let room: RoomQueue
     let catalog: Catalog
     let files: FileKeeper
     let pulls: Pulls
@@ -40,13 +41,15 @@ actor Ownership {
     private var nextTicket: UInt64 = 0
 
     init(
-        me: NodeID, store: NodeStore, catalog: Catalog, files: FileKeeper, pulls: Pulls, restores: Pulls, spiller: Spiller?,
+        me: NodeID, store: NodeStore, room: RoomQueue, catalog: Catalog, files: FileKeeper, pulls: Pulls, restores: Pulls,
+        spiller: Spiller?,
         transfer: BulkTransfer, links: PeerLinks, peers: Peers, jobs: Jobs, control: any ControlStore, clock: any NodeClock,
         shareLease: Duration,
         parts: PartNames, log: Logger
     ) {
         self.me = me
         self.store = store
+        self.room = room
         self.catalog = catalog
         self.files = files
         self.pulls = pulls

@@ -42,11 +42,14 @@ final class RestorePass: @unchecked Sendable {
 
     /// Takes the object's place in the store. Records come in the order in which they lie in the file.
     ///
+    /// - Parameter reservation: what was created for it; nil to create it now.
     /// - Throws: `storeFull`; `exists` when the object is here, or not to come.
-    func add(_ id: ObjectID, _ record: SpillRecord) throws(RayStoreError) {
+    func add(_ id: ObjectID, _ record: SpillRecord, into reservation: RoomReservation? = nil) throws(RayStoreError) {
         var writer = ray_object_writer()
         try RayStoreError.check(object: id) {
-            id.withC { ray_object_create(store.handle, &$0, record.dataSize, UInt32(record.metadataSize), 0, &writer) }.rawValue
+            if let reservation { return reservation.take(&writer).rawValue }
+            return id.withC { ray_object_create(store.handle, &$0, record.dataSize, UInt32(record.metadataSize), 0, &writer) }
+                .rawValue
         }
         items.append(
             Item(

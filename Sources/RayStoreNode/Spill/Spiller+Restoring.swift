@@ -140,11 +140,13 @@ extension Spiller {
                     continue
                 }
                 guard placed.isEmpty else { break }
-                let needed = object.record.dataSize + object.record.metadataSize
-                if await free(needed) == 0 {
-                    rest.removeFirst()
+                do throws(RayStoreError) {
+                    try await placeInTurn(object, in: pass, orThrow: error)
+                    placed.append(object)
+                } catch {
                     object.continuation.resume(returning: .failure(error))
                 }
+                rest.removeFirst()
             }
         }
         for object in rest {
@@ -152,6 +154,19 @@ extension Spiller {
                 returning: .failure(RayStoreError(.again, "no room yet", object: object.id)))
         }
         return placed
+    }
+
+    /// Waits for a place beside all others who want one.
+    private func placeInTurn(
+        _ object: WantedObject, in pass: RestorePass, orThrow failure: RayStoreError
+    ) async throws(RayStoreError) {
+        guard let room else { throw failure }
+        let record = object.record
+        try await room.create(
+            RoomRequest(
+                id: object.id, dataSize: record.dataSize, metadataSize: UInt32(record.metadataSize), client: nil, limit: nil))
+        let reservation = RoomReservation(object.id, in: store)
+        try await runBlocking(on: threads) { () throws(RayStoreError) in try pass.add(object.id, record, into: reservation) }
     }
 
     /// Reads what lies together at once; when that fails, each by itself, for one that is damaged must not take the others along.

@@ -27,6 +27,8 @@ actor Spiller {
     let threads = BlockingThreads(limit: 6)
 
     weak var ownership: Ownership?
+    /// Where what comes back waits for its place; it leads back here.
+    weak var room: RoomQueue?
     var counters: SpillCounters
     var spillTimer = BusyTimer()
     var restoreTimer = BusyTimer()

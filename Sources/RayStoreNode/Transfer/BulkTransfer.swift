@@ -92,17 +92,19 @@ final class BulkTransfer: @unchecked Sendable {
     ///
     /// A file goes on with what an earlier pull left there; `discardPartial` removes that when nobody wants it any more.
     ///
-    /// - Parameter admit: told the size of a file before it is filled; answers why it must not be.
+    /// - Parameters:
+    ///   - room: where an object goes.
+    ///   - admit: told the size of a file before it is filled; answers why it must not be.
     /// - Throws: what the sources answered; `unreachable` naming the peer; `cancelled` when the task is; `inUse` while an earlier pull of
     ///   the same file is at its last step.
     func pull(
-        _ id: ObjectID, from sources: [BulkEndpoint], partialPath: String,
+        _ id: ObjectID, from sources: [BulkEndpoint], partialPath: String, room: StoreAdmission? = nil,
         admit: @escaping @Sendable (UInt64) -> RayStoreError? = { _ in nil },
         tuning: TransferTuning = .init(), urgency: PullUrgency = PullUrgency(.get),
         progress: @escaping @Sendable (ray_transfer_progress) -> Void
     ) async throws(RayStoreError) -> PulledObject {
         let operation = PullOperation(
-            into: partialPath, tuning: tuning, urgency: urgency, admit: admit, progress: progress)
+            into: partialPath, tuning: tuning, urgency: urgency, room: room, admit: admit, progress: progress)
         defer { note(operation, of: id) }
         return try await operation.run(.object(id), from: sources, on: CHandle(handle))
     }

@@ -33,6 +33,7 @@ final class PullOperation: @unchecked Sendable {
     private let keepsEarlier: Bool
     private let tuning: TransferTuning
     private let urgency: PullUrgency
+    private let room: StoreAdmission?
     private let admit: @Sendable (UInt64) -> RayStoreError?
     private let place: @Sendable () -> RayStoreError?
     private let progress: @Sendable (ray_transfer_progress) -> Void
@@ -43,10 +44,12 @@ final class PullOperation: @unchecked Sendable {
     ///   - tuning: checked.
     ///   - urgency: may be raised while it runs.
     ///   - keepsEarlier: goes on with what an earlier pull left there; else begins anew.
+    ///   - room: where an object goes.
     ///   - admit: told a file's size before it is filled; answers why it must not be. Must not block for long.
     ///   - place: gives a complete file its place while nobody else may touch it; answers why it could not. Must not block for long.
     init(
         into partialPath: String, tuning: TransferTuning, urgency: PullUrgency, keepsEarlier: Bool = true,
+        room: StoreAdmission? = nil,
         admit: @escaping @Sendable (UInt64) -> RayStoreError? = { _ in nil },
         place: @escaping @Sendable () -> RayStoreError? = { nil },
         progress: @escaping @Sendable (ray_transfer_progress) -> Void
@@ -55,6 +58,7 @@ final class PullOperation: @unchecked Sendable {
         self.keepsEarlier = keepsEarlier
         self.tuning = tuning
         self.urgency = urgency
+        self.room = room
         self.admit = admit
         self.place = place
         self.progress = progress
@@ -70,6 +74,7 @@ final class PullOperation: @unchecked Sendable {
         keepsEarlier = false
         self.tuning = tuning
         self.urgency = urgency
+        room = nil
         admit = { _ in nil }
         place = { nil }
         self.progress = progress
@@ -182,7 +187,7 @@ final class PullOperation: @unchecked Sendable {
     private func opened(_ pull: OpaquePointer, _ card: ray_card) -> ray_status {
         state.withLock { $0.size = card.size_bytes }
         if let range { return range.open(pull, card) }
-        guard card.kind == UInt32(RAY_KIND_FILE) else { return ray_pull_into_store(pull) }
+        guard card.kind == UInt32(RAY_KIND_FILE) else { return room?.open(pull, card) ?? ray_pull_into_store(pull) }
         if let refusal = admit(card.size_bytes) {
             state.withLock { $0.refusal = refusal }
             return ray_status(rawValue: refusal.code.rawValue)

@@ -10,18 +10,20 @@ final class StoredRange: RangeSink, @unchecked Sendable {
     /// The part's own, known to nobody else.
     let part: ObjectID
     private let store: NodeStore
+    private let room: StoreAdmission
     private var writer: ray_object_writer?
 
-    init(_ wanted: ByteRange, as part: ObjectID, in store: NodeStore) {
+    init(_ wanted: ByteRange, as part: ObjectID, in store: NodeStore, by room: StoreAdmission) {
         self.wanted = wanted
         self.part = part
         self.store = store
+        self.room = room
     }
 
     func open(_ pull: OpaquePointer, _ card: ray_card) -> ray_status {
         var made = ray_object_writer()
         let size = wanted.count(of: card.size_bytes)
-        let status = part.withC { ray_object_create(store.handle, &$0, size, card.metadata_size, 0, &made) }
+        let status = room.create(dataSize: size, metadataSize: card.metadata_size, &made)
         guard status == .ok else { return status }
         writer = made
         // The part says what the whole is: who reads it sees a failure that was put as such.

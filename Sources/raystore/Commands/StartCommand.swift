@@ -90,6 +90,8 @@ struct StartCommand: AsyncParsableCommand {
 
     @OptionGroup(title: "Limits of the disk") var disk: DiskChoice
 
+    @OptionGroup(title: "Limits of memory") var quotas: QuotaChoice
+
     @Flag(help: "Stay in the foreground; end on Ctrl-C, SIGTERM or 'raystore stop'.")
     var block = false
 
@@ -147,7 +149,7 @@ struct StartCommand: AsyncParsableCommand {
             role: address.map { .member(of: $0) } ?? .head, stateDirectory: directory,
             keyFile: keyFile.map { Paths.absolute($0) } ?? directory.key, memory: memory ?? usual, prefault: prefault,
             port: port, bulkPort: bulkPort, advertisedBulkPort: advertiseBulkPort, host: host,
-            readers: try readers(beside: directory), caps: caps.caps, disk: disk.limits)
+            readers: try readers(beside: directory), caps: caps.caps, disk: disk.limits, quotas: quotas.quotas)
     }
 
     private func readers(beside directory: StateDirectory) throws -> ReaderOptions? {

@@ -60,6 +60,7 @@ enum Foreground {
         nodeOptions.bulkPort = setup.bulkPort
         nodeOptions.caps = setup.caps
         setup.disk.set(&nodeOptions)
+        setup.quotas.set(&nodeOptions)
         nodeOptions.readers = setup.readers
         nodeOptions.prefault = setup.prefault.map { UInt64($0.bytes) }
         nodeOptions.advertisedBulkPort = setup.advertisedBulkPort

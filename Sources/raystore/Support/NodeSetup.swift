@@ -27,6 +27,7 @@ struct NodeSetup: Sendable {
     /// What it may take of the network.
     var caps = TransferCaps()
     var disk = DiskSetup()
+    var quotas = QuotaSetup()
 
     /// What starts the same node in the foreground of another process.
     var arguments: [String] {
@@ -42,7 +43,7 @@ struct NodeSetup: Sendable {
             words += readers.users.flatMap { ["--allow-reader", String($0)] } + ["--reader-socket", readers.socketPath]
         }
         if let advertisedBulkPort { words += ["--advertise-bulk-port", String(advertisedBulkPort)] }
-        words += caps.arguments + disk.arguments
+        words += caps.arguments + disk.arguments + quotas.arguments
         return words + ["--bulk-port", String(bulkPort), "--host", host]
     }
 }

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// Who can give memory of the store up when it is short: by dropping what exists elsewhere, or by writing it to a storage.
+protocol MemoryReliever: Sendable {
+    /// Frees memory, and returns when that is done.
+    ///
+    /// - Parameter bytes: what is wanted; it may free less, or a little more.
+    /// - Returns: how much it has freed. 0: there is nothing now that it could give up.
+    func free(_ bytes: UInt64) async -> UInt64
+}
+
+extension Spiller: MemoryReliever {}
+
+extension Spiller {
+    /// What comes back and finds no place waits there.
+    func wait(in room: RoomQueue) {
+        self.room = room
+    }
+}

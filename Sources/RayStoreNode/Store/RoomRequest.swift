@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+internal import RayStore
+
+/// An object that found no room.
+struct RoomRequest: Sendable {
+    let id: ObjectID
+    let dataSize: UInt64
+    let metadataSize: UInt32
+    /// In whose name it is created; nil for the node itself, which pulls it or brings it back.
+    let client: ClientSlot?
+    /// How long it waits; nil as long as there is hope.
+    let limit: Duration?
+
+    /// What its block takes, or a little less.
+    var bytes: UInt64 {
+        let (sum, overflow) = dataSize.addingReportingOverflow(UInt64(metadataSize))
+        return overflow ? .max : sum
+    }
+}
