@@ -103,13 +103,29 @@ void ray_spill_blocks(uint64_t data_size, uint64_t *from, uint64_t *size) {
     *size = end - *from;
 }
 
-bool ray_spill_blocks_match(const void *bytes, uint64_t from, uint64_t size, const uint64_t *sums, uint64_t *altered) {
-    const uint8_t *block = bytes;
-    for (uint64_t at = 0; at < size; at += RAY_SPILL_SUM_BYTES) {
-        uint64_t part = size - at < RAY_SPILL_SUM_BYTES ? size - at : RAY_SPILL_SUM_BYTES;
-        if (ray__checksum_of(block + at, (size_t)part) != sums[(from + at) / RAY_SPILL_SUM_BYTES]) {
-            *altered = from + at;
-            return false;
+bool ray_spill_blocks_match(const ray_spill_part *parts, uint32_t part_count, uint64_t from, const uint64_t *sums, uint64_t *altered) {
+    uint64_t end = from;
+    for (uint32_t i = 0; i < part_count; i++) {
+        end += parts[i].size;
+    }
+    ray__checksum block;
+    uint64_t at = from;
+    for (uint32_t i = 0; i < part_count; i++) {
+        for (size_t into = 0; into < parts[i].size;) {
+            uint64_t room = RAY_SPILL_SUM_BYTES - at % RAY_SPILL_SUM_BYTES;
+            size_t size = parts[i].size - into < room ? parts[i].size - into : (size_t)room;
+            if (at % RAY_SPILL_SUM_BYTES == 0) {
+                ray__checksum_begin(&block);
+            }
+            ray__checksum_add(&block, (const uint8_t *)parts[i].bytes + into, size);
+            into += size;
+            at += size;
+            uint64_t number = (at - 1) / RAY_SPILL_SUM_BYTES;
+            bool ends = at % RAY_SPILL_SUM_BYTES == 0 || at == end;
+            if (ends && ray__checksum_end(&block) != sums[number]) {
+                *altered = number * RAY_SPILL_SUM_BYTES;
+                return false;
+            }
         }
     }
     return true;

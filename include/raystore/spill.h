@@ -68,9 +68,10 @@ RAY_API uint64_t ray_spill_sum_count(uint64_t data_size);
 // Part of a record's data, which cannot be told to be right by the sum of all of it: widens the range to the blocks that hold it.
 RAY_API void ray_spill_blocks(uint64_t data_size, uint64_t *from, uint64_t *size);
 
-// Whether these blocks, read from byte `from` of the data on, are what was laid down; sums are those of all blocks. *altered is set to where
-// the first that is not begins.
-RAY_API bool ray_spill_blocks_match(const void *bytes, uint64_t from, uint64_t size, const uint64_t *sums, uint64_t *altered);
+// Whether these blocks, read from byte `from` of the data on into these parts, are what was laid down; `from` is where a block begins, and sums
+// are those of all blocks. *altered is set to where the first that is not begins.
+RAY_API bool ray_spill_blocks_match(const ray_spill_part *parts, uint32_t part_count, uint64_t from, const uint64_t *sums,
+                                    uint64_t *altered);
 
 enum {
     RAY_SPILL_SYNC = 1u << 0, // on the disk, its name too, before the call returns

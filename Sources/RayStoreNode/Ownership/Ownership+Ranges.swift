@@ -45,6 +45,10 @@ extension Ownership {
             case .here:
                 return .isHere
             case .spilled(let spiller):
+                let part = parts.make()
+                if let size = try await spiller.read(range, of: id, as: part) {
+                    return .part(try hand(part, to: client), size: size)
+                }
                 try await restore(id, lingering: false, by: spiller)
             case .moved:
                 try await bringBack(id)

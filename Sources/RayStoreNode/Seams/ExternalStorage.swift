@@ -33,6 +33,10 @@ public protocol ExternalStorage: Sendable {
     /// - Throws: `fileNotFound` when there is no such file any more; `corrupt` when it ends before. Other failures may pass.
     func restore(_ file: String, from offset: UInt64, into memory: SpillMemory) async throws(RayStoreError)
 
+    /// The path of a file of this machine that holds just these bytes: then what lies in it is sent to other nodes straight from there. Nil,
+    /// which is what a storage says that does not implement it: ask for them by `restore`.
+    func localPath(of file: String) -> String?
+
     /// Removes a file. One that is gone is removed already.
     func delete(_ file: String) async throws(RayStoreError)
 
@@ -44,6 +48,10 @@ public protocol ExternalStorage: Sendable {
     ///
     /// - Throws: what could not be removed. The node logs it and goes on stopping.
     func destroy() async throws(RayStoreError)
+}
+
+extension ExternalStorage {
+    public func localPath(of file: String) -> String? { nil }
 }
 
 /// What a storage has written.

@@ -201,26 +201,33 @@ extension Spiller {
             counters.restoredObjects += 1
             counters.restoredBytes += object.record.location.size
         case .failure(let error):
-            if let damage = damage(to: object, error), index.noteDamage(of: object.id, object.record, damage) {
-                counters.damagedRecords += 1
-                log.debug("a spilled object is damaged", metadata: ["object": "\(object.id)", "reason": "\(damage.message)"])
-                result = .failure(damage)
-            }
+            if let damage = noteDamage(to: object.id, object.record, error) { result = .failure(damage) }
         }
         object.continuation.resume(returning: result)
     }
 
-    private func damage(to object: WantedObject, _ error: RayStoreError) -> RayStoreError? {
-        let location = object.record.location
+    /// Gives up a record that cannot be used any more.
+    ///
+    /// - Returns: why, or nil when the failure does not mean that.
+    func noteDamage(to id: ObjectID, _ record: SpillRecord, _ error: RayStoreError) -> RayStoreError? {
+        guard let damage = Self.damage(to: id, record.location, error), index.noteDamage(of: id, record, damage) else {
+            return nil
+        }
+        counters.damagedRecords += 1
+        log.debug("a spilled object is damaged", metadata: ["object": "\(id)", "reason": "\(damage.message)"])
+        return damage
+    }
+
+    private static func damage(to id: ObjectID, _ location: SpillLocation, _ error: RayStoreError) -> RayStoreError? {
         let place = "\(location.file), \(location.size) bytes at byte \(location.offset)"
         switch error.code {
         case .corrupt:
             return RayStoreError(
-                .corrupt, "object \(object.id) is damaged where it was spilled, at \(place): \(error.message)", object: object.id)
+                .corrupt, "object \(id) is damaged where it was spilled, at \(place): \(error.message)", object: id)
         case .fileNotFound:
             return RayStoreError(
-                .objectLost, "object \(object.id) is lost: what it was spilled to is not there any more: \(place)",
-                systemErrno: error.systemErrno, object: object.id)
+                .objectLost, "object \(id) is lost: what it was spilled to is not there any more: \(place)",
+                systemErrno: error.systemErrno, object: id)
         default:
             return nil
         }

@@ -54,7 +54,8 @@ extension Spiller {
     private func record(_ layout: SpillLayout, of batch: PinnedBatch) async throws(RayStoreError) -> Int {
         let file = try await writeFile(layout)
         let ids = batch.ids.prefix(file.recordCount)
-        let records = ids.indices.map { (id: ids[$0], record: layout.record($0, in: file.url)) }
+        let path = storage.localPath(of: file.url)
+        let records = ids.indices.map { (id: ids[$0], record: layout.record($0, in: file.url, path: path)) }
         let bytes = layout.batch.byteCount(ofFirst: ids.count)
         let row = SpillManifest.File(
             url: file.url, storage: storage.typeName, bytes: Int64(clamping: bytes), count: ids.count, session: owner,

@@ -47,6 +47,8 @@ actor Spiller {
     // Restoring.
     var wanted: [WantedObject] = []
     var activePasses = 0
+    /// Parts of objects that are being read.
+    var activeParts = 0
     var nextTicket: UInt64 = 0
 
     // Deleting.
@@ -105,7 +107,7 @@ actor Spiller {
         for task in background { task.cancel() }
         for object in wanted { object.continuation.resume(returning: .failure(Self.isStopped)) }
         wanted = []
-        while activeSpills > 0 || activePasses > 0 {
+        while activeSpills > 0 || activePasses > 0 || activeParts > 0 {
             await withCheckedContinuation { idleWaiters.append($0) }
         }
     }

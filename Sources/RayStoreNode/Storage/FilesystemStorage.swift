@@ -102,6 +102,8 @@ public final class FilesystemStorage: ExternalStorage {
         }
     }
 
+    public func localPath(of file: String) -> String? { file }
+
     public func delete(_ file: String) async throws(RayStoreError) {
         try await runBlocking(on: .slow) { () throws(RayStoreError) in
             try RayStoreError.check { ray_file_remove(file).rawValue }

@@ -27,6 +27,8 @@ public struct SlowStorage: ExternalStorage {
         try await storage.restore(file, from: offset, into: memory)
     }
 
+    public func localPath(of file: String) -> String? { storage.localPath(of: file) }
+
     public func delete(_ file: String) async throws(RayStoreError) { try await storage.delete(file) }
 
     public func files() async throws(RayStoreError) -> [String] { try await storage.files() }

@@ -26,6 +26,8 @@ package final class SpillLayout: @unchecked Sendable {
     private let objects: [ray_spill_object]
     private let headers: UnsafeMutableBufferPointer<UInt8>
     private let parts: UnsafeMutableBufferPointer<ray_spill_part>
+    /// Of the objects' blocks, one object after the other.
+    private let sums: UnsafeMutableBufferPointer<UInt64>
 
     /// Reads all of the objects' data, for the checksums: blocks as long as that takes.
     package init(_ objects: [Object]) {
@@ -38,6 +40,9 @@ package final class SpillLayout: @unchecked Sendable {
         headers.initialize(repeating: 0)
         parts = .allocate(capacity: objects.count * Int(RAY_SPILL_PARTS))
         parts.initialize(repeating: ray_spill_part())
+        sums = .allocate(capacity: Int(objects.reduce(0) { $0 + ray_spill_sum_count(UInt64($1.data.count)) }))
+        sums.initialize(repeating: 0)
+        var place = sums.baseAddress
         var laid = objects.map { object in
             var spilled = ray_spill_object()
             spilled.owner = object.owner.baseAddress
@@ -46,6 +51,8 @@ package final class SpillLayout: @unchecked Sendable {
             spilled.metadata_size = UInt64(object.metadata.count)
             spilled.data = object.data.baseAddress
             spilled.data_size = UInt64(object.data.count)
+            spilled.sums = place
+            place = place.map { $0 + Int(ray_spill_sum_count(spilled.data_size)) }
             return spilled
         }
         ray_spill_lay(&laid, UInt32(laid.count), headers.baseAddress!, parts.baseAddress!)
@@ -55,6 +62,7 @@ package final class SpillLayout: @unchecked Sendable {
     deinit {
         headers.deallocate()
         parts.deallocate()
+        sums.deallocate()
     }
 
     /// Valid as long as the layout is.
@@ -69,10 +77,14 @@ package final class SpillLayout: @unchecked Sendable {
     }
 
     /// The same, and what must be found there.
-    func record(_ index: Int, in url: String) -> SpillRecord {
+    ///
+    /// - Parameter path: where the file can be read without asking the storage.
+    func record(_ index: Int, in url: String, path: String?) -> SpillRecord {
         let object = objects[index]
+        let blocks = Int(ray_spill_sum_count(object.data_size))
         return SpillRecord(
-            location: location(index, in: url), ownerSize: object.owner_size, metadataSize: object.metadata_size,
-            dataSize: object.data_size, metadataChecksum: object.metadata_checksum)
+            location: location(index, in: url), path: path, ownerSize: object.owner_size, metadataSize: object.metadata_size,
+            dataSize: object.data_size, metadataChecksum: object.metadata_checksum,
+            blockSums: Array(UnsafeBufferPointer(start: object.sums, count: blocks)))
     }
 }

@@ -165,16 +165,16 @@ private final class Finder: Sendable {
             switch entry?.state {
             case .sealed:
                 ray_answer_object(answer)
-            case .creating:
+            case .creating where catalog.spilled?.record(of: id)?.path == nil:
                 isHere = false
                 absence = RayStoreError(.notSealed, "object \(id) is not sealed yet", object: id)
             case .failed:
                 isHere = false
                 absence = RayStoreError(entry!.failure, "object \(id): \(entry!.failure.text)", object: id)
             default:
-                isHere = false
+                isHere = offerRecord(of: id, answer)
                 let isMoved = catalog.moved[id] != nil && catalog.holders(of: id).isEmpty
-                absence = isMoved ? catalog.moved.answerWanted(id) : spilled(id)
+                absence = isHere ? nil : isMoved ? catalog.moved.answerWanted(id) : spilled(id)
             }
         }
         let holders = catalog.holders(of: id)
@@ -185,6 +185,21 @@ private final class Finder: Sendable {
         let reason = absence ?? catalog.absence(of: id)
         ray_answer_message(answer, reason.message)
         return ray_status(rawValue: reason.code.rawValue)
+    }
+
+    /// What was spilled to a file of this machine is sent from there.
+    private func offerRecord(of id: ObjectID, _ answer: OpaquePointer) -> Bool {
+        guard let record = catalog.spilled?.record(of: id), let path = record.path else { return false }
+        path.withCString { path in
+            record.blockSums.withUnsafeBufferPointer { sums in
+                var spilled = ray_spilled(
+                    struct_size: UInt32(MemoryLayout<ray_spilled>.size), path: path, offset: record.location.offset,
+                    owner_size: record.ownerSize, metadata_size: record.metadataSize, data_size: record.dataSize,
+                    metadata_checksum: record.metadataChecksum, sums: sums.baseAddress)
+                ray_answer_spilled(answer, &spilled)
+            }
+        }
+        return true
     }
 
     /// Why a spilled object cannot be sent yet, or never. It is brought back meanwhile, and the receiver asks again.

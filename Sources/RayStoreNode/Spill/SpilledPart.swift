@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+internal import CRayStore
+internal import RayStore
+
+/// A part of a spilled object on its way into an object of its own: its place in the store, and what a storage is to fill.
+///
+/// Blocks that the part has only a piece of are read whole, since only a whole block can be told to be right.
+///
+/// `@unchecked Sendable`: one task at a time works with it; the store gives the writer's memory to nobody else before it is sealed.
+final class SpilledPart: @unchecked Sendable {
+    /// Of the part.
+    let size: UInt64
+
+    private let record: SpillRecord
+    private let id: ObjectID
+    private let store: NodeStore
+    private var writer: ray_object_writer?
+    /// Where the blocks begin in the data.
+    private let from: UInt64
+    /// What is read and not wanted: before the part, and behind it.
+    private let around: UnsafeMutableRawBufferPointer
+    private let before: Int
+
+    /// - Throws: `storeFull`.
+    init(_ range: ByteRange, of record: SpillRecord, as id: ObjectID, in store: NodeStore) throws(RayStoreError) {
+        let size = range.count(of: record.dataSize)
+        var made = ray_object_writer()
+        try RayStoreError.check(object: id) {
+            id.withC { ray_object_create(store.handle, &$0, size, UInt32(record.metadataSize), 0, &made) }.rawValue
+        }
+        let begin = min(range.offset, record.dataSize)
+        let blocks = Self.blocks(of: range, in: record)
+        from = blocks.lowerBound
+        before = Int(begin - from)
+        around = .allocate(byteCount: blocks.count - Int(size), alignment: 64)
+        writer = made
+        self.size = size
+        self.record = record
+        self.id = id
+        self.store = store
+    }
+
+    deinit {
+        if var writer { ray_object_abort(store.handle, &writer) }
+        around.deallocate()
+    }
+
+    /// What has to be read of the data.
+    static func blocks(of range: ByteRange, in record: SpillRecord) -> Range<UInt64> {
+        var from = min(range.offset, record.dataSize)
+        var size = range.count(of: record.dataSize)
+        ray_spill_blocks(record.dataSize, &from, &size)
+        return from..<(from + size)
+    }
+
+    private var metadataOffset: UInt64 { record.location.offset + UInt64(RAY_SPILL_HEADER_SIZE) + record.ownerSize }
+
+    private var pieces: [ray_spill_part] {
+        guard let writer else { return [] }
+        return [
+            ray_spill_part(bytes: around.baseAddress, size: before),
+            ray_spill_part(bytes: writer.data, size: Int(size)),
+            ray_spill_part(bytes: around.baseAddress.map { $0 + before }, size: around.count - before),
+        ].filter { $0.size > 0 }
+    }
+
+    /// What the storage is to read: the metadata, then the blocks.
+    var reads: [(offset: UInt64, memory: SpillMemory)] {
+        let metadata = [ray_spill_part(bytes: writer?.metadata, size: Int(record.metadataSize))].filter { $0.size > 0 }
+        return [
+            (metadataOffset, SpillMemory(metadata)), (metadataOffset + record.metadataSize + from, SpillMemory(pieces)),
+        ].filter { $0.memory.byteCount > 0 }
+    }
+
+    /// Makes sure that what was read is what was laid down, and shows the part to everybody. Blocks as long as reading it takes.
+    ///
+    /// - Throws: `corrupt` naming the byte of the file.
+    func seal() throws(RayStoreError) {
+        guard var made = writer else { return }
+        let pieces = pieces
+        var altered: UInt64 = 0
+        let isIntact = record.blockSums.withUnsafeBufferPointer { sums in
+            pieces.isEmpty || ray_spill_blocks_match(pieces, UInt32(pieces.count), from, sums.baseAddress!, &altered)
+        }
+        guard isIntact, ray_spill_matches(made.metadata, record.metadataSize, record.metadataChecksum) else {
+            let byte = isIntact ? metadataOffset : metadataOffset + record.metadataSize + altered
+            throw RayStoreError(.corrupt, "it was altered at byte \(byte) of the file, or soon after it", object: id)
+        }
+        try RayStoreError.check(object: id) { ray_object_seal(store.handle, &made).rawValue }
+        writer = nil
+    }
+}

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+internal import RayStore
+
+// Parts of large objects from the storage, without the rest.
+extension Spiller {
+    /// Reads a part into an object of its own.
+    ///
+    /// - Returns: the part's size; nil when the object is to be brought back instead: it has no record that can be used, or most of it is
+    ///   wanted.
+    /// - Throws: `storeFull`; what the storage answered.
+    func read(_ range: ByteRange, of id: ObjectID, as part: ObjectID) async throws(RayStoreError) -> UInt64? {
+        guard let record = index.record(of: id), !isStopping,
+            UInt64(SpilledPart.blocks(of: range, in: record).count) <= record.dataSize / 2
+        else { return nil }
+        activeParts += 1
+        restoreTimer.begin(at: clock.now)
+        defer {
+            restoreTimer.end(at: clock.now)
+            activeParts -= 1
+            noteIdle()
+        }
+        let reading = try await place(range, of: record, as: part)
+        do throws(RayStoreError) {
+            for (offset, memory) in reading.reads {
+                try await storage.restore(record.location.file, from: offset, into: memory)
+            }
+            try await runBlocking(on: threads) { () throws(RayStoreError) in try reading.seal() }
+        } catch {
+            guard noteDamage(to: id, record, error) != nil || index.record(of: id) != record else { throw error }
+            return nil
+        }
+        return reading.size
+    }
+
+    private func place(
+        _ range: ByteRange, of record: SpillRecord, as part: ObjectID
+    ) async throws(RayStoreError) -> SpilledPart {
+        let store = store
+        while true {
+            do throws(RayStoreError) {
+                return try await runBlocking(on: threads) { () throws(RayStoreError) in
+                    try SpilledPart(range, of: record, as: part, in: store)
+                }
+            } catch {
+                guard error.code == .storeFull, await free(range.count(of: record.dataSize) + record.metadataSize) > 0 else {
+                    throw error
+                }
+            }
+        }
+    }
+}
