@@ -22,14 +22,15 @@ help:
 	@echo 'make demo [FILE=path]     two nodes, a 1 GiB file from one to the other, verified, then deleted everywhere'
 	@echo 'make test                 every test (under 15 minutes on two cores)'
 	@echo 'make lib                  libraystore.so, libraystore.a and raystore.pc for C, C++, Python, Rust, Go'
-	@echo 'make bench SUITE=plasma|transfer|matrix   figures, one JSON object a line'
-	@echo 'make bench-peers SUITE=plasma|transfer   the same with its peers beside it (downloads them)'
+	@echo 'make bench SUITE=plasma|transfer|matrix|spill   figures, one JSON object a line'
+	@echo 'make bench-peers SUITE=plasma|transfer|spill   the same with its peers beside it (downloads them)'
 	@echo 'make test-core            the C core alone        make test-asan   the same with ASan and UBSan'
 	@echo 'make test-crash           a client killed, or stopped, at every crash point of the store, and the reaper after it'
 	@echo 'make test-protect         the store with its metadata shut outside the calls (protection keys)'
 	@echo 'make test-kill KILLS=20000   processes killed at random while they work on one store'
 	@echo 'make test-faults SEEDS=1000  transfers over wires that delay, drop, repeat, flip, truncate, stall and cut'
 	@echo 'make test-transfer-kill KILLS=1000  either end of a transfer killed at random'
+	@echo 'make test-spill-kill KILLS=500  a node that spills, and its clients, killed at random'
 	@echo 'make check-model           every interleaving of the store'"'"'s protocol; MODEL=small for the short form'
 	@echo 'make fuzz FUZZ_SECONDS=60 each fuzz target of Tests/Fuzz for so long'
 	@echo 'make setup                installs the Debian packages that are missing; the others call it'
@@ -149,6 +150,18 @@ test-transfer-kill: KILLS = 1000
 test-transfer-kill: setup
 	@$(MAKE) -s $(BUILD)/transfer_kills >&2
 	@$(BUILD)/transfer_kills $(KILLS)
+
+# Clients of a node that spills, and the node, killed at random: what is wrong, lost, or left behind. RAYSTORE is the tool to start nodes with.
+RAYSTORE ?= .build/debug/raystore
+.PHONY: test-spill-kill
+$(BUILD)/spill_worker: Tests/SpillKill/spill_worker.c $(BUILD)/libraystore.a
+	$(CC) $(CFLAGS) -std=gnu11 -pthread $(WARNINGS) -D_GNU_SOURCE -Iinclude $< -o $@ $(BUILD)/libraystore.a $(CORE_LIBS)
+
+test-spill-kill: KILLS = 500
+test-spill-kill: setup
+	@$(MAKE) -s $(BUILD)/spill_worker >&2
+	@test -x $(RAYSTORE) || swift build $(SWIFT_FLAGS) --product raystore >&2
+	@python3 Tests/SpillKill/spill_kills.py $(KILLS) $(RAYSTORE) $(BUILD)/spill_worker
 
 # Those that start nodes as processes run by themselves: beside them the others would wait for a core.
 PROCESS_TESTS := IntegrationTests|CommandLineTests
@@ -302,6 +315,32 @@ bench-transfer: $(BUILD)/bench/transfer $(BUILD)/bench/fetches $(BUILD)/bench/mo
 bench-matrix: $(BUILD)/bench/mover
 	@python3 Benchmarks/links/matrix.py $(MATRIX) $(BUILD)/bench/mover
 
+# A node of 512 MB that spills, our S3 client alone, and the kill loop. SPILL_PLACE must be on a disk: one in memory says nothing.
+# SPILL="--only 1mb" is for one part of it.
+S3_SOURCES := $(sort $(wildcard Sources/CRayStoreS3/*.c))
+S3_PYTHON := $(BUILD)/s3/bin/python
+SPILL_PLACE ?= $(BUILD)/spill-bench
+SPILL ?=
+$(BUILD)/bench/s3_client: Benchmarks/spill/s3_client.c $(S3_SOURCES) $(wildcard Sources/CRayStoreS3/*.h Sources/CRayStoreS3/include/*.h) $(BUILD)/libraystore.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -std=gnu11 -pthread $(WARNINGS) -D_GNU_SOURCE -Iinclude -ICSources -ISources/CRayStoreS3/include $< $(S3_SOURCES) -o $@ \
+	    $(BUILD)/libraystore.a $(CORE_LIBS) -lcurl
+
+$(BUILD)/bench/node_client $(BUILD)/bench/records: $(BUILD)/bench/%: Benchmarks/spill/%.c $(BUILD)/libraystore.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -std=gnu11 -pthread $(WARNINGS) -D_GNU_SOURCE -Iinclude $< -o $@ $(BUILD)/libraystore.a $(CORE_LIBS)
+
+.PHONY: bench-spill
+bench-spill: $(BUILD)/bench/node_client $(BUILD)/bench/records $(BUILD)/bench/s3_client
+	@Tests/S3/environment $(BUILD)/s3 >&2
+	@swift build $(BENCH_SWIFT) --product raystore >&2
+	@status=0; \
+	python3 Benchmarks/spill/spill.py --s3 $(S3_PYTHON) $(SPILL) .build/$(BENCH_BUILD)/raystore $(BUILD)/bench/node_client $(SPILL_PLACE) || status=1; \
+	$(BUILD)/bench/records $(SPILL_PLACE) || status=1; \
+	python3 Benchmarks/spill/s3.py $(BUILD)/bench/s3_client $(S3_PYTHON) || status=1; \
+	$(MAKE) -s test-spill-kill RAYSTORE=.build/$(BENCH_BUILD)/raystore || status=1; \
+	exit $$status
+
 # ---- model ---------------------------------------------------------------------------------------------------------------
 # Every interleaving of the table's protocol, and each mutation of it found; MODEL=small is what CI runs. See docs/MODEL.md.
 MODEL ?= full
@@ -333,6 +372,13 @@ bench-peers-transfer: $(BUILD)/bench/fetches
 	@swift build $(BENCH_SWIFT) --product raystore >&2
 	@$(MAKE) -s setup PACKAGES="$(PEER_PACKAGES)" >&2 || echo "bench-peers: some of $(PEER_PACKAGES) cannot be installed" >&2
 	@Benchmarks/peers/transfer $(PEERS) $(LINKS) .build/$(BENCH_BUILD)/raystore $(BUILD)/bench/fetches
+
+# Ray on the same disk, boto3's transfer manager against the same S3 server.
+.PHONY: bench-peers-spill
+bench-peers-spill: $(BUILD)/bench/node_client $(BUILD)/bench/s3_client
+	@Tests/S3/environment $(BUILD)/s3 >&2
+	@swift build $(BENCH_SWIFT) --product raystore >&2
+	@Benchmarks/peers/spill $(PEERS) $(S3_PYTHON) .build/$(BENCH_BUILD)/raystore $(BUILD)/bench $(SPILL_PLACE) $(SPILL)
 
 # ---- form ----------------------------------------------------------------------------------------------------------------
 SWIFT_FOLDERS := Package.swift Sources Tests Benchmarks Examples

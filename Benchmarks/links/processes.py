@@ -83,12 +83,16 @@ class Conversation:
                 return json.loads(line)
         raise Failed(f"{self.what} ended with status {self.process.wait(30)}; its reason is above")
 
-    def ask(self, request):
+    def tell(self, request):
+        """Asks and does not wait: answer() does."""
         try:
             self.process.stdin.write(request + "\n")
             self.process.stdin.flush()
         except BrokenPipeError:
             pass  # answer() says what became of it
+
+    def ask(self, request):
+        self.tell(request)
         return self.answer()
 
 

@@ -120,7 +120,7 @@ final class Reports: Sendable {
             sentBytes: traffic.sent_bytes, sentWireBytes: traffic.sent_wire_bytes, receivedBytes: traffic.received_bytes,
             receivedWireBytes: traffic.received_wire_bytes, refusedConnections: traffic.refused_count,
             corruptChunks: traffic.corrupt_count, retriedChunks: traffic.retried_count, storage: storage.typeName,
-            canSpill: storage.canSpill, spill: await spiller?.snapshot(),
+            canSpill: storage.canSpill, spill: storage.canSpill ? await spiller?.snapshot() : nil,
             disk: disk.map {
                 DiskReport(
                     totalBytes: $0.total, freeBytes: $0.free, keptBytes: $0.kept, waitingCount: room.waitingCount,

@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: Apache-2.0
+// A client of a node whose memory is short, for Benchmarks/spill/spill.py. A line on standard input is a command, its answer a line of JSON:
+//
+//   out COUNT SIZE BATCH   puts COUNT objects of random bytes and keeps their refs: seconds until the last put has returned
+//   in                     gets all of them, BATCH at a time: seconds from each question to the pins; what they hold is compared between
+//   hold COUNT SIZE        puts COUNT objects and keeps them pinned, so that they stay in memory
+//   gets SECONDS           gets and releases those at random: how long each took, in ns
+//   drop                   gives up everything, until the node has nothing of it any more
+//
+// Object i is the same random bytes with a word of its own in every 4 KiB, so that no page passes for another's.
+// Usage: node_client SOCKET
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "raystore.h"
+
+enum { OBJECTS_MAX = 20000, STRIDE = 4096, TIMES_MAX = 4000000 };
+#define PUT_TIMEOUT_NS 120000000000ull
+
+static ray_client *client;
+static ray_object_id ids[OBJECTS_MAX];
+static uint32_t count;
+static uint64_t size;
+static uint32_t batch;
+static char *source;
+static ray_object_id held_ids[OBJECTS_MAX];
+static ray_object_view held[OBJECTS_MAX];
+static uint32_t held_count;
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static uint64_t now_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static void fail(const char *what, const char *why) {
+    fprintf(stderr, "node_client: %s: %s\n", what, why);
+    exit(1);
+}
+
+static void must(ray_status status) {
+    if (status != RAY_OK) {
+        fail(ray_status_name(status), ray_last_error_message());
+    }
+}
+
+static void make_source(uint64_t bytes) {
+    free(source);
+    size = bytes;
+    source = malloc(bytes);
+    if (source == NULL) {
+        fail("the source", "no memory");
+    }
+    for (uint64_t at = 0; at < bytes;) {
+        ssize_t got = getrandom(source + at, bytes - at < 256 ? bytes - at : 256, 0);
+        if (got <= 0) {
+            fail("getrandom", "failed");
+        }
+        at += (uint64_t)got;
+    }
+}
+
+static void stamp(uint64_t number) {
+    for (uint64_t at = 0; at + sizeof number <= size; at += STRIDE) {
+        memcpy(source + at, &number, sizeof number);
+    }
+}
+
+static void put(uint64_t number, ray_object_id *id) {
+    stamp(number);
+    must(ray_client_put_within(client, source, size, "B\1", 2, PUT_TIMEOUT_NS, id));
+}
+
+static void out(void) {
+    double began = now();
+    for (uint32_t i = 0; i < count; i++) {
+        put(i + 1, &ids[i]);
+    }
+    printf("{\"seconds\":%.6f}\n", now() - began);
+}
+
+// One question for all of them, then the pins.
+static void get_batch(const ray_object_id *wanted, uint32_t many, ray_object_view *views) {
+    static uint8_t payload[12 + OBJECTS_MAX * sizeof(ray_object_id)];
+    memset(payload, 0xff, 8); // RAY_FOREVER
+    memcpy(payload + 8, &many, sizeof many);
+    memcpy(payload + 12, wanted, many * sizeof *wanted);
+    must(ray_client_call(client, RAY_REQUEST_GET, payload, 12 + many * sizeof *wanted, 0, NULL, NULL));
+    for (uint32_t i = 0; i < many; i++) {
+        must(ray_client_get(client, &wanted[i], RAY_FOREVER, &views[i]));
+    }
+}
+
+static void compare(const ray_object_view *view, uint64_t number) {
+    stamp(number);
+    if (view->data_size != size || memcmp(view->data, source, size) != 0) {
+        fail("an object", "is not what was put");
+    }
+}
+
+static void in(void) {
+    static ray_object_view views[OBJECTS_MAX];
+    double seconds = 0;
+    for (uint32_t first = 0; first < count; first += batch) {
+        uint32_t many = count - first < batch ? count - first : batch;
+        double began = now();
+        get_batch(&ids[first], many, views);
+        seconds += now() - began;
+        for (uint32_t i = 0; i < many; i++) {
+            compare(&views[i], first + i + 1);
+            ray_client_release(client, &views[i]);
+        }
+    }
+    printf("{\"seconds\":%.6f}\n", seconds);
+}
+
+static void hold(void) {
+    for (held_count = 0; held_count < count; held_count++) {
+        put(held_count, &held_ids[held_count]);
+        must(ray_client_get(client, &held_ids[held_count], RAY_FOREVER, &held[held_count]));
+    }
+    printf("{\"held\":%u}\n", held_count);
+}
+
+static int by_time(const void *a, const void *b) {
+    uint32_t x = *(const uint32_t *)a;
+    uint32_t y = *(const uint32_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+static void gets(double seconds) {
+    static uint32_t times[TIMES_MAX];
+    uint32_t done = 0;
+    uint64_t random = 88172645463325252u;
+    ray_store *store = ray_client_store(client);
+    for (double until = now() + seconds; now() < until;) {
+        for (uint32_t i = 0; i < 256 && done < TIMES_MAX; i++) {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            ray_object_view view;
+            uint64_t began = now_ns();
+            must(ray_object_get(store, &held_ids[random % held_count], 0, &view));
+            ray_object_release(store, &view);
+            uint64_t took = now_ns() - began;
+            times[done++] = took < UINT32_MAX ? (uint32_t)took : UINT32_MAX;
+        }
+        usleep(100); // so that the samples are spread over the time
+    }
+    qsort(times, done, sizeof times[0], by_time);
+    printf("{\"gets\":%u,\"p50_ns\":%u,\"p99_ns\":%u,\"p999_ns\":%u}\n", done, times[done / 2], times[(uint64_t)done * 99 / 100],
+           times[(uint64_t)done * 999 / 1000]);
+}
+
+static void drop(void) {
+    ray_store *store = ray_client_store(client);
+    for (uint32_t i = 0; i < held_count; i++) {
+        ray_object_release(store, &held[i]);
+        must(ray_ref_release(store, &held_ids[i]));
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        must(ray_ref_release(store, &ids[i]));
+    }
+    double until = now() + 60;
+    ray_object_info info;
+    for (uint32_t i = 0; i < count; i++) {
+        while (ray_object_stat(store, &ids[i], &info) == RAY_OK) {
+            if (now() > until) {
+                fail("an object", "is still there 60 s after its last ref went");
+            }
+            usleep(1000);
+        }
+    }
+    count = held_count = 0;
+    printf("{\"dropped\":true}\n");
+}
+
+static void sized(unsigned long long objects, unsigned long long bytes, unsigned long at_once) {
+    if (objects == 0 || objects > OBJECTS_MAX || at_once == 0 || at_once > objects) {
+        fail("a command", "out of range");
+    }
+    count = (uint32_t)objects;
+    batch = (uint32_t)at_once;
+    make_source(bytes);
+}
+
+int main(int words, char **word) {
+    if (words != 2) {
+        fprintf(stderr, "usage: node_client SOCKET\n");
+        return 2;
+    }
+    ray_client_options options = {.struct_size = sizeof options, .socket_path = word[1]};
+    must(ray_client_connect(&options, &client));
+    char line[128];
+    while (fgets(line, sizeof line, stdin) != NULL) {
+        unsigned long long a = 0;
+        unsigned long long b = 0;
+        unsigned long c = 0;
+        double seconds = 0;
+        if (sscanf(line, "out %llu %llu %lu", &a, &b, &c) == 3) {
+            sized(a, b, c);
+            out();
+        } else if (strcmp(line, "in\n") == 0) {
+            in();
+        } else if (sscanf(line, "hold %llu %llu", &a, &b) == 2) {
+            sized(a, b, 1);
+            hold();
+            count = 0;
+        } else if (sscanf(line, "gets %lf", &seconds) == 1) {
+            gets(seconds);
+        } else if (strcmp(line, "drop\n") == 0) {
+            drop();
+        } else {
+            fail("no such command", line);
+        }
+        fflush(stdout);
+    }
+    ray_client_close(client);
+    free(source);
+    return 0;
+}

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Our S3 client alone, and with --peers boto3's transfer manager, against a server of the tests that checks signatures.
+
+8 objects of 128 MiB from memory to the server and back into memory, in turns. The server (moto, one Python process) is the same for both and what
+either waits for; it hashes what it takes and copies a whole object for every range that it gives. Each answer is compared with what was sent.
+
+Usage: s3.py [--peers] OUR_PROGRAM PYTHON_WITH_MOTO_AND_BOTO3
+"""
+
+import argparse
+import os
+import statistics
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, HERE)
+sys.path.insert(0, os.path.join(HERE, "..", "links"))
+
+import figures  # noqa: E402
+from processes import Conversation  # noqa: E402
+from server import Server  # noqa: E402
+
+OBJECTS = 8
+OBJECT_BYTES = 128 << 20
+AT_ONCE = 2
+TURNS = 3
+
+
+def turn(server, command, values):
+    # A program each time: what it has sent is gone from the server when its turn ends, whose memory would fill otherwise.
+    with Conversation(command + server.words + [str(OBJECTS), str(OBJECT_BYTES)] + values["more"], values["what"]) as program:
+        for way in ("out", "in"):
+            answer = program.ask(way)
+            values[way].append(OBJECTS * OBJECT_BYTES / answer["seconds"] * 1e-9)
+            values["cpu_" + way].append(answer["cpu_seconds"])
+        program.ask("remove")
+        return answer
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--peers", action="store_true")
+    parser.add_argument("ours")
+    parser.add_argument("python")
+    chosen = parser.parse_args()
+
+    def values(what, *more):
+        return {"what": what, "more": list(more), "out": [], "in": [], "cpu_out": [], "cpu_in": []}
+
+    ours, boto3 = values("our S3 client", str(AT_ONCE)), values("boto3")
+    version = ""
+    with Server(chosen.python) as server:
+        for _ in range(TURNS):
+            turn(server, [chosen.ours], ours)
+            if chosen.peers:
+                version = turn(server, [chosen.python, os.path.join(HERE, "boto3_client.py")], boto3)["version"]
+    for way in ("out", "in"):
+        mine = statistics.median(ours[way])
+        figures.show(f"spill.s3.client_{way}_gbs", mine, "GB/s", turns=TURNS, cpu_seconds=statistics.median(ours["cpu_" + way]))
+        if chosen.peers:
+            theirs = statistics.median(boto3[way])
+            figures.show(f"peer.boto3.s3.{way}_gbs", theirs, "GB/s", turns=TURNS, version=version,
+                         cpu_seconds=statistics.median(boto3["cpu_" + way]))
+            figures.show(f"ratio.spill.s3.client_{way}_gbs.boto3", mine / theirs, "")
+
+
+figures.run_suite(main)

@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: Apache-2.0
+"""make bench SUITE=spill: 4 GB of objects into a store of 512 MB and back, from 50 MB each to 1 MB each; gets of what stays in memory meanwhile;
+1 GB to an S3 server and back. With --peers RAY_PYTHON Ray does the same on the same disk, and boto3's transfer manager
+with the same server, in turns.
+
+Rates are bytes put over the time until the last put has returned, and bytes got over the time of the gets, in batches of 200 MB; the page cache is
+warm, and everything is compared with what was put, between the timed parts. The disk's own rate is a plain sequential write of the same bytes
+before and after, without sync like ours; `disk_ratio` counts the bytes that were spilled, not those that stayed in memory.
+
+Usage: spill.py [--peers RAY_PYTHON] [--s3 PYTHON_WITH_MOTO] [--turns N] [--only NAME] RAYSTORE CLIENT_PROGRAM FOLDER_ON_THE_DISK
+"""
+
+import argparse
+import os
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, HERE)
+sys.path.insert(0, os.path.join(HERE, "..", "links"))
+
+import disk  # noqa: E402
+import figures  # noqa: E402
+from node import Node, Watch  # noqa: E402
+from processes import Conversation, Failed  # noqa: E402
+from server import Server  # noqa: E402
+
+MEMORY = 512 << 20
+TOTAL = 4_000_000_000
+SIZES = {"50mb": 50_000_000, "1mb": 1_000_000}
+BATCH = 200_000_000
+S3_TOTAL = 1_000_000_000
+GETS_SECONDS = 2
+
+
+class Values:
+    """Figures of several turns under their names."""
+
+    def __init__(self):
+        self.all = {}
+
+    def add(self, name, value):
+        self.all.setdefault(name, []).append(value)
+
+    def median(self, name):
+        return statistics.median(self.all[name])
+
+    def __contains__(self, name):
+        return name in self.all
+
+    def spread(self, name):
+        """The lowest and the highest, for who reads the line."""
+        return [float(f"{value:.4g}") for value in (min(self.all[name]), max(self.all[name]))]
+
+
+def put_all(program, kind, values):
+    size = SIZES[kind]
+    out = program.ask(f"out {TOTAL // size} {size} {BATCH // size}")
+    values.add(f"out.{kind}_gbs", TOTAL / out["seconds"] * 1e-9)
+    return out
+
+
+def get_all(program, kind, values):
+    values.add(f"in.{kind}_gbs", TOTAL / program.ask("in")["seconds"] * 1e-9)
+
+
+def ours_turn(chosen, folder, values):
+    for kind in SIZES:
+        if chosen.only and chosen.only not in kind:
+            continue
+        plain = [disk.sequential_write(folder, TOTAL)]
+        with Node(chosen.raystore, os.path.join(folder, "state"), str(MEMORY)) as node, node.client(chosen.client) as program:
+            idle = node.own_bytes()
+            disk.sync()
+            cpu = node.cpu()
+            with Watch(node) as watch:
+                out = put_all(program, kind, values)
+                used = node.cpu() - cpu
+                counters = node.counters()
+                synced = disk.sync()
+                get_all(program, kind, values)
+            after = node.counters()
+            values.add(f"cpu.{kind}", used)
+            values.add("extra_rss", watch.most - idle)
+            values.add("rss", watch.most)
+            if after["damagedRecords"]:
+                raise Failed(f"{after['damagedRecords']} records came back damaged")
+            program.ask("drop")
+        plain.append(disk.sequential_write(folder, TOTAL))
+        if kind == "50mb":
+            returned, on_disk = (max(TOTAL / seconds for seconds in pair) for pair in zip(*plain))
+            values.add("disk_gbs", returned * 1e-9)
+            values.add("disk_synced_gbs", on_disk * 1e-9)
+            values.add("out.disk_ratio", counters["spilledBytes"] / out["seconds"] / returned)
+            values.add("out.synced_disk_ratio", counters["spilledBytes"] / (out["seconds"] + synced) / on_disk)
+
+
+def ray_turn(chosen, folder, values):
+    place = os.path.join(folder, "ray")
+    os.makedirs(place)
+    temporary = tempfile.mkdtemp(prefix="rspeers.", dir="/tmp")  # short: Ray puts sockets deep below it
+    try:
+        command = [chosen.peers, os.path.join(HERE, "..", "peers", "ray_spill.py"), temporary, place, str(MEMORY)]
+        with Conversation(command, "Ray") as program:
+            values.version = program.answer()["version"]
+            for kind in SIZES:
+                if chosen.only and chosen.only not in kind:
+                    continue
+                disk.sync()
+                put_all(program, kind, values)
+                disk.sync()
+                get_all(program, kind, values)
+                program.ask("drop")
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def gets_beside_spilling(chosen, folder, values):
+    """p99 of a get of what is pinned in memory, with nothing else going on, and while another client puts as fast as it can."""
+    with Node(chosen.raystore, os.path.join(folder, "state"), str(MEMORY)) as node:
+        with node.client(chosen.client) as getter, node.client(chosen.client) as putter:
+            getter.ask("hold 1000 1000")
+            idle = getter.ask(f"gets {GETS_SECONDS}")
+            size = SIZES["50mb"]
+            putter.tell(f"out {TOTAL // size} {size} 1")
+            while node.counters()["spilledObjects"] == 0:
+                time.sleep(0.01)
+            busy = getter.ask(f"gets {GETS_SECONDS}")
+            still = node.counters()["spilledObjects"] < (TOTAL - MEMORY) // size
+            putter.answer()
+            if not still:
+                figures.say("the spilling was over before the gets were: the ratio is of less than it says")
+            for when, answer in (("idle", idle), ("busy", busy)):
+                values.add(f"get_p99_{when}_ns", answer["p99_ns"])
+            values.add("get_p99_while_spilling_ratio", busy["p99_ns"] / idle["p99_ns"])
+
+
+def boto3_turn(chosen, server, values):
+    """As many bytes in objects of the size that our files have."""
+    size = 100_000_000
+    command = [chosen.s3, os.path.join(HERE, "boto3_client.py"), *server.words, str(S3_TOTAL // size), str(size)]
+    with Conversation(command, "boto3") as program:
+        for way in ("out", "in"):
+            answer = program.ask(way)
+            values.version = answer["version"]
+            values.add(f"s3.{way}_gbs", S3_TOTAL / answer["seconds"] * 1e-9)
+        program.ask("remove")
+
+
+def s3_turn(chosen, folder, values, boto3):
+    """Rates are of the bytes that were spilled and restored, as the node counts them."""
+    with Server(chosen.s3) as server:
+        if chosen.peers:
+            boto3_turn(chosen, server, boto3)
+        endpoint, access_key, secret_key, bucket = server.words
+        environment = {"AWS_ENDPOINT_URL": endpoint, "AWS_ACCESS_KEY_ID": access_key, "AWS_SECRET_ACCESS_KEY": secret_key}
+        storage = '{"type": "smart_open", "params": {"uri": "s3://%s"}}' % bucket
+        with Node(chosen.raystore, os.path.join(folder, "state"), str(MEMORY), storage, environment) as node:
+            with node.client(chosen.client) as program:
+                size = SIZES["50mb"]
+                out = program.ask(f"out {(S3_TOTAL + MEMORY) // size} {size} {BATCH // size}")
+                spilled = node.counters()
+                back = program.ask("in")
+                restored = node.counters()["restoredBytes"] - spilled["restoredBytes"]
+                values.add("s3.out_gbs", spilled["spilledBytes"] / out["seconds"] * 1e-9)
+                values.add("s3.in_gbs", restored / back["seconds"] * 1e-9)
+                program.ask("drop")
+
+
+def show_beside(name, ours, peer, theirs, client):
+    """A figure of a peer, and how many times as good ours is."""
+    if name in theirs:
+        figures.show(f"peer.{peer}.spill.{name}", theirs.median(name), "GB/s", turns=len(theirs.all[name]), spread=theirs.spread(name),
+                     version=theirs.version, client=client)
+        figures.show(f"ratio.spill.{name}.{peer}", ours.median(name) / theirs.median(name), "")
+
+
+def show(ours, ray, boto3):
+    for kind in SIZES:
+        for name in (f"out.{kind}_gbs", f"in.{kind}_gbs"):
+            if name not in ours:
+                continue
+            more = {"node_cpu_seconds": round(ours.median(f"cpu.{kind}"), 2)} if name.startswith("out") else {}
+            figures.show(f"spill.{name}", ours.median(name), "GB/s", turns=len(ours.all[name]), spread=ours.spread(name), **more)
+            show_beside(name, ours, "ray", ray, "python")
+    for name, unit in (("disk_gbs", "GB/s"), ("disk_synced_gbs", "GB/s"), ("out.disk_ratio", ""), ("out.synced_disk_ratio", ""),
+                       ("get_p99_idle_ns", "ns"), ("get_p99_busy_ns", "ns"), ("get_p99_while_spilling_ratio", ""),
+                       ("s3.out_gbs", "GB/s"), ("s3.in_gbs", "GB/s")):
+        if name in ours:
+            figures.show(f"spill.{name}", ours.median(name), unit, turns=len(ours.all[name]), spread=ours.spread(name))
+            show_beside(name, ours, "boto3", boto3, "transfer manager")
+    if "extra_rss" in ours:
+        figures.show("spill.node_extra_rss_mb", max(ours.all["extra_rss"]) / 1e6, "MB", over="the idle node's",
+                     whole_process_mb=round(max(ours.all["rss"]) / 1e6, 1))
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--peers")
+    parser.add_argument("--s3")
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--only", choices=[*SIZES, "gets", "s3"])
+    for name in ("raystore", "client", "place"):
+        parser.add_argument(name)
+    chosen = parser.parse_args()
+    os.makedirs(chosen.place, exist_ok=True)
+    folder = tempfile.mkdtemp(prefix="rsb.", dir=os.path.abspath(chosen.place))
+    ours, ray, boto3 = Values(), Values(), Values()
+    try:
+        for _ in range(chosen.turns):
+            if chosen.only in (None, *SIZES):
+                ours_turn(chosen, folder, ours)
+                if chosen.peers:
+                    ray_turn(chosen, folder, ray)
+            if chosen.only in (None, "gets"):
+                gets_beside_spilling(chosen, folder, ours)
+            if chosen.s3 and chosen.only in (None, "s3"):
+                s3_turn(chosen, folder, ours, boto3)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        show(ours, ray, boto3)
+
+
+figures.run_suite(main)
