@@ -114,9 +114,12 @@ public final class ClusterNode: Sendable {
         nodeOptions.bindHost = options.bindHost
         let isHead = if case .embedded = control { true } else { false }
         do throws(RayStoreError) {
+            let storage =
+                options.storage ?? FilesystemStorage(directories: [nodeOptions.stateDirectory + "/spill"], owner: "node")
+            let isShared = options.storage != nil && options.sharesStorage
             let node = try await Node.start(
                 nodeOptions, id: id, advertisedHost: host, controlPort: server.port, key: key, control: control.store,
-                transport: transport, clock: SystemClock(), storage: options.storage, destroysStorage: isHead)
+                transport: transport, clock: SystemClock(), storage: storage, destroysStorage: isHead || !isShared)
             server.serve(node)
             return ClusterNode(
                 node: node, options: options, address: HostPort(host: host, port: server.port), control: control,

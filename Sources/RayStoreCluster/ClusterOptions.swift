@@ -18,8 +18,10 @@ public struct ClusterOptions: Sendable {
     public var keyFile: String?
     /// How often a node tells the head that it lives.
     public var heartbeatEvery: Duration = .milliseconds(500)
-    /// Where objects go when memory is short. The cluster's one: the head destroys it when it stops.
-    public var storage: any ExternalStorage = NoExternalStorage()
+    /// Where objects go when memory is short; nil for the folder `spill` of the state directory, `NoExternalStorage` for nowhere.
+    public var storage: (any ExternalStorage)?
+    /// Whether `storage` is the cluster's one, and the head destroys it when it stops; false for one that this node has for itself.
+    public var sharesStorage = true
     /// How a head judges silence.
     public var timing = EmbeddedControlStore.Timing()
 

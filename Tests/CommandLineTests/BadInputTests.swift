@@ -84,7 +84,28 @@ import Testing
         for mark in ["0", "101%", "half"] {
             try await Tool.run(["start", "--head", "--disk-watermark", mark]).expectOneLine("--disk-watermark", mark, status: 64)
         }
+        for marks in ["70:80", "80", "101:70", "80:0", "a:b"] {
+            try await Tool.run(["start", "--head", "--spill-watermarks", marks])
+                .expectOneLine("--spill-watermarks", marks, status: 64)
+        }
         try await Tool.run(["start", "--head", "--memory", "8000000GiB"]).expectOneLine("--memory", "machine")
+    }
+
+    @Test func aStorageThatCannotBe() async throws {
+        try await TestCluster.with(1) { cluster in
+            let directory = cluster.directory
+            let start = ["start", "--head", "--port", "0", "--state-dir", "x", "--storage"]
+            for (storage, words) in [
+                ("", ["--storage"]), ("{", ["JSON"]), ("@missing", [directory + "/missing"]),
+                (#"{"type": "tape"}"#, ["tape", "filesystem"]),
+                (#"{"type": "filesystem", "params": {"directory": "/a"}}"#, ["directory:", "directory_path"]),
+                ("/proc/spill", ["directory_path", "/proc/spill"]),
+            ] {
+                let result = try await Tool.run(start + [storage], in: directory)
+                for word in words { result.expectOneLine(word) }
+            }
+            #expect(try cluster.names() == ["n0"], "a failed start leaves no directory")
+        }
     }
 
     @Test func aPortInUse() async throws {

@@ -70,7 +70,10 @@ import Testing
     }
 
     @Test func theStatusReportNamesTheStorage() async throws {
-        let none = try await Session.start(capacity: 16 << 20)
+        let usual = try await Session.start(capacity: 16 << 20)
+        #expect(try await standing(usual) == ["filesystem true"])
+        await usual.close()
+        let none = try await Session.start(capacity: 16 << 20, storage: NoExternalStorage())
         #expect(try await standing(none) == ["none false"])
         await none.close()
         let some = try await Session.start(capacity: 16 << 20, storage: RecordingStorage())

@@ -74,7 +74,7 @@ public final class Node: PeerService {
         let fileStore = try await runBlocking { () throws(RayStoreError) in try FileStore(root: options.stateDirectory) }
         let manifest = try await storage.manifest(in: options.stateDirectory)
         let index = SpillIndex()
-        let catalog = Catalog(spilled: storage.canSpill ? index : nil)
+        let catalog = Catalog(spilled: index)
         let transfer = try BulkTransfer(
             store: store, catalog: catalog, key: key, bindHost: options.bindHost, port: options.bulkPort,
             advertisedHost: advertisedHost, advertisedPort: options.advertisedBulkPort, caps: options.caps, disk: disk,
@@ -98,11 +98,9 @@ public final class Node: PeerService {
         let restores = Pulls(clock: clock, metrics: nil, explain: storage.explain)
         let room = DiskRoom(root: options.stateDirectory, limits: disk, clock: clock, partialPath: fileStore.partialPath)
         let files = FileKeeper(files: fileStore, room: room, store: store, catalog: catalog, log: log)
-        let spiller = manifest.map { manifest in
-            Spiller(
-                index: index, storage: storage, manifest: manifest, store: store, files: files, options: options.spill,
-                capacity: store.capacity, owner: id.description, clock: clock, log: log)
-        }
+        let spiller = Spiller(
+            index: index, storage: storage, manifest: manifest, store: store, files: files, options: options.spill,
+            capacity: store.capacity, owner: id.description, clock: clock, log: log)
         let storeRoom = RoomQueue(
             store, capacity: store.capacity,
             options: RoomQueue.Options(
@@ -114,15 +112,15 @@ public final class Node: PeerService {
             shareLease: options.shareLease, parts: PartNames(node: description.number), log: log)
         room.setReliever(ownership)
         let mover = FileMover(storage: storage.storage, files: files, moved: catalog.moved, log: log) {
-            await spiller?.isSwept.wait()
+            await spiller.isSwept.wait()
         }
         if storage.canSpill { await mover.begin(removing: fileStore.leftovers) }
         if options.movesFiles { await ownership.setMover(mover) }
-        await storeRoom.use(spiller ?? ReplicaReliever(ownership, store: store, files: files))
-        await spiller?.wait(in: storeRoom)
+        await storeRoom.use(storage.canSpill ? spiller : ReplicaReliever(ownership, store: store, files: files))
+        await spiller.wait(in: storeRoom)
         let reports = Reports(
             description: description, store: store, files: files, transfer: transfer, ownership: ownership, links: links,
-            peers: peers, control: control, storage: storage, spiller: spiller)
+            peers: peers, control: control, storage: storage, spiller: storage.canSpill ? spiller : nil)
         let rooms = NodeRooms(
             description: description, store: store, room: storeRoom, files: files, jobs: jobs, ownership: ownership,
             control: control,
@@ -134,7 +132,7 @@ public final class Node: PeerService {
             stateLock: lock, socketPath: options.resolvedSocketPath)
         do throws(RayStoreError) {
             try node.begin(metricsEvery: options.metricsEvery)
-            await spiller?.begin(for: ownership)
+            await spiller.begin(for: ownership)
             try store.startPrefault(upTo: options.prefault)
             try node.desk.open(socketPath: node.socketPath, readers: options.readers)
         } catch {
@@ -254,14 +252,15 @@ public final class Node: PeerService {
             desk.close()
             rooms.store.stopPrefault()
         }
-        await rooms.spiller?.stop()
+        let reason = RayStoreError(.nodeDied, "node \(description.id.short) was stopped")
+        // First: what comes back from the storage may wait there for room.
+        await rooms.room.stop(because: reason)
+        await rooms.spiller.stop()
         await rooms.ownership.endAll()
         // Owners and holders hear of the end before this node leaves; a node that does not answer is not waited for long.
         await links.drain(for: .seconds(2))
         try? await rooms.control.leave(rooms.description.id)
         links.closeAll()
-        let reason = RayStoreError(.nodeDied, "node \(description.id.short) was stopped")
-        await rooms.room.stop(because: reason)
         for pulls in [pulls, rooms.restores] { await pulls.cancelAll(because: reason) }
         try? await runBlocking { [transfer] in transfer.stop() }
         await rooms.files.awaitRemovals()
@@ -274,7 +273,7 @@ public final class Node: PeerService {
         rooms.store.stopAttention()
         await attentionEnded.wait()
         let isCleared = await storage.destroy()
-        await rooms.spiller?.close(isCleared: isCleared)
+        await rooms.spiller.close(isCleared: isCleared)
         rooms.metrics.end()
         await rooms.files.close()
         stateLock.unlock()
@@ -284,11 +283,19 @@ public final class Node: PeerService {
 extension Node {
     /// What has been spilled and restored; nil when nothing can be.
     package func spillCounters() async -> SpillCounters? {
-        await rooms.spiller?.snapshot()
+        storage.canSpill ? await rooms.spiller.snapshot() : nil
     }
 
     /// Frees memory of the store, as for a create that does not fit.
     package func freeMemory(_ bytes: UInt64) async -> UInt64 {
-        await rooms.spiller?.free(bytes) ?? 0
+        await rooms.spiller.free(bytes)
     }
+
+    /// Where the object's record lies; nil when it has none.
+    package func spillLocation(of id: ObjectID) -> SpillLocation? {
+        rooms.spiller.index.record(of: id)?.location
+    }
+
+    /// Bytes of the store that objects take.
+    package var storeUsedBytes: UInt64 { rooms.store.usedBytes }
 }

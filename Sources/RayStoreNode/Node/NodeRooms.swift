@@ -14,7 +14,7 @@ struct NodeRooms: Sendable {
     let reports: Reports
     let pulls: Pulls
     let restores: Pulls
-    let spiller: Spiller?
+    let spiller: Spiller
     let catalog: Catalog
     let prefetching: Prefetching
     let metrics: NodeMetrics

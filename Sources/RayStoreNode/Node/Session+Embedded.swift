@@ -13,12 +13,13 @@ extension Session {
     ///   - capacity: bytes of shared memory for objects.
     ///   - stateDirectory: where files and the socket are; nil for a temporary one that is removed at the end.
     ///   - namespace: where names are; nil for the session's own.
-    ///   - storage: where objects go when memory is short. It is destroyed when the session ends.
+    ///   - storage: where objects go when memory is short; nil for the folder `spill` of the state directory, `NoExternalStorage` for nowhere. It is
+    ///     destroyed when the session ends.
     /// - Throws: `inUse` when another node has the state directory; `storeFull` or `outOfMemory` when the machine lacks memory; what
     ///   the storage refuses.
     public static func start(
         capacity: UInt64 = 1 << 30, stateDirectory: String? = nil, namespace: String? = nil,
-        storage: any ExternalStorage = NoExternalStorage()
+        storage: (any ExternalStorage)? = nil
     ) async throws(RayStoreError) -> Session {
         let isTemporary = stateDirectory == nil
         let directory =
@@ -31,7 +32,8 @@ extension Session {
         do throws(RayStoreError) {
             node = try await Node.start(
                 options, id: id, advertisedHost: "127.0.0.1", controlPort: 0, key: .random(), control: control,
-                transport: NoTransport(), clock: SystemClock(), storage: storage)
+                transport: NoTransport(), clock: SystemClock(),
+                storage: storage ?? FilesystemStorage(directories: [directory + "/spill"], owner: "node"))
         } catch {
             await control.close()
             throw error

@@ -62,7 +62,7 @@ extension Ownership {
         if Task.isCancelled { throw RayStoreError(.cancelled, "the get of \(id) was cancelled", object: id) }
         if let owner = borrowed[id]?.owner { return .elsewhere(owner: owner) }
         // Before it is looked whether somebody makes it: what comes back is being made, by the node itself.
-        if let spiller, spiller.index.record(of: id) != nil { return .spilled(spiller) }
+        if spiller.index.record(of: id) != nil { return .spilled(spiller) }
         if catalog.moved[id] != nil { return .moved }
         if entry.state == .creating {
             _ = try record(of: id)
@@ -71,7 +71,7 @@ extension Ownership {
         if let record = owned[id], !record.holders.isEmpty { return .elsewhere(owner: me) }
         let absence = catalog.absence(of: id)
         guard absence.code == .notFound else { throw absence }
-        if let damage = spiller?.index.damage(of: id) { throw damage }
+        if let damage = spiller.index.damage(of: id) { throw damage }
         throw RayStoreError(.objectLost, "every copy of \(id) is lost, and nothing is known that could make it again", object: id)
     }
 
@@ -79,7 +79,7 @@ extension Ownership {
     func isAvailable(_ id: ObjectID) async throws(RayStoreError) -> Bool {
         if let entry = store.entry(of: id), entry.state == .sealed || entry.state == .failed { return true }
         guard let owner = borrowed[id]?.owner else {
-            return owned[id]?.holders.isEmpty == false || spiller?.index.isKnown(id) == true || catalog.moved[id] != nil
+            return owned[id]?.holders.isEmpty == false || spiller.index.isKnown(id) == true || catalog.moved[id] != nil
         }
         guard case .outcomes(let outcomes) = try await links.askAside(owner, .available([id])), let outcome = outcomes.first
         else {
@@ -178,7 +178,7 @@ extension Ownership {
 
     /// Tells the owner of the new copy. One that has ended meanwhile is dropped again.
     private func announce(_ id: ObjectID, to owner: NodeID) async throws(RayStoreError) {
-        spiller?.noteCopy(of: id)
+        spiller.noteCopy(of: id)
         guard owner != me else { return }
         guard borrowed[id] != nil else {
             await dropValue(of: id, failure: .objectFreed)

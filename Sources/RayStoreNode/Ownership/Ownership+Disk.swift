@@ -138,7 +138,7 @@ extension Ownership: DiskReliever {
         } else if store.entry(of: id)?.state == .sealed {
             // A file that was put by reference and has changed since is only to be had from copies.
             try files.checkUnchanged(id)
-        } else if spiller?.index.record(of: id) == nil, !record.holders.contains(where: { $0 != holder && peers[$0] != nil }) {
+        } else if spiller.index.record(of: id) == nil, !record.holders.contains(where: { $0 != holder && peers[$0] != nil }) {
             throw RayStoreError(.inUse, "node \(holder.short) has the last copy of \(id)", object: id)
         }
         owned[id]!.holders.remove(holder)

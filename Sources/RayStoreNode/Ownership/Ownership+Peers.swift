@@ -80,7 +80,7 @@ extension Ownership {
         case .sealed: return
         case .creating: throw RayStoreError(.notSealed, "object \(id) is not sealed yet", object: id)
         default:
-            let isKept = spiller?.index.isKnown(id) == true || catalog.moved[id] != nil
+            let isKept = spiller.index.isKnown(id) == true || catalog.moved[id] != nil
             guard isKept || owned[id]?.holders.isEmpty == false else { throw catalog.absence(of: id) }
         }
     }

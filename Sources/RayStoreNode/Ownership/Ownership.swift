@@ -16,8 +16,7 @@ actor Ownership {
     let pulls: Pulls
     /// What comes back from the storage.
     let restores: Pulls
-    /// Nil when nothing can be spilled.
-    let spiller: Spiller?
+    let spiller: Spiller
     let transfer: BulkTransfer
     let links: PeerLinks
     let peers: Peers
@@ -42,7 +41,7 @@ actor Ownership {
 
     init(
         me: NodeID, store: NodeStore, room: RoomQueue, catalog: Catalog, files: FileKeeper, pulls: Pulls, restores: Pulls,
-        spiller: Spiller?,
+        spiller: Spiller,
         transfer: BulkTransfer, links: PeerLinks, peers: Peers, jobs: Jobs, control: any ControlStore, clock: any NodeClock,
         shareLease: Duration,
         parts: PartNames, log: Logger
@@ -119,7 +118,7 @@ actor Ownership {
     func dropValue(of id: ObjectID, failure: RayStoreError.Code) async {
         forgetPrefetch(of: id)
         await pulls.cancel(id, because: catalog.absence(of: id))
-        if let spiller, spiller.index.isKnown(id) {
+        if spiller.index.isKnown(id) {
             await restores.cancel(id, because: catalog.absence(of: id))
             spiller.forget(id)
         }

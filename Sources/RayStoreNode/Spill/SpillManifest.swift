@@ -96,7 +96,7 @@ final class SpillManifest: Sendable {
             for object in unused { try Record.deleteOne(database, key: object.description) }
             // One of that name may be left from an earlier life, on its way out: this one is in its place now.
             try file.save(database)
-            for record in records { try record.save(database) }
+            for record in records { try record.insert(database, onConflict: .replace) }
         }
     }
 

@@ -67,8 +67,8 @@ extension Spiller {
             if isStopping && ownsStorage { continue }
             let manifest = manifest
             try? await runBlocking(on: threads) { () throws(RayStoreError) in
-                if !records.isEmpty { try manifest.remove(records) }
-                for file in files { try manifest.noteEnding(file) }
+                if !records.isEmpty { try manifest?.remove(records) }
+                for file in files { try manifest?.noteEnding(file) }
             }
             ending.formUnion(files)
             await deleteEnding(files)
@@ -91,7 +91,7 @@ extension Spiller {
         do throws(RayStoreError) {
             try await storage.delete(file)
             ending.remove(file)
-            try await runBlocking(on: threads) { () throws(RayStoreError) in try manifest.removeFile(file) }
+            try await runBlocking(on: threads) { () throws(RayStoreError) in try manifest?.removeFile(file) }
         } catch {
             log.debug("a spill file is not deleted yet", metadata: ["file": "\(file)", "reason": "\(error.message)"])
         }
@@ -119,7 +119,7 @@ extension Spiller {
     /// life may have the name of an old one.
     func sweep() async {
         defer { isSwept.fire() }
-        let manifest = manifest
+        guard let manifest else { return }
         do throws(RayStoreError) {
             let known = try await runBlocking(on: threads) { () throws(RayStoreError) in try manifest.files() }
             var leftovers = Set(known.map(\.url))

@@ -10,9 +10,11 @@ extension Spiller {
     ///   pinned, or cannot be written now.
     func free(_ bytes: UInt64) async -> UInt64 {
         var freed: UInt64 = 0
-        while freed < bytes, !isStopping {
+        var vain = 0
+        // Twice: what was chosen first may have ended, or been pinned, meanwhile.
+        while freed < bytes, vain < 2, !isStopping {
             let more = await freeSome(bytes - freed)
-            if more == 0 { break }
+            vain = more == 0 ? vain + 1 : 0
             freed += more
         }
         return freed
@@ -20,10 +22,11 @@ extension Spiller {
 
     private func freeSome(_ bytes: UInt64) async -> UInt64 {
         let file = options.fileBytes(inStoreOf: capacity)
+        // Among what was used longest ago only: what has just come back, or from elsewhere, must stay until who asked for it has pinned it.
         let victims = await victims(max(bytes, file))
         var freed = await giveUpReplicas(victims, upTo: bytes)
         if freed < bytes { freed += evictClean(victims, upTo: bytes - freed) }
-        if freed >= bytes { return freed }
+        if freed >= bytes || !storage.canSpill { return freed }
         let primaries = victims.filter { $0.standing == .primary && !index.isKnown($0.entry.id) }
         guard activeSpills < options.concurrentFiles, !primaries.isEmpty, clock.now >= holdOffUntil else {
             return freed + (freed == 0 ? await awaitSpill() : 0)

@@ -128,32 +128,53 @@ extension Spiller {
     private func place(_ objects: [WantedObject], in pass: RestorePass) async -> [WantedObject] {
         var placed: [WantedObject] = []
         var rest = objects[...]
-        while let object = rest.first {
-            do throws(RayStoreError) {
-                try await runBlocking(on: threads) { () throws(RayStoreError) in try pass.add(object.id, object.record) }
-                placed.append(object)
-                rest.removeFirst()
-            } catch {
-                guard error.code == .storeFull else {
-                    rest.removeFirst()
-                    object.continuation.resume(returning: .failure(error))
-                    continue
-                }
-                guard placed.isEmpty else { break }
-                do throws(RayStoreError) {
-                    try await placeInTurn(object, in: pass, orThrow: error)
+        while let first = rest.first {
+            let asked = Array(rest)
+            var full: RayStoreError?
+            for (object, outcome) in zip(asked, await tryPlaces(asked, in: pass)) {
+                switch outcome {
+                case .success:
                     placed.append(object)
-                } catch {
+                case .failure(let error) where error.code == .storeFull:
+                    full = error
+                    continue
+                case .failure(let error):
                     object.continuation.resume(returning: .failure(error))
                 }
                 rest.removeFirst()
             }
+            guard let full, placed.isEmpty, rest.first?.ticket == first.ticket else {
+                // Some others were refused before one that found no room: that one is the first now.
+                if full != nil, placed.isEmpty { continue }
+                break
+            }
+            rest.removeFirst()
+            do throws(RayStoreError) {
+                try await placeInTurn(first, in: pass, orThrow: full)
+                placed.append(first)
+                break
+            } catch {
+                first.continuation.resume(returning: .failure(error))
+            }
         }
         for object in rest {
-            object.continuation.resume(
-                returning: .failure(RayStoreError(.again, "no room yet", object: object.id)))
+            object.continuation.resume(returning: .failure(RayStoreError(.again, "no room yet", object: object.id)))
         }
         return placed
+    }
+
+    /// One outcome for each, up to the first that found the store full.
+    private func tryPlaces(_ objects: [WantedObject], in pass: RestorePass) async -> [Result<Void, RayStoreError>] {
+        let outcomes = try? await runBlocking(on: threads) { () throws(RayStoreError) in
+            var outcomes: [Result<Void, RayStoreError>] = []
+            for object in objects {
+                outcomes.append(Result { () throws(RayStoreError) in try pass.add(object.id, object.record) })
+                if case .failure(let error)? = outcomes.last, error.code == .storeFull { break }
+            }
+            return outcomes
+        }
+        let noThread = RayStoreError(.system, "no thread can be made: raise the process's thread limit (ulimit -u)")
+        return outcomes ?? objects.map { _ in .failure(noThread) }
     }
 
     /// Waits for a place beside all others who want one.
@@ -223,10 +244,10 @@ extension Spiller {
         switch error.code {
         case .corrupt:
             return RayStoreError(
-                .corrupt, "object \(id) is damaged where it was spilled, at \(place): \(error.message)", object: id)
+                .corrupt, "\(place): what was spilled there of object \(id) is damaged: \(error.message)", object: id)
         case .fileNotFound:
             return RayStoreError(
-                .objectLost, "object \(id) is lost: what it was spilled to is not there any more: \(place)",
+                .objectLost, "\(place): the file is gone, and object \(id) with it, which was spilled there",
                 systemErrno: error.systemErrno, object: id)
         default:
             return nil

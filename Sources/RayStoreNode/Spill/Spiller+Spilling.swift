@@ -52,6 +52,7 @@ extension Spiller {
     ///
     /// - Returns: how many of the batch are in it.
     private func record(_ layout: SpillLayout, of batch: PinnedBatch) async throws(RayStoreError) -> Int {
+        guard let manifest else { throw RayStoreError(.unsupported, "there is no list of what is spilled") }
         let file = try await writeFile(layout)
         let ids = batch.ids.prefix(file.recordCount)
         let path = storage.localPath(of: file.url)
@@ -61,7 +62,7 @@ extension Spiller {
             url: file.url, storage: storage.typeName, bytes: Int64(clamping: bytes), count: ids.count, session: owner,
             isEnding: false)
         let rows = records.map { SpillManifest.Record($0.id, $0.record, owner: owner) }
-        let (manifest, old) = (manifest, unused.withLock { $0.takeRecords() })
+        let old = unused.withLock { $0.takeRecords() }
         ending.remove(file.url)
         do throws(RayStoreError) {
             try await runBlocking(on: threads) { () throws(RayStoreError) in try manifest.add(row, rows, without: old) }

@@ -12,7 +12,8 @@ internal import Synchronization
 actor Spiller {
     nonisolated let index: SpillIndex
     let storage: any ExternalStorage
-    let manifest: SpillManifest
+    /// Nil when nothing can be spilled: then copies of other nodes' objects are all that makes room.
+    let manifest: SpillManifest?
     let store: NodeStore
     let files: FileKeeper
     let options: SpillOptions
@@ -63,7 +64,7 @@ actor Spiller {
     var idleWaiters: [CheckedContinuation<Void, Never>] = []
 
     init(
-        index: SpillIndex, storage: NodeStorage, manifest: SpillManifest, store: NodeStore, files: FileKeeper,
+        index: SpillIndex, storage: NodeStorage, manifest: SpillManifest?, store: NodeStore, files: FileKeeper,
         options: SpillOptions,
         capacity: UInt64, owner: String, clock: any NodeClock, log: Logger
     ) {
@@ -84,6 +85,7 @@ actor Spiller {
     /// Sweeps what earlier lives left, and begins to watch the store's use.
     func begin(for ownership: Ownership) {
         self.ownership = ownership
+        guard storage.canSpill else { return }
         background = [Task { await self.sweep() }, Task { await self.watch() }]
     }
 
@@ -120,8 +122,8 @@ actor Spiller {
         }
         let manifest = manifest
         try? await runBlocking(on: threads) { () throws(RayStoreError) in
-            if isCleared { try? manifest.removeAll() }
-            manifest.close()
+            if isCleared { try? manifest?.removeAll() }
+            manifest?.close()
         }
         ownership = nil
     }

@@ -165,7 +165,7 @@ private final class Finder: Sendable {
             switch entry?.state {
             case .sealed:
                 ray_answer_object(answer)
-            case .creating where catalog.spilled?.record(of: id)?.path == nil:
+            case .creating where catalog.spilled.record(of: id)?.path == nil:
                 isHere = false
                 absence = RayStoreError(.notSealed, "object \(id) is not sealed yet", object: id)
             case .failed:
@@ -189,7 +189,7 @@ private final class Finder: Sendable {
 
     /// What was spilled to a file of this machine is sent from there.
     private func offerRecord(of id: ObjectID, _ answer: OpaquePointer) -> Bool {
-        guard let record = catalog.spilled?.record(of: id), let path = record.path else { return false }
+        guard let record = catalog.spilled.record(of: id), let path = record.path else { return false }
         path.withCString { path in
             record.blockSums.withUnsafeBufferPointer { sums in
                 var spilled = ray_spilled(
@@ -204,7 +204,7 @@ private final class Finder: Sendable {
 
     /// Why a spilled object cannot be sent yet, or never. It is brought back meanwhile, and the receiver asks again.
     private func spilled(_ id: ObjectID) -> RayStoreError? {
-        guard let index = catalog.spilled else { return nil }
+        let index = catalog.spilled
         if let damage = index.damage(of: id) { return damage }
         guard index.record(of: id) != nil else { return nil }
         catalog.noteWanted(id)

@@ -31,13 +31,13 @@ final class Catalog: Sendable {
     private static let endedCountMax = 16_384
 
     private let contents = Mutex(Contents())
-    /// Where this node spills to; nil when it does not.
-    let spilled: SpillIndex?
+    /// What this node has spilled.
+    let spilled: SpillIndex
     /// Objects that other nodes ask for and that are spilled.
     let wanted: AsyncStream<ObjectID>
     private let wantedNext: AsyncStream<ObjectID>.Continuation
 
-    init(spilled: SpillIndex? = nil) {
+    init(spilled: SpillIndex = SpillIndex()) {
         self.spilled = spilled
         (wanted, wantedNext) = AsyncStream.makeStream()
     }

@@ -92,6 +92,8 @@ struct StartCommand: AsyncParsableCommand {
 
     @OptionGroup(title: "Limits of memory") var quotas: QuotaChoice
 
+    @OptionGroup(title: "When memory is short") var spill: SpillChoice
+
     @Flag(help: "Stay in the foreground; end on Ctrl-C, SIGTERM or 'raystore stop'.")
     var block = false
 
@@ -149,7 +151,8 @@ struct StartCommand: AsyncParsableCommand {
             role: address.map { .member(of: $0) } ?? .head, stateDirectory: directory,
             keyFile: keyFile.map { Paths.absolute($0) } ?? directory.key, memory: memory ?? usual, prefault: prefault,
             port: port, bulkPort: bulkPort, advertisedBulkPort: advertiseBulkPort, host: host,
-            readers: try readers(beside: directory), caps: caps.caps, disk: disk.limits, quotas: quotas.quotas)
+            readers: try readers(beside: directory), caps: caps.caps, disk: disk.limits,
+            quotas: quotas.quotas, spill: try spill.setup())
     }
 
     private func readers(beside directory: StateDirectory) throws -> ReaderOptions? {

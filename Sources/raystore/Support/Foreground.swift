@@ -61,10 +61,15 @@ enum Foreground {
         nodeOptions.caps = setup.caps
         setup.disk.set(&nodeOptions)
         setup.quotas.set(&nodeOptions)
+        setup.spill.set(&nodeOptions)
         nodeOptions.readers = setup.readers
         nodeOptions.prefault = setup.prefault.map { UInt64($0.bytes) }
         nodeOptions.advertisedBulkPort = setup.advertisedBulkPort
         var options = ClusterOptions(node: nodeOptions)
+        options.storage = try await runBlocking { () throws(RayStoreError) in
+            try setup.spill.storage(in: setup.stateDirectory.path)
+        }
+        options.sharesStorage = false
         options.keyFile = setup.keyFile
         options.bindHost = setup.host
         options.controlPort = setup.port

@@ -28,6 +28,8 @@ struct NodeSetup: Sendable {
     var caps = TransferCaps()
     var disk = DiskSetup()
     var quotas = QuotaSetup()
+    /// Where objects go when memory is short.
+    var spill = SpillSetup()
 
     /// What starts the same node in the foreground of another process.
     var arguments: [String] {
@@ -43,7 +45,7 @@ struct NodeSetup: Sendable {
             words += readers.users.flatMap { ["--allow-reader", String($0)] } + ["--reader-socket", readers.socketPath]
         }
         if let advertisedBulkPort { words += ["--advertise-bulk-port", String(advertisedBulkPort)] }
-        words += caps.arguments + disk.arguments + quotas.arguments
+        words += caps.arguments + disk.arguments + quotas.arguments + spill.arguments
         return words + ["--bulk-port", String(bulkPort), "--host", host]
     }
 }

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+internal import ArgumentParser
+internal import Foundation
+internal import RayStore
+internal import RayStoreNode
+
+/// The options of `start` that say where objects go when memory is short, and when.
+struct SpillChoice: ParsableArguments {
+    @Option(
+        help: ArgumentHelp(
+            """
+            Where objects go when memory is short: a directory, s3://BUCKET/PATH, '{}' for nowhere, or the JSON that Ray has for it, \
+            {"type": ..., "params": {...}}, as text or in a file as @FILE. (default: the folder 'spill' in the state directory)
+            """, valueName: "json|@file|path"))
+    var storage: String?
+
+    @Option(
+        help: ArgumentHelp(
+            """
+            Begin to spill when the memory for objects is as full as the first, in the background, until it is as full as the second. \
+            (default: 80:70)
+            """, valueName: "percent:percent"),
+        transform: { text in try Marks(text) })
+    var spillWatermarks: Marks?
+
+    struct Marks: Sendable, Hashable {
+        let high: Double
+        let low: Double
+
+        init(_ text: String) throws {
+            let parts = text.split(separator: ":", omittingEmptySubsequences: false)
+            let numbers = parts.compactMap { Double($0.hasSuffix("%") ? $0.dropLast() : $0) }
+            guard parts.count == 2, numbers.count == 2, numbers[0] > numbers[1], numbers[1] >= 1, numbers[0] <= 100 else {
+                throw ValidationError(
+                    "'\(text)' are no two marks; give two parts of the memory from 100 to 1 with the higher first, 80:70")
+            }
+            (high, low) = (numbers[0], numbers[1])
+        }
+    }
+
+    func setup() throws -> SpillSetup {
+        SpillSetup(storage: try storage.map(Self.json), marks: spillWatermarks)
+    }
+
+    /// What was given as JSON, with paths that mean the same in the node's own folder.
+    private static func json(_ given: String) throws -> String {
+        var text = given
+        if given.hasPrefix("@") {
+            let path = Paths.absolute(String(given.dropFirst()))
+            do {
+                text = try String(contentsOfFile: path, encoding: .utf8)
+            } catch {
+                throw Failure("--storage: the file \(path) cannot be read")
+            }
+        } else if given.isEmpty {
+            throw Failure("--storage is empty: give a directory, or '{}' for no spilling")
+        } else if given.hasPrefix("s3://") {
+            return try encode(["type": "smart_open", "params": ["uri": given]])
+        } else if !given.drop(while: \.isWhitespace).hasPrefix("{") {
+            return try encode(["type": "filesystem", "params": ["directory_path": Paths.absolute(given)]])
+        }
+        // Before a node is started for it.
+        _ = try StorageConfiguration(json: text)
+        guard var value = try? JSONSerialization.jsonObject(with: Data(text.utf8)) as? [String: Any],
+            var params = value["params"] as? [String: Any]
+        else { return text }
+        if let path = params["directory_path"] as? String, !path.isEmpty { params["directory_path"] = Paths.absolute(path) }
+        if let paths = params["directory_path"] as? [String] {
+            params["directory_path"] = paths.map { $0.isEmpty ? $0 : Paths.absolute($0) }
+        }
+        value["params"] = params
+        return try encode(value)
+    }
+
+    private static func encode(_ value: [String: Any]) throws -> String {
+        String(decoding: try JSONSerialization.data(withJSONObject: value, options: [.sortedKeys]), as: UTF8.self)
+    }
+}
+
+/// Where objects go, and when; nil for the usual.
+struct SpillSetup: Sendable {
+    /// JSON.
+    var storage: String?
+    var marks: SpillChoice.Marks?
+
+    /// The options that say the same.
+    var arguments: [String] {
+        var words: [String] = []
+        if let storage { words += ["--storage", storage] }
+        if let marks { words += ["--spill-watermarks", "\(marks.high):\(marks.low)"] }
+        return words
+    }
+
+    func set(_ options: inout NodeOptions) {
+        guard let marks else { return }
+        options.spill.highWatermark = marks.high / 100
+        options.spill.lowWatermark = marks.low / 100
+    }
+
+    /// The storage of a node with this state directory.
+    func storage(in stateDirectory: String) throws(RayStoreError) -> any ExternalStorage {
+        let owner = try StorageOwner.name(in: stateDirectory)
+        return try StorageConfiguration(json: storage).storage(
+            for: StorageConfiguration.Node(stateDirectory: stateDirectory, owner: owner, session: owner))
+    }
+}

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+import Foundation
+import RayStore
+import RayStoreNode
+import TestSupport
+import Testing
+
+/// Copies of other nodes' objects make room, with and without a storage.
+@Suite struct ReplicaTests {
+    @Test(arguments: [false, true])
+    func copiesGoBeforeAnythingIsWritten(canSpill: Bool) async throws {
+        let scratch = try Scratch()
+        defer { scratch.remove() }
+        let cluster = try await LocalCluster()
+        let owner = try await cluster.addNode(capacity: 128 << 20)
+        let borrower = try await cluster.addNode(
+            capacity: 16 << 20,
+            storage: canSpill ? FilesystemStorage(directories: [scratch.path], owner: "b") : NoExternalStorage())
+        let giver = try await Session.connect(socket: owner.socketPath)
+        let taker = try await Session.connect(socket: borrower.socketPath)
+        let own = try taker.put(bytes: pattern(1 << 20, seed: 77))
+        var refs: [ObjectRef<Bytes>] = []
+        for number in 0..<24 {
+            let ref = try giver.put(bytes: pattern(2 << 20, seed: UInt64(number)))
+            let there: ObjectRef<Bytes> = try await taker.open(ref.shared())
+            if borrower.storeUsedBytes > 12 << 20 { _ = await borrower.freeMemory(3 << 20) }
+            let value = try await taker.get(there, timeout: .seconds(30))
+            #expect(equal(value, pattern(2 << 20, seed: UInt64(number))))
+            refs.append(there)
+        }
+        // What went comes again, from its owner.
+        let first = try await taker.get(refs[0], timeout: .seconds(30))
+        #expect(equal(first, pattern(2 << 20, seed: 0)))
+        // Its own, used longest ago, is still here: copies went first.
+        #expect(try taker.contains(own))
+        #expect(spillFiles(scratch.path).isEmpty)
+        await giver.close()
+        await taker.close()
+        await cluster.stop()
+    }
+}

@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+import Foundation
+import RayStore
+import RayStoreNode
+import Synchronization
+import TestSupport
+import Testing
+
+/// Storages that fail, have no room, or take their time.
+@Suite struct SpillStorageTests {
+    /// One file in ten fails and two in ten hold only a part of their records.
+    @Test func anUnstableStorageLosesNothing() async throws {
+        try await withSpilling(
+            capacity: 32 << 20, storage: { UnstableStorage(FilesystemStorage(directories: [$0], owner: "node")) },
+            configure: { $0.spill.fileObjects = 7 }
+        ) { node, session, _ in
+            var refs: [ObjectRef<Bytes>] = []
+            for number in 0..<400 { refs.append(try await put(pattern(300_000, seed: UInt64(number)), session, node)) }
+            for (number, ref) in refs.enumerated() {
+                let value = try await session.get(ref)
+                #expect(equal(value, pattern(300_000, seed: UInt64(number))))
+            }
+        }
+    }
+
+    /// Nothing that was readable is lost, and work goes on by itself when there is room again.
+    @Test func aFullStorageLeavesEverythingReadableAndIsTriedAgain() async throws {
+        let storage = SwitchedStorage()
+        try await withSpilling(capacity: 32 << 20, storage: { storage.over(FilesystemStorage(directories: [$0], owner: "node")) })
+        {
+            node, session, folder in
+            var refs: [ObjectRef<Bytes>] = []
+            for number in 0..<10 { refs.append(try await put(pattern(3 << 20, seed: UInt64(number)), session, node)) }
+            storage.isFull = true
+            var refused = 0
+            for number in 10..<40 {
+                let outcome = Result { () throws(RayStoreError) in
+                    try session.put(bytes: pattern(3 << 20, seed: UInt64(number)))
+                }
+                switch outcome {
+                case .success(let ref): refs.append(ref)
+                case .failure(let error):
+                    #expect(error.code == .storeFull)
+                    refused += 1
+                    _ = await node.freeMemory(3 << 20)
+                }
+            }
+            #expect(refused > 0)
+            for (number, ref) in refs.enumerated() {
+                let value = try await session.get(ref, timeout: .seconds(30))
+                #expect(equal(value, pattern(3 << 20, seed: UInt64(number))))
+            }
+            storage.isFull = false
+            // The store is beyond its mark: it is written down to the lower one without anybody asking.
+            #expect(await eventually(within: .seconds(20)) { node.storeUsedBytes <= UInt64(32 << 20) * 8 / 10 })
+            #expect(!spillFiles(folder).isEmpty)
+        }
+    }
+
+    /// What is written slowly holds up neither those who read what is here nor those who bring something back.
+    @Test func aSlowStorageHoldsUpNoGet() async throws {
+        let storage = SwitchedStorage()
+        try await withSpilling(capacity: 64 << 20, storage: { storage.over(FilesystemStorage(directories: [$0], owner: "node")) })
+        {
+            node, session, _ in
+            let spilled = try session.put(bytes: pattern(1 << 20, seed: 1))
+            _ = await node.freeMemory(64 << 20)
+            #expect(try !session.contains(spilled))
+            let victim = try session.put(bytes: pattern(1 << 20, seed: 2))
+            storage.isStuck = true
+            async let freed = node.freeMemory(64 << 20)
+            #expect(await eventually { storage.stuckCount == 1 })
+            // Under way, and it stays so: both gets end while it is.
+            let here = try await session.get(victim, timeout: .seconds(30))
+            #expect(equal(here, pattern(1 << 20, seed: 2)))
+            let back = try await session.get(spilled, timeout: .seconds(30))
+            #expect(equal(back, pattern(1 << 20, seed: 1)))
+            #expect(storage.stuckCount == 1)
+            storage.isStuck = false
+            _ = await freed
+        }
+    }
+
+    /// A storage that fails for a moment is asked again within the get's time.
+    @Test func aRestoreThatFailsAtFirstIsTriedAgain() async throws {
+        let storage = SwitchedStorage()
+        try await withSpilling(capacity: 32 << 20, storage: { storage.over(FilesystemStorage(directories: [$0], owner: "node")) })
+        {
+            node, session, _ in
+            let ref = try session.put(bytes: pattern(1 << 20))
+            _ = await node.freeMemory(32 << 20)
+            storage.failingRestores = 3
+            do {
+                let value = try await session.get(ref, timeout: .seconds(30))
+                #expect(equal(value, pattern(1 << 20)))
+            }
+            #expect(storage.failingRestores == 0)
+            // And one that goes on failing ends at its time, without harm to the record.
+            _ = await node.freeMemory(32 << 20)
+            storage.failingRestores = .max
+            #expect(await failure { _ = try await session.get(ref, timeout: .milliseconds(300)) }?.code == .timedOut)
+            storage.failingRestores = 0
+            let again = try await session.get(ref, timeout: .seconds(30))
+            #expect(equal(again, pattern(1 << 20)))
+        }
+    }
+
+    /// A file that the storage does not give up is tried again until it does.
+    @Test func aDeletionThatFailsIsTriedAgain() async throws {
+        let storage = SwitchedStorage()
+        try await withSpilling(capacity: 32 << 20, storage: { storage.over(FilesystemStorage(directories: [$0], owner: "node")) })
+        {
+            node, session, folder in
+            let ref = try session.put(bytes: pattern(1 << 20))
+            _ = await node.freeMemory(32 << 20)
+            #expect(spillFiles(folder).count == 1)
+            storage.failingDeletions = 2
+            try await session.free(ref)
+            #expect(await eventually(within: .seconds(20)) { spillFiles(folder).isEmpty })
+            #expect(storage.failingDeletions == 0)
+        }
+    }
+}
+
+/// A storage that a test makes fail.
+private final class SwitchedStorage: Sendable {
+    private struct Switches {
+        var isFull = false
+        var isStuck = false
+        var stuckCount = 0
+        var failingRestores = 0
+        var failingDeletions = 0
+    }
+
+    private let switches = Mutex(Switches())
+
+    var isFull: Bool {
+        get { switches.withLock { $0.isFull } }
+        set { switches.withLock { $0.isFull = newValue } }
+    }
+
+    var isStuck: Bool {
+        get { switches.withLock { $0.isStuck } }
+        set { switches.withLock { $0.isStuck = newValue } }
+    }
+
+    var stuckCount: Int { switches.withLock { $0.stuckCount } }
+
+    var failingRestores: Int {
+        get { switches.withLock { $0.failingRestores } }
+        set { switches.withLock { $0.failingRestores = newValue } }
+    }
+
+    var failingDeletions: Int {
+        get { switches.withLock { $0.failingDeletions } }
+        set { switches.withLock { $0.failingDeletions = newValue } }
+    }
+
+    func over(_ storage: any ExternalStorage) -> any ExternalStorage { Storage(storage: storage, switched: self) }
+
+    private func waitWhileStuck() async {
+        switches.withLock { $0.stuckCount += 1 }
+        while isStuck { try? await Task.sleep(for: .milliseconds(5)) }
+        switches.withLock { $0.stuckCount -= 1 }
+    }
+
+    private func takeFailure(_ which: WritableKeyPath<Switches, Int>) -> Bool {
+        switches.withLock { switches in
+            guard switches[keyPath: which] > 0 else { return false }
+            if switches[keyPath: which] < .max { switches[keyPath: which] -= 1 }
+            return true
+        }
+    }
+
+    private struct Storage: ExternalStorage {
+        let storage: any ExternalStorage
+        let switched: SwitchedStorage
+
+        var typeName: String { "switched" }
+        var canSpill: Bool { true }
+
+        func validate() async throws(RayStoreError) { try await storage.validate() }
+
+        func spill(_ batch: SpillBatch) async throws(RayStoreError) -> SpilledFile {
+            if switched.isFull { throw RayStoreError(.outOfDisk, "the test has filled this storage") }
+            await switched.waitWhileStuck()
+            return try await storage.spill(batch)
+        }
+
+        func restore(_ file: String, from offset: UInt64, into memory: SpillMemory) async throws(RayStoreError) {
+            if switched.takeFailure(\.failingRestores) { throw RayStoreError(.system, "the test lets this restore fail") }
+            try await storage.restore(file, from: offset, into: memory)
+        }
+
+        func delete(_ file: String) async throws(RayStoreError) {
+            if switched.takeFailure(\.failingDeletions) { throw RayStoreError(.system, "the test lets this deletion fail") }
+            try await storage.delete(file)
+        }
+
+        func files() async throws(RayStoreError) -> [String] { try await storage.files() }
+
+        func destroy() async throws(RayStoreError) { try await storage.destroy() }
+    }
+}
