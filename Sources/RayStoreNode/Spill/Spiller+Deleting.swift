@@ -86,7 +86,7 @@ extension Spiller {
     }
 
     private func deleteFile(_ file: String) async {
-        guard ending.contains(file) else { return }
+        guard ending.contains(file), !(isStopping && ownsStorage) else { return }
         let manifest = manifest
         do throws(RayStoreError) {
             try await storage.delete(file)

@@ -109,7 +109,9 @@ actor Spiller {
         for task in background { task.cancel() }
         for object in wanted { object.continuation.resume(returning: .failure(Self.isStopped)) }
         wanted = []
-        while activeSpills > 0 || activePasses > 0 || activeParts > 0 {
+        for task in background { await task.value }
+        // Deletions too: a storage that is emptied as a whole must not lose files under its hands.
+        while activeSpills > 0 || activePasses > 0 || activeParts > 0 || activeTidies > 0 {
             await withCheckedContinuation { idleWaiters.append($0) }
         }
     }
