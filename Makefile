@@ -160,7 +160,7 @@ $(BUILD)/spill_worker: Tests/SpillKill/spill_worker.c $(BUILD)/libraystore.a
 test-spill-kill: KILLS = 500
 test-spill-kill: setup
 	@$(MAKE) -s $(BUILD)/spill_worker >&2
-	@test -x $(RAYSTORE) || swift build $(SWIFT_FLAGS) --product raystore >&2
+	@[ $(RAYSTORE) != .build/debug/raystore ] || swift build $(SWIFT_FLAGS) --product raystore >&2
 	@python3 Tests/SpillKill/spill_kills.py $(KILLS) $(RAYSTORE) $(BUILD)/spill_worker
 
 # Those that start nodes as processes run by themselves: beside them the others would wait for a core.
