@@ -165,10 +165,13 @@ test-spill-kill: setup
 
 # Those that start nodes as processes run by themselves: beside them the others would wait for a core.
 PROCESS_TESTS := IntegrationTests|CommandLineTests
+# Those that fill stores and disks, too: they keep both cores at copying and comparing.
+PRESSURE_TESTS := RayStoreNodeTests.(Spill|Replica|Room|DiskRoom|MovedFile)
 test-swift: setup
 	Tests/S3/environment build/s3
 	swift build --build-tests $(SWIFT_FLAGS)
-	Tests/run_swift units --skip-build $(SWIFT_FLAGS) --skip '$(PROCESS_TESTS)'
+	Tests/run_swift units --skip-build $(SWIFT_FLAGS) --skip '$(PROCESS_TESTS)|$(PRESSURE_TESTS)'
+	Tests/run_swift pressure --skip-build $(SWIFT_FLAGS) --filter '$(PRESSURE_TESTS)'
 	Tests/run_swift processes --skip-build $(SWIFT_FLAGS) --filter '$(PROCESS_TESTS)'
 
 # ---- fuzzing -------------------------------------------------------------------------------------------------------------
