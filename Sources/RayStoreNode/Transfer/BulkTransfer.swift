@@ -6,9 +6,11 @@ internal import Synchronization
 
 /// The node's transfer engine: it serves what the store and the catalog have, and pulls what others have.
 ///
-/// `@unchecked Sendable`: the C engine may be used by any thread; it is destroyed once, by `stop`.
+/// `@unchecked Sendable`: the C engine may be used by any thread, and its handle knows when it is gone; the finder is released once, by `stop`.
 final class BulkTransfer: @unchecked Sendable {
-    private let handle: OpaquePointer
+    private let engine: EngineHandle
+    /// What was counted until the end.
+    private let lastStats = Mutex(ray_transfer_stats())
     private let finder: Unmanaged<Finder>
     private let stopped = Atomic(false)
 
@@ -53,7 +55,7 @@ final class BulkTransfer: @unchecked Sendable {
         }
         self.finder = finder
         self.log = log
-        handle = made
+        engine = EngineHandle(made)
         self.port = ray_transfer_port(made)
     }
 
@@ -73,18 +75,20 @@ final class BulkTransfer: @unchecked Sendable {
     /// Ends every transfer and waits for the engine's threads. Blocks.
     func stop() {
         guard !stopped.exchange(true, ordering: .acquiringAndReleasing) else { return }
-        ray_transfer_destroy(handle)
+        let last = stats
+        lastStats.withLock { $0 = last }
+        engine.destroy()
         finder.release()
     }
 
     func forget(_ id: ObjectID) {
-        id.withC { ray_transfer_forget(handle, &$0) }
+        _ = engine.use { handle in id.withC { ray_transfer_forget(handle, &$0) } }
     }
 
     var stats: ray_transfer_stats {
         var stats = ray_transfer_stats()
         stats.struct_size = UInt32(MemoryLayout<ray_transfer_stats>.size)
-        ray_transfer_stats_read(handle, &stats)
+        guard engine.use({ ray_transfer_stats_read($0, &stats) }) else { return lastStats.withLock { $0 } }
         return stats
     }
 
@@ -106,7 +110,7 @@ final class BulkTransfer: @unchecked Sendable {
         let operation = PullOperation(
             into: partialPath, tuning: tuning, urgency: urgency, room: room, admit: admit, progress: progress)
         defer { note(operation, of: id) }
-        return try await operation.run(.object(id), from: sources, on: CHandle(handle))
+        return try await operation.run(.object(id), from: sources, on: engine)
     }
 
     /// Pulls a part of an object or a file into an object of its own.
@@ -119,7 +123,7 @@ final class BulkTransfer: @unchecked Sendable {
     ) async throws(RayStoreError) -> UInt64 {
         let operation = PullOperation(of: range, tuning: .init(), urgency: PullUrgency(.get), progress: progress)
         defer { note(operation, of: id) }
-        return try await operation.run(.object(id), from: sources, on: CHandle(handle)).size
+        return try await operation.run(.object(id), from: sources, on: engine).size
     }
 
     private func note(_ operation: PullOperation, of id: ObjectID) {

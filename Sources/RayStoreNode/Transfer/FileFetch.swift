@@ -61,7 +61,7 @@ public struct FileFetch: Sendable {
         options.key = key.value
         var made: OpaquePointer?
         try RayStoreError.check { ray_transfer_create(&options, &made).rawValue }
-        let transfer = CHandle(made!)
+        let transfer = EngineHandle(made!)
         let (fetch, partial) = (self, partialPath)
         let operation =
             if let range {
@@ -77,10 +77,10 @@ public struct FileFetch: Sendable {
         do throws(RayStoreError) {
             let pulled = try await operation.run(
                 .name(name), from: [BulkEndpoint(host: host, port: port)], on: transfer)
-            await transfer.destroyTransfer()
+            await transfer.destroyAside()
             return FetchProgress(pulled.progress, explanation: operation.explanation)
         } catch {
-            await transfer.destroyTransfer()
+            await transfer.destroyAside()
             // The engine removes what is of no use once it has opened it; a refusal comes before.
             if range == nil, Self.isForGood(error.code) { _ = ray_pull_discard(partial) }
             throw error

@@ -45,7 +45,7 @@ public final class FileServer: @unchecked Sendable {
         }
     }
 
-    private let handle: CHandle
+    private let engine: EngineHandle
     private let context: Unmanaged<Context>
     private let isStopped = Atomic(false)
 
@@ -101,14 +101,14 @@ public final class FileServer: @unchecked Sendable {
             throw error
         }
         self.context = context
-        handle = CHandle(made)
+        engine = EngineHandle(made)
         self.port = ray_transfer_port(made)
     }
 
     /// Ends every fetch, and returns when nothing of the engine runs any more.
     public func stop() async {
         guard !isStopped.exchange(true, ordering: .acquiringAndReleasing) else { return }
-        await handle.destroyTransfer()
+        await engine.destroyAside()
         context.release()
     }
 }
@@ -124,22 +124,5 @@ extension FileServer.Report {
         failure =
             served.status == .ok
             ? nil : RayStoreError(RayStoreError.Code(rawValue: served.status.rawValue), String(cString: served.message))
-    }
-}
-
-extension CHandle {
-    /// Ends a transfer engine on a thread that may block.
-    func destroyTransfer() async {
-        await withCheckedContinuation { continuation in
-            let isAccepted = BlockingThreads.shared.submit {
-                ray_transfer_destroy(self.pointer)
-                continuation.resume()
-            }
-            if !isAccepted {
-                // There is no thread to be had: better a busy pool than an engine that goes on.
-                ray_transfer_destroy(pointer)
-                continuation.resume()
-            }
-        }
     }
 }

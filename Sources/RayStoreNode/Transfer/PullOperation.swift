@@ -86,11 +86,14 @@ final class PullOperation: @unchecked Sendable {
 
     /// Pulls; a cancelled task cancels the pull and waits for its end.
     func run(
-        _ question: Question, from sources: [BulkEndpoint], on transfer: CHandle
+        _ question: Question, from sources: [BulkEndpoint], on engine: EngineHandle
     ) async throws(RayStoreError) -> PulledObject {
         let result = await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
-                start(question, from: sources, on: transfer.pointer, continuation)
+                if !engine.use({ start(question, from: sources, on: $0, continuation) }) {
+                    _ = range?.end(with: EngineHandle.isClosed)
+                    continuation.resume(returning: .failure(EngineHandle.isClosed))
+                }
             }
         } onCancel: {
             cancel()
