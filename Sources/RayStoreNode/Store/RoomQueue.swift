@@ -81,7 +81,7 @@ actor RoomQueue {
         guard request.bytes <= capacity else {
             throw RayStoreError(
                 .storeFull,
-                "object \(request.id) needs \(request.bytes) bytes, the whole store has \(capacity): start the node with more",
+                "object \(request.id) needs \(request.bytes) bytes, the whole store has \(capacity): start the node with more memory",
                 object: request.id)
         }
         // Who comes when nobody waits may find by now what it did not find before.
