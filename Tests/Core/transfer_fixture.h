@@ -334,4 +334,13 @@ static inline ray_transfer_stats fixture_stats(ray_transfer *transfer) {
     return stats;
 }
 
+// Waits until so many bytes count as sent: a sender counts what it sent after it has left, and the receiver may be ahead of that.
+static inline void fixture_await_sent(ray_transfer *sender, uint64_t bytes) {
+    uint64_t deadline = ray__now_ns() + FIXTURE_DEADLINE_NS;
+    while (fixture_stats(sender).sent_bytes < bytes) {
+        CHECK(ray__now_ns() < deadline);
+        sched_yield();
+    }
+}
+
 #endif

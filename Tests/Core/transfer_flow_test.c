@@ -187,7 +187,8 @@ static void pull_under_cap(ray_transfer *sender, ray_transfer *receiver, uint64_
     start_pull(&p, receiver, sender, 0, options);
     bool done = false;
     uint64_t moved = 0;
-    while (!done) {
+    // The receiver may be done before the sender has counted what it sent last.
+    while (!done || moved < SIZE_MIB * MIB) {
         done = is_done(&p);
         moved = at_sender ? fixture_stats(sender).sent_wire_bytes : fixture_stats(receiver).received_wire_bytes;
         double may = (double)cap * ((double)(ray__now_ns() - begin) / 1e9 + 0.1) + (double)on_top;
@@ -198,7 +199,6 @@ static void pull_under_cap(ray_transfer *sender, ray_transfer *receiver, uint64_
         CHECK(ray__now_ns() - begin < FIXTURE_DEADLINE_NS);
         sched_yield();
     }
-    CHECK(moved >= SIZE_MIB * MIB);
     end_pull(&p, RAY_OK);
 }
 
