@@ -19,16 +19,10 @@ final class FileCatalogue: Sendable {
         var moved: String?
     }
 
-    private let database: DatabaseQueue
+    private let database: StateDatabase
 
     init(path: String) throws(RayStoreError) {
-        do {
-            var configuration = Configuration()
-            configuration.prepareDatabase { database in
-                try database.execute(sql: "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL")
-            }
-            database = try DatabaseQueue(path: path, configuration: configuration)
-            var migrator = DatabaseMigrator()
+        database = try StateDatabase("the file catalogue", at: path) { migrator in
             migrator.registerMigration("1") { database in
                 try database.create(table: Row.databaseTableName) { table in
                     table.primaryKey("object", .text)
@@ -40,55 +34,40 @@ final class FileCatalogue: Sendable {
             migrator.registerMigration("2") { database in
                 try database.alter(table: Row.databaseTableName) { $0.add(column: "moved", .text) }
             }
-            try migrator.migrate(database)
-        } catch {
-            throw RayStoreError(.system, "the file catalogue \(path) cannot be opened: \(error)")
         }
     }
 
     /// Lets go of the file, so that the directory's next node finds it unlocked; nothing can be noted any more.
     func close() {
-        try? database.close()
+        database.close()
     }
 
     func add(_ row: Row) throws(RayStoreError) {
-        try write { try row.save($0) }
+        try database.write { try row.save($0) }
     }
 
     func remove(_ object: ObjectID) throws(RayStoreError) {
-        try write { _ = try Row.deleteOne($0, key: object.description) }
+        try database.write { _ = try Row.deleteOne($0, key: object.description) }
     }
 
     func setDetached(_ object: ObjectID, _ isDetached: Bool) throws(RayStoreError) {
-        try write {
+        try database.write {
             try $0.execute(
                 sql: "UPDATE file SET isDetached = ? WHERE object = ?", arguments: [isDetached, object.description])
         }
     }
 
     func setMoved(_ object: ObjectID, to place: String) throws(RayStoreError) {
-        try write {
+        try database.write {
             try $0.execute(sql: "UPDATE file SET moved = ? WHERE object = ?", arguments: [place, object.description])
         }
     }
 
     func all() throws(RayStoreError) -> [Row] {
-        do {
-            return try database.read { try Row.fetchAll($0) }
-        } catch {
-            throw RayStoreError(.system, "the file catalogue cannot be read: \(error)")
-        }
+        try database.read { try Row.fetchAll($0) }
     }
 
     func removeAll() throws(RayStoreError) {
-        try write { _ = try Row.deleteAll($0) }
-    }
-
-    private func write(_ body: (Database) throws -> Void) throws(RayStoreError) {
-        do {
-            try database.write(body)
-        } catch {
-            throw RayStoreError(.system, "the file catalogue cannot be written: \(error)")
-        }
+        try database.write { _ = try Row.deleteAll($0) }
     }
 }

@@ -47,17 +47,10 @@ final class SpillManifest: Sendable {
         }
     }
 
-    private let database: DatabaseQueue
+    private let database: StateDatabase
 
     init(path: String) throws(RayStoreError) {
-        do {
-            var configuration = Configuration()
-            // A write is in the kernel's hands when it returns, which outlives the node. Of what a machine that went down held nothing is needed.
-            configuration.prepareDatabase { database in
-                try database.execute(sql: "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL")
-            }
-            database = try DatabaseQueue(path: path, configuration: configuration)
-            var migrator = DatabaseMigrator()
+        database = try StateDatabase("the list of spilled objects", at: path) { migrator in
             migrator.registerMigration("1") { database in
                 try database.create(table: File.databaseTableName) { table in
                     table.primaryKey("url", .text)
@@ -79,20 +72,17 @@ final class SpillManifest: Sendable {
                     table.column("owner", .text).notNull()
                 }
             }
-            try migrator.migrate(database)
-        } catch {
-            throw RayStoreError(.system, "the list of spilled objects \(path) cannot be opened: \(error)")
         }
     }
 
     /// Lets go of the file, so that the directory's next node finds it unlocked; nothing can be noted any more.
     func close() {
-        try? database.close()
+        database.close()
     }
 
     /// Enters a file with its records, and takes out those that have come to be of no use since.
     func add(_ file: File, _ records: [Record], without unused: [ObjectID]) throws(RayStoreError) {
-        try write { database in
+        try database.write { database in
             for object in unused { try Record.deleteOne(database, key: object.description) }
             // One of that name may be left from an earlier life, on its way out: this one is in its place now.
             try file.save(database)
@@ -101,14 +91,14 @@ final class SpillManifest: Sendable {
     }
 
     func remove(_ unused: [ObjectID]) throws(RayStoreError) {
-        try write { database in
+        try database.write { database in
             for object in unused { try Record.deleteOne(database, key: object.description) }
         }
     }
 
     /// Nothing in the file is needed any more.
     func noteEnding(_ file: String) throws(RayStoreError) {
-        try write { database in
+        try database.write { database in
             try database.execute(sql: "UPDATE file SET isEnding = TRUE WHERE url = ?", arguments: [file])
             try database.execute(sql: "DELETE FROM record WHERE url = ?", arguments: [file])
         }
@@ -116,34 +106,20 @@ final class SpillManifest: Sendable {
 
     /// The storage does not have the file any more.
     func removeFile(_ url: String) throws(RayStoreError) {
-        try write { _ = try File.deleteOne($0, key: url) }
+        try database.write { _ = try File.deleteOne($0, key: url) }
     }
 
     func removeAll() throws(RayStoreError) {
-        try write { _ = try File.deleteAll($0) }
+        try database.write { _ = try File.deleteAll($0) }
     }
 
     func files() throws(RayStoreError) -> [File] {
-        try read { try File.fetchAll($0) }
+        try database.read { try File.fetchAll($0) }
     }
 
     func records(in url: String) throws(RayStoreError) -> [Record] {
-        try read { try Record.fetchAll($0, sql: "SELECT * FROM record WHERE url = ? ORDER BY \"offset\"", arguments: [url]) }
-    }
-
-    private func read<Value>(_ body: (Database) throws -> Value) throws(RayStoreError) -> Value {
-        do {
-            return try database.read(body)
-        } catch {
-            throw RayStoreError(.system, "the list of spilled objects cannot be read: \(error)")
-        }
-    }
-
-    private func write(_ body: (Database) throws -> Void) throws(RayStoreError) {
-        do {
-            try database.write(body)
-        } catch {
-            throw RayStoreError(.system, "the list of spilled objects cannot be written: \(error)")
+        try database.read {
+            try Record.fetchAll($0, sql: "SELECT * FROM record WHERE url = ? ORDER BY \"offset\"", arguments: [url])
         }
     }
 }
