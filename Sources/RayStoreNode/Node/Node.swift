@@ -116,7 +116,7 @@ public final class Node: PeerService {
         }
         if storage.canSpill { await mover.begin(removing: fileStore.leftovers) }
         if options.movesFiles { await ownership.setMover(mover) }
-        await storeRoom.use(storage.canSpill ? spiller : ReplicaReliever(ownership, store: store, files: files))
+        await storeRoom.use(spiller)
         await spiller.wait(in: storeRoom)
         let reports = Reports(
             description: description, store: store, files: files, transfer: transfer, ownership: ownership, links: links,

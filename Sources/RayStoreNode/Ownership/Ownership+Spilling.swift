@@ -10,6 +10,9 @@ extension Ownership {
         case replica(isKept: Bool)
     }
 
+    /// Whether there may be copies here of objects that others own.
+    var hasReplicas: Bool { !borrowed.isEmpty }
+
     func standings(of ids: [ObjectID]) -> [Standing] {
         ids.map { borrowed[$0] == nil ? .primary : .replica(isKept: prefetches[$0]?.keepsCopy == true) }
     }

@@ -22,8 +22,10 @@ extension Spiller {
 
     private func freeSome(_ bytes: UInt64) async -> UInt64 {
         let file = options.fileBytes(inStoreOf: capacity)
-        // Among what was used longest ago only: what has just come back, or from elsewhere, must stay until who asked for it has pinned it.
-        let victims = await victims(max(bytes, file))
+        if !storage.canSpill, await ownership?.hasReplicas != true { return 0 }
+        // Among what was used longest ago only: what has just come back, or from elsewhere, must stay until who asked for it has pinned it. Where
+        // nothing can be written a copy may lie behind any number of objects that must stay.
+        let victims = await victims(storage.canSpill ? max(bytes, file) : capacity)
         var freed = await giveUpReplicas(victims, upTo: bytes)
         if freed < bytes { freed += evictClean(victims, upTo: bytes - freed) }
         if freed >= bytes || !storage.canSpill { return freed }

@@ -38,4 +38,23 @@ import Testing
         await taker.close()
         await cluster.stop()
     }
+
+    @Test func aCopyBehindOlderObjectsThatMustStayMakesRoomToo() async throws {
+        let cluster = try await LocalCluster()
+        let owner = try await cluster.addNode(capacity: 64 << 20)
+        let borrower = try await cluster.addNode(capacity: 16 << 20, storage: NoExternalStorage())
+        let giver = try await Session.connect(socket: owner.socketPath)
+        let taker = try await Session.connect(socket: borrower.socketPath)
+        var own: [ObjectRef<Bytes>] = []
+        for number in 0..<8 { own.append(try taker.put(bytes: pattern(1 << 20, seed: UInt64(number)))) }
+        let ref = try giver.put(bytes: pattern(4 << 20))
+        let there: ObjectRef<Bytes> = try await taker.open(ref.shared())
+        _ = try await taker.get(there, timeout: .seconds(30))
+        let large = try await taker.put(bytes: pattern(6 << 20), within: .seconds(30))
+        #expect(try taker.contains(large) && !taker.contains(there))
+        for ref in own { #expect(try taker.contains(ref)) }
+        await giver.close()
+        await taker.close()
+        await cluster.stop()
+    }
 }
