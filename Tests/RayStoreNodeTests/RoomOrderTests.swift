@@ -78,9 +78,16 @@ import Testing
             let isHolding = turn.advance(now: now)
             #expect(isHolding)
             #expect(turn.passBytes == 0)
-            while !turn.advance(now: now) { now += .milliseconds(100) }
+            var own = turn.ownBytes
+            while turn.passBytes == 0 {
+                now += .milliseconds(25)
+                if turn.advance(now: now), turn.passBytes == 0 { own += turn.ownBytes }
+            }
             held.append(now - begin)
             #expect(turn.passBytes == 100 << 10)
+            // Who creates by himself has as much of a hold as of what follows it.
+            #expect(own == 100 << 10)
+            #expect(turn.ownBytes == 100 << 10)
             now += RoomTurn.passTime
         }
         #expect(held == [.seconds(1), .seconds(2), .seconds(4), .seconds(8), .seconds(8), .seconds(8)])

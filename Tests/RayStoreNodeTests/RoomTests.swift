@@ -177,7 +177,7 @@ import Testing
         try await withStore(sessions: 2, configure: { $0.roomGrace = .milliseconds(200) }) { node, sessions in
             let refs = try fill(sessions[0])
             let pinned = try await sessions[0].pin(refs[0])
-            let error = await failure { _ = try await sessions[1].put(bytes: pattern(4 * Self.mib), within: .seconds(60)) }
+            let error = await failure { _ = try await sessions[1].put(bytes: pattern(4 * Self.mib), within: nil) }
             #expect(error?.code == .storeFull)
             let message = error?.message ?? ""
             for part in [
@@ -188,6 +188,52 @@ import Testing
             #expect(error?.object != nil)
             pinned.release()
             withExtendedLifetime(refs) {}
+        }
+    }
+
+    /// Nobody can say that nothing will be let go of: a put with a limit waits until then, however long nothing comes free.
+    @Test func aPutWithALimitWaitsForAPinThatGoesLate() async throws {
+        try await withStore(sessions: 3, configure: { $0.roomGrace = .milliseconds(100) }) { node, sessions in
+            var refs = try fill(sessions[0])
+            var pins: [Bytes] = []
+            for ref in refs { pins.append(try await sessions[0].get(ref)) }
+            async let late = sessions[1].put(bytes: pattern(4 * Self.mib), within: .seconds(60))
+            #expect(await waits(1, at: node))
+            for _ in 0..<3 {
+                // Who has none gives up, and has come later.
+                let error = await failure { _ = try await sessions[2].put(bytes: pattern(4 * Self.mib), within: nil) }
+                #expect(error?.code == .storeFull)
+                #expect(await node.waitingForRoom == 1)
+            }
+            refs.removeAll()
+            #expect(pins.count == 30)
+            pins.removeAll()
+            #expect(try await late.id.job != .none)
+        }
+    }
+
+    /// What is free is not refused to small puts that cannot wait, through passes and holds of one who wants more than there is.
+    @Test func aSmallPutThatDoesNotWaitPassesWhoWaits() async throws {
+        try await withStore(sessions: 2) { node, sessions in
+            var refs = try fill(sessions[0])
+            async let late = sessions[1].put(bytes: pattern(16 * Self.mib), within: .seconds(60))
+            #expect(await waits(1, at: node))
+            let small = [UInt8](repeating: 5, count: 5000)
+            let large = [UInt8](repeating: 6, count: Self.mib / 2)
+            var refused = 0
+            let end = ContinuousClock.now + .milliseconds(2500)
+            while ContinuousClock.now < end {
+                let error = await failure { _ = try sessions[0].put(bytes: small) }
+                #expect(error == nil, "\(error?.message ?? "")")
+                if let error = await failure({ _ = try sessions[0].put(bytes: large) }) {
+                    #expect(error.message.contains("others wait for room"))
+                    refused += 1
+                }
+                try await Task.sleep(for: .milliseconds(50))
+            }
+            #expect(refused > 0)
+            refs.removeFirst(20)
+            #expect(try await late.id.job != .none)
         }
     }
 

@@ -167,9 +167,10 @@ RAY_API bool ray_client_wait_cancel(ray_client *client, uint64_t ticket);
 RAY_API ray_status ray_client_put(ray_client *client, const void *RAY_NULLABLE data, uint64_t data_size, const void *RAY_NULLABLE metadata,
                                   uint32_t metadata_size, ray_object_id *id) RAY_NODISCARD;
 
-// The same; when there is no room it waits for it, at most timeout_ns (0: not at all; RAY_FOREVER: as long as there is hope). The node makes room,
-// in the order of those who wait. What fits at once costs what ray_client_put costs. RAY_STORE_FULL when nothing can be freed, or no room
-// ever will do: the message says needed, free, and pinned by whom; RAY_TIMED_OUT with the same. Not from a completion.
+// The same; when there is no room it waits for it for timeout_ns, whatever comes (0: not at all; RAY_FOREVER: as long as there is hope). The node
+// makes room, in the order of those who wait. What fits at once costs what ray_client_put costs. RAY_TIMED_OUT when the time is over; with
+// RAY_FOREVER, RAY_STORE_FULL when nothing can be freed: the message says needed, free, and pinned by whom. RAY_STORE_FULL at once when no
+// room ever will do. Not from a completion.
 RAY_API ray_status ray_client_put_within(ray_client *client, const void *RAY_NULLABLE data, uint64_t data_size,
                                          const void *RAY_NULLABLE metadata, uint32_t metadata_size, uint64_t timeout_ns,
                                          ray_object_id *id) RAY_NODISCARD;

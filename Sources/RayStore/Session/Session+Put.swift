@@ -3,7 +3,8 @@
 /// Putting copies a value into the store's shared memory, once, under a new id. It does not wait for the node.
 ///
 /// All throw `storeFull` at once when there is no room (the message says needed and free), `tableFull`, `tooLarge`, `closed`. The same with
-/// `within:` wait for room.
+/// `within:` wait for room. While somebody waits there, a put has only a share of what is free, the small ones always some: what comes free is
+/// kept for who is next, and the message of one that is refused says that others wait.
 extension Session {
     /// Puts a value, coded as JSON; an array of numbers is stored as an array.
     ///

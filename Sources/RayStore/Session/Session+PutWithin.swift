@@ -2,9 +2,10 @@
 
 /// Putting that waits when the store is full: the node makes room, in the order of those who wait, client by client.
 ///
-/// What fits is put at once, as `put` does. `within` is how long to wait; nil is as long as there is hope: as long as memory comes free now and
-/// then, or the node can give some up. All throw `storeFull` when nothing more can be freed or the object is larger than the store or the
-/// client's quota, `timedOut` when the time is over, both with needed, free, and pinned by whom; `cancelled` when the task is; and what `put` throws.
+/// What fits is put at once, as `put` does. `within` is how long to wait, also while nothing comes free: whoever has the memory pinned may let go
+/// of it in the last moment. Nil is as long as there is hope: as long as memory comes free now and then, or the node can give some up. All
+/// throw `timedOut` when the time is over, `storeFull` when without a limit nothing more can be freed, both with needed, free, and pinned by
+/// whom; `storeFull` at once when the object is larger than the store or the client's quota; `cancelled` when the task is; and what `put` throws.
 /// After a failure nothing is left.
 ///
 /// ```swift

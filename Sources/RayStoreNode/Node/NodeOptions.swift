@@ -33,7 +33,7 @@ public struct NodeOptions: Sendable {
     /// Whether files that this node owns may go to its storage when the disk is short. They are brought back when they are got. The
     /// storage should be on another disk.
     public var movesFiles: Bool
-    /// How long who waits for room in the store goes on while nothing at all comes free.
+    /// How long who waits for room in the store without a limit of its own, a put or a pull, goes on while nothing at all comes free.
     public var roomGrace: Duration
     /// Bytes that one client's objects may take of the store when memory is short; nil for as many as there are. While there is room for all
     /// nobody is counted.

@@ -57,7 +57,8 @@ struct RoomFigures {
     func late(_ request: RoomRequest) -> RayStoreError {
         RayStoreError(
             .timedOut,
-            "object \(request.id) needs \(request.bytes) bytes and found no room in \(request.limit ?? .zero): \(text)",
+            "object \(request.id) needs \(request.bytes) bytes and found no room in \(request.limit ?? .zero): \(text). Release what is pinned, free objects, "
+                + "wait longer, or start the node with more memory",
             object: request.id)
     }
 }

@@ -8,7 +8,8 @@ internal import RayStore
 /// and has the reliever free more. `RoomTurn` says who may pass a head that is too large for now. Nobody waiting costs nothing.
 actor RoomQueue {
     struct Options: Sendable {
-        /// How long somebody waits while nothing at all comes free.
+        /// How long somebody without a limit waits while nothing at all comes free. Who has a limit waits until then: a pin that goes tells
+        /// nobody before it does.
         var grace: Duration = .seconds(10)
         var quota = RoomQuota()
     }
@@ -222,7 +223,7 @@ actor RoomQueue {
         } else if turn?.advance(now: clock.now) != true {
             return
         }
-        store.holdRoom(lettingPass: turn!.passBytes)
+        store.holdRoom(lettingPass: turn!.ownBytes)
     }
 
     private func tryNow(_ request: RoomRequest) throws(RayStoreError) -> Bool {
@@ -254,7 +255,9 @@ actor RoomQueue {
         guard now - lookedForLate >= .milliseconds(5) else { return }
         lookedForLate = now
         let late = waiting.filter { $0.value.end.map { $0 <= now } == true }
-        let hopeless = waiting.filter { reliefs == 0 && now - max($0.value.since, progress) >= options.grace }
+        let hopeless = waiting.filter {
+            reliefs == 0 && $0.value.end == nil && now - max($0.value.since, progress) >= options.grace
+        }
         guard !late.isEmpty || !hopeless.isEmpty else { return }
         let store = store
         let figures: RoomFigures

@@ -8,7 +8,7 @@ struct RoomRequest: Sendable {
     let metadataSize: UInt32
     /// In whose name it is created; nil for the node itself, which pulls it or brings it back.
     let client: ClientSlot?
-    /// How long it waits; nil as long as there is hope.
+    /// How long it waits, whatever comes; nil as long as there is hope.
     let limit: Duration?
 
     /// What its block takes, or a little less.
