@@ -89,7 +89,7 @@ extension Ownership {
         return outcome?.code != .notSealed
     }
 
-    private func pull(
+    func pull(
         _ id: ObjectID, owner: NodeID, lingering: Bool, tuning: TransferTuning, observer: Pulls.Observer?
     ) async throws(RayStoreError) {
         try await pulls.fetch(

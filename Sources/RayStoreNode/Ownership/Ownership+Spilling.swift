@@ -57,7 +57,21 @@ extension Ownership {
             }
         } catch {
             // What a damaged record cannot give another node may: whoever wants it looks again.
-            guard spiller.index.damage(of: id) != nil else { throw error }
+            if spiller.index.damage(of: id) != nil { return }
+            guard Spiller.isDiskFailure(error), await pullSpilled(id, lingering: lingering) else { throw error }
         }
+    }
+
+    /// Gets from another node what this one's disk cannot read. The record is of no use then: the object is written anew when memory is needed.
+    private func pullSpilled(_ id: ObjectID, lingering: Bool) async -> Bool {
+        guard owned[id]?.holders.isEmpty == false else { return false }
+        do throws(RayStoreError) {
+            try await pull(id, owner: me, lingering: lingering, tuning: TransferTuning(), observer: nil)
+        } catch {
+            // The disk's failure says more.
+            return false
+        }
+        spiller.forget(id)
+        return true
     }
 }

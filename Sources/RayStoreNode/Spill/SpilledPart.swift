@@ -21,12 +21,16 @@ final class SpilledPart: @unchecked Sendable {
     private let around: UnsafeMutableRawBufferPointer
     private let before: Int
 
+    /// - Parameter reservation: what was created for it; nil to create it now.
     /// - Throws: `storeFull`.
-    init(_ range: ByteRange, of record: SpillRecord, as id: ObjectID, in store: NodeStore) throws(RayStoreError) {
+    init(
+        _ range: ByteRange, of record: SpillRecord, as id: ObjectID, in store: NodeStore, into reservation: RoomReservation? = nil
+    ) throws(RayStoreError) {
         let size = range.count(of: record.dataSize)
         var made = ray_object_writer()
         try RayStoreError.check(object: id) {
-            id.withC { ray_object_create(store.handle, &$0, size, UInt32(record.metadataSize), 0, &made) }.rawValue
+            if let reservation { return reservation.take(&made).rawValue }
+            return id.withC { ray_object_create(store.handle, &$0, size, UInt32(record.metadataSize), 0, &made) }.rawValue
         }
         let begin = min(range.offset, record.dataSize)
         let blocks = Self.blocks(of: range, in: record)

@@ -26,26 +26,34 @@ extension Spiller {
             }
             try await runBlocking(on: threads) { () throws(RayStoreError) in try reading.seal() }
         } catch {
-            guard noteDamage(to: id, record, error) != nil || index.record(of: id) != record else { throw error }
+            // Whole, it may be had from elsewhere when its disk fails.
+            guard noteDamage(to: id, record, error) != nil || index.record(of: id) != record || Self.isDiskFailure(error) else {
+                throw error
+            }
             return nil
         }
         return reading.size
     }
 
+    /// Takes a place in the store for the part, or waits for one beside all others who want some.
     private func place(
         _ range: ByteRange, of record: SpillRecord, as part: ObjectID
     ) async throws(RayStoreError) -> SpilledPart {
         let store = store
-        while true {
-            do throws(RayStoreError) {
-                return try await runBlocking(on: threads) { () throws(RayStoreError) in
-                    try SpilledPart(range, of: record, as: part, in: store)
-                }
-            } catch {
-                guard error.code == .storeFull, await free(range.count(of: record.dataSize) + record.metadataSize) > 0 else {
-                    throw error
-                }
+        do throws(RayStoreError) {
+            return try await runBlocking(on: threads) { () throws(RayStoreError) in
+                try SpilledPart(range, of: record, as: part, in: store)
             }
+        } catch {
+            guard error.code == .storeFull, let room else { throw error }
+            try await room.create(
+                RoomRequest(
+                    id: part, dataSize: range.count(of: record.dataSize), metadataSize: UInt32(record.metadataSize), client: nil,
+                    limit: nil))
+        }
+        let reservation = RoomReservation(part, in: store)
+        return try await runBlocking(on: threads) { () throws(RayStoreError) in
+            try SpilledPart(range, of: record, as: part, in: store, into: reservation)
         }
     }
 }

@@ -2,6 +2,12 @@
 internal import Logging
 internal import RayStore
 
+#if canImport(Musl)
+    internal import Musl
+#else
+    internal import Glibc
+#endif
+
 /// An object that somebody waits for, and that has a record.
 struct WantedObject: Sendable {
     let ticket: UInt64
@@ -18,12 +24,16 @@ extension Spiller {
     private static let passObjects = 256
     /// How long a storage that fails is asked again, when whoever waits has not given up before.
     private static let patience = Duration.seconds(30)
+    /// How often a disk that cannot read is asked: it has tried long enough itself by then.
+    private static let diskTries = 3
 
     /// Brings an object back. Returns when it is in the store, or when its state there has changed otherwise.
     ///
-    /// - Throws: `corrupt` and `objectLost` naming file and offset; `storeFull`; `cancelled` when the task is; what the storage answered.
+    /// - Throws: `corrupt` and `objectLost`, and `system` for what the disk cannot read, naming file and offset; `storeFull`; `cancelled` when the
+    ///   task is; what the storage answered.
     func restore(_ id: ObjectID) async throws(RayStoreError) {
         var pause = Duration.milliseconds(5)
+        var diskFailures = 0
         let end = clock.now + Self.patience
         while true {
             if let damage = index.damage(of: id) { throw damage }
@@ -43,6 +53,8 @@ extension Spiller {
                     continue
                 default:
                     guard Self.mayPass(error.code), clock.now < end else { throw error }
+                    if Self.isDiskFailure(error) { diskFailures += 1 }
+                    guard diskFailures < Self.diskTries else { throw Self.unreadable(id, record.location, error) }
                     log.debug("restore again", metadata: ["object": "\(id)", "reason": "\(error.message)"])
                 }
             }
@@ -57,6 +69,19 @@ extension Spiller {
             .corrupt, .objectLost, .storeFull, .tableFull, .tooLarge, .cancelled, .closed, .objectFreed, .ownerDied,
             .invalidArgument, .unsupported, .poisoned,
         ].contains(code)
+    }
+
+    /// Whether the disk itself failed, by what Linux makes of a block that cannot be read, or whose checksum is wrong.
+    static func isDiskFailure(_ error: RayStoreError) -> Bool {
+        [EIO, ENODATA, EILSEQ, EBADMSG, EUCLEAN, ENODEV, ENXIO].contains(error.systemErrno)
+    }
+
+    /// The record stays: another try may find the disk back.
+    private static func unreadable(_ id: ObjectID, _ location: SpillLocation, _ error: RayStoreError) -> RayStoreError {
+        RayStoreError(
+            .system,
+            "\(location.file), \(location.size) bytes at byte \(location.offset): what was spilled there of object \(id) cannot be read: "
+                + error.message, systemErrno: error.systemErrno, object: id)
     }
 
     private func fetch(_ id: ObjectID, _ record: SpillRecord) async throws(RayStoreError) {

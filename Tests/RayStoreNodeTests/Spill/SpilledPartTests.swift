@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import Foundation
 import RayStore
-import RayStoreNode
 import TestSupport
 import Testing
+
+@testable import RayStoreNode
 
 /// What lies in a spill file is sent to another node, or read in part, without being brought back.
 @Suite struct SpilledPartTests {
@@ -111,6 +112,31 @@ import Testing
             #expect(error?.code == .corrupt)
             #expect(error?.message.contains(file) == true)
             #expect(try await scene.counters.damagedRecords == 1)
+        }
+    }
+
+    /// A part finds a store that is full of what is pinned, and waits for its turn as everybody does.
+    @Test func aPartWaitsForRoomInAFullStore() async throws {
+        try await withSpilled { scene in
+            var pins: [Bytes] = []
+            var isFull = false
+            while !isFull {
+                let made = Result { () throws(RayStoreError) in try scene.owner.put(bytes: [UInt8](repeating: 1, count: 1 << 20))
+                }
+                switch made {
+                case .success(let ref): pins.append(try await scene.owner.get(ref))
+                case .failure(let error):
+                    #expect(error.code == .storeFull)
+                    isFull = true
+                }
+            }
+            let range = Self.block..<Self.block + 3 << 20
+            async let part = scene.owner.read(scene.ref, range)
+            #expect(await eventually { await scene.node.waitingForRoom == 1 })
+            #expect(!pins.isEmpty)
+            pins.removeAll()
+            expectPart(try await part, range, of: scene.bytes)
+            #expect(try await scene.counters.restoredObjects == 0)
         }
     }
 

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+import Foundation
+import RayStore
+import RayStoreNode
+import Synchronization
+
+/// A storage that a test makes fail.
+final class SwitchedStorage: Sendable {
+    private struct Switches {
+        var isFull = false
+        var isStuck = false
+        var stuckCount = 0
+        var failingRestores = 0
+        var failingDeletions = 0
+        var isUnreadable = false
+        var unreadableCount = 0
+    }
+
+    private let switches = Mutex(Switches())
+
+    var isFull: Bool {
+        get { switches.withLock { $0.isFull } }
+        set { switches.withLock { $0.isFull = newValue } }
+    }
+
+    var isStuck: Bool {
+        get { switches.withLock { $0.isStuck } }
+        set { switches.withLock { $0.isStuck = newValue } }
+    }
+
+    var stuckCount: Int { switches.withLock { $0.stuckCount } }
+
+    var failingRestores: Int {
+        get { switches.withLock { $0.failingRestores } }
+        set { switches.withLock { $0.failingRestores = newValue } }
+    }
+
+    var failingDeletions: Int {
+        get { switches.withLock { $0.failingDeletions } }
+        set { switches.withLock { $0.failingDeletions = newValue } }
+    }
+
+    /// Reads fail as those of a disk with a block that cannot be read.
+    var isUnreadable: Bool {
+        get { switches.withLock { $0.isUnreadable } }
+        set { switches.withLock { $0.isUnreadable = newValue } }
+    }
+
+    /// How many reads have failed so.
+    var unreadableCount: Int { switches.withLock { $0.unreadableCount } }
+
+    func over(_ storage: any ExternalStorage) -> any ExternalStorage { Storage(storage: storage, switched: self) }
+
+    private func waitWhileStuck() async {
+        switches.withLock { $0.stuckCount += 1 }
+        while isStuck { try? await Task.sleep(for: .milliseconds(5)) }
+        switches.withLock { $0.stuckCount -= 1 }
+    }
+
+    private func takeFailure(_ which: WritableKeyPath<Switches, Int>) -> Bool {
+        switches.withLock { switches in
+            guard switches[keyPath: which] > 0 else { return false }
+            if switches[keyPath: which] < .max { switches[keyPath: which] -= 1 }
+            return true
+        }
+    }
+
+    private struct Storage: ExternalStorage {
+        let storage: any ExternalStorage
+        let switched: SwitchedStorage
+
+        var typeName: String { "switched" }
+        var canSpill: Bool { true }
+
+        func validate() async throws(RayStoreError) { try await storage.validate() }
+
+        func spill(_ batch: SpillBatch) async throws(RayStoreError) -> SpilledFile {
+            if switched.isFull { throw RayStoreError(.outOfDisk, "the test has filled this storage") }
+            await switched.waitWhileStuck()
+            return try await storage.spill(batch)
+        }
+
+        func restore(_ file: String, from offset: UInt64, into memory: SpillMemory) async throws(RayStoreError) {
+            if switched.takeFailure(\.failingRestores) { throw RayStoreError(.system, "the test lets this restore fail") }
+            if switched.isUnreadable {
+                switched.switches.withLock { $0.unreadableCount += 1 }
+                throw RayStoreError(.system, "reading \(file) at byte \(offset): Input/output error", systemErrno: EIO)
+            }
+            try await storage.restore(file, from: offset, into: memory)
+        }
+
+        func delete(_ file: String) async throws(RayStoreError) {
+            if switched.takeFailure(\.failingDeletions) { throw RayStoreError(.system, "the test lets this deletion fail") }
+            try await storage.delete(file)
+        }
+
+        func files() async throws(RayStoreError) -> [String] { try await storage.files() }
+
+        func destroy() async throws(RayStoreError) { try await storage.destroy() }
+    }
+}
