@@ -219,8 +219,17 @@ static void age(ray__tuner *tuner) {
     }
 }
 
+void ray__tuner_vanishes(ray__tuner *tuner, ray__choice choice) {
+    pthread_mutex_lock(&tuner->lock);
+    tuner->vanishes = true;
+    tuner->reason = RAY__REASON_UNIFORM;
+    ray__tuner_note_locked(tuner, ray__ladder_find(choice));
+    pthread_mutex_unlock(&tuner->lock);
+}
+
 ray__choice ray__tuner_choose(ray__tuner *tuner, const ray__backlog *backlog) {
     pthread_mutex_lock(&tuner->lock);
+    tuner->vanishes = false;
     uint32_t rung = 0;
     if (ray__start_is_on_locked(tuner)) {
         tuner->reason = RAY__REASON_START;

@@ -18,6 +18,8 @@
 // lightly while the link is not known: that is right over slow links, which a raw chunk would fill for long, and costs fast ones one chunk's time;
 // and it says what packing costs here, which the sample, short and cold, does not.
 //
+// Chunks of one byte over and over (uniform_internal.h) are packed without a choice; they are only noted here.
+//
 // It knows no sockets and no clock: whoever uses it brings measurements. Thread safety: all functions may be called from any thread.
 #ifndef RAY_CODEC_TUNER_INTERNAL_H
 #define RAY_CODEC_TUNER_INTERNAL_H
@@ -54,8 +56,9 @@ typedef enum ray__reason {
     RAY__REASON_RECEIVER, // the receiver is the limit
     RAY__REASON_NO_GAIN,  // packing was tried and brought less than raw
     RAY__REASON_TRIAL,    // a neighbour of what the price says, so that its cost is known
+    RAY__REASON_UNIFORM,  // it is one byte over and over
 } ray__reason;
-#define RAY__REASON_COUNT (RAY__REASON_TRIAL + 1)
+#define RAY__REASON_COUNT (RAY__REASON_UNIFORM + 1)
 
 #define RAY__LESSONS_MAX 4u
 
@@ -83,6 +86,7 @@ typedef struct ray__tuner {
     double placed_rate;    // the link's rate when the price was last taken from what is known of the rungs
     double sample_ratio;   // stored / raw of the latest sample by zstd 1, 0 before the first
     double sample_seconds; // of a core for a raw byte of it
+    bool vanishes;         // the latest chunk was one byte over and over
     double first_ratio;    // of the first sample that shrank
     uint32_t hopeless_skip; // chunks not to be looked at, after a sample that did not shrink
     uint32_t hopeless_length;
@@ -145,6 +149,9 @@ uint32_t ray__start_rung_locked(const ray__tuner *tuner);
 // Whether a sample of the next chunk would help to choose. If not, choose at once.
 bool ray__tuner_wants_sample(ray__tuner *tuner);
 void ray__tuner_sampled(ray__tuner *tuner, uint32_t raw_size, uint32_t stored_size, uint64_t core_ns);
+
+// The next chunk is one byte over and over, and was packed so without asking.
+void ray__tuner_vanishes(ray__tuner *tuner, ray__choice choice);
 
 // Of the chunks that are asked for and given to the workers (under_way), those that are prepared and wait for the link.
 typedef struct ray__backlog {

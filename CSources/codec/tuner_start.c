@@ -31,7 +31,8 @@ uint32_t ray__start_rung_locked(const ray__tuner *tuner) {
 
 uint32_t ray__tuner_places(ray__tuner *tuner) {
     pthread_mutex_lock(&tuner->lock);
-    bool is_free = tuner->link_is_measured || tuner->hopeless_length > 0 || (is_sampled(tuner) && tuner->sample_ratio < VANISHES_RATIO);
+    bool is_free = tuner->link_is_measured || tuner->hopeless_length > 0 || tuner->vanishes ||
+                   (is_sampled(tuner) && tuner->sample_ratio < VANISHES_RATIO);
     bool is_as_before = tuner->link_rate > 0 && (link_outruns(tuner) || !ray__start_is_on_locked(tuner));
     uint32_t places = is_free ? UINT32_MAX : is_as_before ? tuner->threads + 1u : 1;
     pthread_mutex_unlock(&tuner->lock);

@@ -79,6 +79,8 @@ static const char *words_of(uint16_t reason) {
         return "so little comes with the first answer";
     case RAY_REASON_NOT_SMALLER:
         return "packing did not make them smaller, or found no memory";
+    case RAY_REASON_UNIFORM:
+        return "they are one byte over and over";
     default:
         return NULL;
     }

@@ -61,6 +61,14 @@ bool ray__gauge_begin(ray__offer *offer, bool is_tuned) {
     return true;
 }
 
+void ray__gauge_learned(ray__offer *offer) {
+    if (!ray__tuner_has_measured_link(&offer->tuner)) {
+        pthread_mutex_lock(&offer->gauge.lock);
+        pthread_cond_broadcast(&offer->gauge.known);
+        pthread_mutex_unlock(&offer->gauge.lock);
+    }
+}
+
 void ray__gauge_prepared(ray__order *order) {
     ray__gauge *gauge = &order->offer->gauge;
     order->ready_size = order->header.stored_size;

@@ -105,6 +105,8 @@ static uint16_t reason_of(ray__reason reason) {
         return RAY_REASON_NO_GAIN;
     case RAY__REASON_TRIAL:
         return RAY_REASON_TRIAL;
+    case RAY__REASON_UNIFORM:
+        return RAY_REASON_UNIFORM;
     }
     return RAY_REASON_UNKNOWN;
 }

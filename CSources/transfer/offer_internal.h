@@ -171,6 +171,8 @@ void ray__gauge_end(ray__gauge *gauge);
 bool ray__gauge_begin(ray__offer *offer, bool is_tuned);
 // Waits until one that had to wait can be tried again, and looks at the way of what this connection has sent.
 void ray__gauge_wait(ray__offer *offer, ray__drain *last, const ray__connection *connection, uint64_t timeout_ns);
+// The tuner knows more of the data, so what has to wait may begin.
+void ray__gauge_learned(ray__offer *offer);
 void ray__gauge_prepared(ray__order *order);
 // Around the sending of a chunk. Until the link is known others look at its way meanwhile.
 void ray__gauge_sending(ray__offer *offer, ray__drain *last, const ray__connection *connection, uint32_t stored_size);

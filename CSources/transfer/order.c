@@ -65,15 +65,20 @@ static ray_status sample(ray__order *order, ray__worker *worker, const uint8_t *
         RAY_TRY(ray__chunk_pack_filtered(worker->codec, RAY_CODEC_ZSTD, 1, wish_of(offer, atomic_load(&offer->filter_ways)), block, size,
                                          worker->raw + RAY_CHUNK_SIZE / 2, &stored, &filter));
         ray__tuner_sampled(&offer->tuner, size, stored, ray__thread_core_ns() - start);
+        ray__gauge_learned(offer);
     }
     return RAY_OK;
 }
 
+static bool is_automatic(const ray__order *order) {
+    return order->codec == RAY_CODEC_AUTO && order->transfer->codec == RAY_CODEC_AUTO;
+}
+
 static ray_status choose(ray__order *order, ray__worker *worker, const uint8_t *raw, uint32_t raw_size, ray__choice *choice) {
-    order->is_tuned = false;
+    order->is_tuned = is_automatic(order);
     uint16_t wish = order->codec != RAY_CODEC_AUTO ? order->codec : order->transfer->codec;
     int16_t level = order->codec != RAY_CODEC_AUTO ? order->level : order->transfer->level;
-    if (wish != RAY_CODEC_AUTO) {
+    if (!order->is_tuned) {
         choice->codec = wish;
         choice->level = wish == RAY_CODEC_ZSTD ? (int16_t)ray__zstd_level(level) : 0;
         return RAY_OK;
@@ -82,7 +87,6 @@ static ray_status choose(ray__order *order, ray__worker *worker, const uint8_t *
     if (for_tuner || (order->offer->element_width != 0 && atomic_fetch_add(&order->offer->filter_age, 1) % FILTER_HOLDS == FILTER_HOLDS - 1)) {
         RAY_TRY(sample(order, worker, raw, raw_size, for_tuner));
     }
-    order->is_tuned = true;
     ray__backlog backlog;
     ray__gauge_backlog(order->offer, &backlog);
     *choice = ray__tuner_choose(&order->offer->tuner, &backlog);
@@ -135,8 +139,8 @@ static ray_status hash_file(ray__order *order, ray__worker *worker, uint32_t raw
     return RAY_OK;
 }
 
-// The checksum that is known, or that of what is there. worker->raw is not needed any more.
-static ray_status sum_of(ray__order *order, ray__worker *worker, const uint8_t *raw, uint32_t raw_size, uint64_t *checksum) {
+// The checksum that is known, or that of what is there; `read` is that of what was read just now, or 0. worker->raw is not needed any more.
+static ray_status sum_of(ray__order *order, ray__worker *worker, const uint8_t *raw, uint32_t raw_size, uint64_t read, uint64_t *checksum) {
     ray__offer *offer = order->offer;
     bool is_fresh = !atomic_load(&offer->touched);
     *checksum = order->checksum != 0 ? order->checksum : is_fresh ? ray__sums_get(offer->sums, order->index) : 0;
@@ -146,13 +150,58 @@ static ray_status sum_of(ray__order *order, ray__worker *worker, const uint8_t *
     if (offer->answer.is_spilled) {
         return ray__spilled_sum(offer, worker->raw, order->index, checksum);
     }
-    if (raw != NULL) {
+    if (read != 0) {
+        *checksum = read;
+    } else if (raw != NULL) {
         *checksum = ray__checksum_of(raw, raw_size);
     } else {
         RAY_TRY(hash_file(order, worker, raw_size, checksum));
     }
     ray__sums_set(offer->sums, order->index, *checksum);
     return RAY_OK;
+}
+
+// ---- chunks of one byte over and over --------------------------------------------------------------------------------------------------
+
+// Looks at the begin first, so that others cost one short read.
+static ray_status look_for_uniform(ray__order *order, ray__worker *worker, const uint8_t *raw, uint32_t raw_size, bool *is_uniform, uint8_t *byte) {
+    *is_uniform = raw_size >= RAY__UNIFORM_MIN;
+    for (uint32_t at = 0; at < raw_size && *is_uniform;) {
+        uint32_t size = at == 0 ? RAY__UNIFORM_MIN : raw_size - at < RAY_CHECKSUM_PIECE ? raw_size - at : RAY_CHECKSUM_PIECE;
+        const uint8_t *piece = raw == NULL ? worker->raw : raw + at;
+        if (raw == NULL) {
+            RAY_TRY(ray__offer_read(order->offer, worker->raw, offset_of(order) + at, size));
+        }
+        *byte = at == 0 ? piece[0] : *byte;
+        *is_uniform = ray__is_uniform(piece, size, *byte);
+        at += size;
+    }
+    return RAY_OK;
+}
+
+// Packs the chunk if it is one. Nobody is asked whether that pays: it costs less than to send it raw over any link.
+static ray_status pack_uniform(ray__order *order, ray__worker *worker, const uint8_t *raw, uint32_t raw_size, bool *is_packed) {
+    bool is_uniform = false;
+    uint8_t byte = 0;
+    *is_packed = false;
+    RAY_TRY(look_for_uniform(order, worker, raw, raw_size, &is_uniform, &byte));
+    uint8_t *buffer = is_uniform ? ray__buffers_take(&order->transfer->send_buffers, 0) : NULL;
+    if (buffer == NULL) {
+        return RAY_OK;
+    }
+    if (!ray__uniform_pack(&worker->uniform, worker->codec, byte, raw_size, worker->raw, buffer)) {
+        ray__buffers_give(&order->transfer->send_buffers, buffer);
+        return RAY_OK;
+    }
+    order->packed = buffer;
+    order->header.codec = RAY_CODEC_ZSTD;
+    order->header.level = RAY__UNIFORM_LEVEL;
+    order->header.stored_size = worker->uniform.stored_size;
+    order->is_tuned = true;
+    ray__tuner_vanishes(&order->offer->tuner, (ray__choice){RAY_CODEC_ZSTD, RAY__UNIFORM_LEVEL});
+    ray__gauge_learned(order->offer);
+    *is_packed = true;
+    return sum_of(order, worker, raw, raw_size, worker->uniform.checksum, &order->header.checksum);
 }
 
 static ray_status prepare(ray__order *order, ray__worker *worker) {
@@ -167,12 +216,19 @@ static ray_status prepare(ray__order *order, ray__worker *worker) {
         .codec = RAY_CODEC_NONE,
     };
     RAY_TRY(ray__offer_check(offer));
+    bool is_uniform = false;
+    if (is_automatic(order)) {
+        RAY_TRY(pack_uniform(order, worker, raw, raw_size, &is_uniform));
+    }
+    if (is_uniform) {
+        return RAY_OK;
+    }
     ray__choice choice;
     RAY_TRY(choose(order, worker, raw, raw_size, &choice));
     if (choice.codec != RAY_CODEC_NONE) {
         RAY_TRY(pack(order, worker, &raw, raw_size, choice));
     }
-    RAY_TRY(sum_of(order, worker, raw, raw_size, &order->header.checksum));
+    RAY_TRY(sum_of(order, worker, raw, raw_size, 0, &order->header.checksum));
     return RAY_OK;
 }
 

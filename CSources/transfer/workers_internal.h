@@ -7,6 +7,7 @@
 
 #include <pthread.h>
 
+#include "codec/uniform_internal.h"
 #include "raystore/codec.h"
 #include "ring/ring_internal.h"
 #include "transfer/memory_internal.h"
@@ -20,6 +21,7 @@ typedef struct ray__worker {
     ray__ring *jobs;
     ray_codec *codec;
     uint8_t *raw; // one chunk's room, for bytes on their way from or to a file
+    ray__uniform uniform;
 } ray__worker;
 
 typedef struct ray__job ray__job;

@@ -177,6 +177,21 @@ static void whatNearlyVanishesIsPackedFromTheFirstChunkOn(void) {
     ray__tuner_end(&tuner);
 }
 
+// What is one byte over and over is packed without being asked for; it says that nothing can be wrong with the next ones, and nothing more.
+static void whatWasPackedWithoutAChoiceLetsOthersBegin(void) {
+    ray__tuner tuner;
+    ray__tuner_init(&tuner, 2, 2);
+    CHECK_EQUAL(ray__tuner_places(&tuner), 1);
+    ray__tuner_vanishes(&tuner, (ray__choice){RAY_CODEC_ZSTD, 1});
+    CHECK_EQUAL(ray__tuner_places(&tuner), UINT32_MAX);
+    CHECK(ray__tuner_wants_sample(&tuner));
+    CHECK(!ray__tuner_knows_link(&tuner));
+    ray__backlog backlog = {.under_way = 1, .chunk_size = WORLD_CHUNK};
+    (void)ray__tuner_choose(&tuner, &backlog);
+    CHECK_EQUAL(ray__tuner_places(&tuner), 1);
+    ray__tuner_end(&tuner);
+}
+
 // Two transfers of the same data, each with a tuner of its own, the second with what the first one left.
 static void theNextTransferBeginsWithWhatTheLastOneFound(void) {
     const double links[] = {unshaped, ten_gigabit, gigabit, hundred_megabit};
@@ -318,6 +333,7 @@ int main(void) {
     RUN(loadThatComesAndGoesIsFollowed);
     RUN(theFirstChunkOfAnUnknownLinkIsPackedLightlyIfItPlainlyShrinks);
     RUN(whatNearlyVanishesIsPackedFromTheFirstChunkOn);
+    RUN(whatWasPackedWithoutAChoiceLetsOthersBegin);
     RUN(theNextTransferBeginsWithWhatTheLastOneFound);
     RUN(ofAFastLinkThatIsKnownNotEvenTheFirstChunkIsPacked);
     RUN(aPastThatIsWrongCostsLittle);

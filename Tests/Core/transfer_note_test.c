@@ -77,13 +77,13 @@ static void whatCannotBeIsRefused(void) {
     } cases[] = {
         {"codec 0", 12, 2, 0, false},          {"codec 4", 12, 2, 4, false},
         {"level -6", 14, 2, 0xfffa, false},    {"level 9", 14, 2, 9, true},
-        {"level 10", 14, 2, 10, false},        {"reason 12", 16, 2, 12, true},
-        {"reason 13", 16, 2, 13, false},       {"idle 1001", 20, 2, 1001, false},
+        {"level 10", 14, 2, 10, false},        {"reason 13", 16, 2, 13, true},
+        {"reason 14", 16, 2, 14, false},       {"idle 1001", 20, 2, 1001, false},
         {"idle unknown", 20, 2, 65535, true},  {"a rung less", 22, 2, 2, false},
         {"a rung more", 22, 2, 4, false},      {"many rungs", 22, 2, 65535, false},
         {"not zero", 24, 8, 1, false},         {"rate", 32, 8, RAY__NOTE_RATE_MAX + 1, false},
         {"a rung's codec", FIRST, 2, 0, false}, {"lz4 with a level", SECOND + 2, 2, 1, false},
-        {"a rung's reason", FIRST + 4, 2, 13, false}, {"ratio", FIRST + 6, 2, 1001, false},
+        {"a rung's reason", FIRST + 4, 2, 14, false}, {"ratio", FIRST + 6, 2, 1001, false},
         {"measured", FIRST + 8, 4, 2, false},  {"a core's rate", FIRST + 16, 8, RAY__NOTE_RATE_MAX + 1, false},
         {"a rung twice", FIRST, 2, 2, false},  {"serial", 8, 4, 0, true},
     };

@@ -216,6 +216,24 @@ static void aByteThatChangedWithoutATraceIsNotBelieved(void) {
     end();
 }
 
+// Nor are blocks that a disk gives back empty.
+static void zerosInsteadOfDataAreNotBelieved(void) {
+    begin(0);
+    uint8_t *zeros = calloc(4, MIB);
+    int opened = open(file.path, O_RDWR | O_CLOEXEC);
+    CHECK(zeros != NULL && opened >= 0 && pwrite(opened, zeros, 4 * MIB, (off_t)(data_offset(LARGE) + 4 * MIB)) == (ssize_t)(4 * MIB));
+    close(opened);
+    free(zeros);
+    static const uint32_t chunk_sizes[] = {RAY_CHUNK_SIZE_MIN, RAY_CHUNK_SIZE};
+    for (size_t c = 0; c < 2; c++) {
+        ray_pull_options options = {.chunk_size = chunk_sizes[c]};
+        fixture_pull p;
+        CHECK_STATUS(pull(&p, LARGE, &options), RAY_CORRUPT);
+        check_names(&p, data_offset(LARGE) + 4 * MIB);
+    }
+    end();
+}
+
 static void aFileThatWasCutOrTakenAwayIsToldAtOnce(void) {
     begin(0);
     fixture_pull p;
@@ -291,6 +309,7 @@ int main(void) {
     RUN(ofARangeOnlyItsChunksAreSent);
     RUN(anAlteredByteIsNoticedAndHarmsNoOtherRecord);
     RUN(aByteThatChangedWithoutATraceIsNotBelieved);
+    RUN(zerosInsteadOfDataAreNotBelieved);
     RUN(aFileThatWasCutOrTakenAwayIsToldAtOnce);
     RUN(aFileThatIsCutWhileItIsSentIsAnErrorThatNamesIt);
     RUN(whatIsDamagedHereIsFetchedFromAnother);

@@ -135,7 +135,7 @@ static void wire(void) {
     ray__refer refer = {.index = 4, .depth = 1, .holder = {"10.0.0.2", 7002}};
     wire_seed("refer", 2, RAY__MESSAGE_REFER, message, ray__refer_write(&refer, body));
     wire_seed("wait", 2, RAY__MESSAGE_WAIT, message, 0);
-    ray__note_message note = {.begun = 9, .serial = 2, .codec = RAY_CODEC_ZSTD, .level = -1, .reason = RAY_REASON_BALANCE, .threads = 2, .idle = 250,
+    ray__note_message note = {.begun = 9, .serial = 2, .codec = RAY_CODEC_ZSTD, .level = 1, .reason = RAY_REASON_UNIFORM, .threads = 2, .idle = 250,
                       .link_rate = 119000000, .rung_count = 3,
                       .rungs = {{.codec = RAY_CODEC_NONE, .reason = RAY_REASON_START, .ratio = 1000, .chosen_count = 1},
                                 {RAY_CODEC_LZ4, 0, RAY_REASON_TRIAL, 497, true, 2, 540000000},

@@ -315,8 +315,9 @@ enum {
     RAY_REASON_FIXED = 10,      // the source is set to it
     RAY_REASON_SMALL = 11,      // the data came with the source's first answer
     RAY_REASON_NOT_SMALLER = 12, // it was to be packed; that did not make it smaller, or there was no memory for it
+    RAY_REASON_UNIFORM = 13,    // it is one byte over and over
 };
-#define RAY_REASON_COUNT 13u
+#define RAY_REASON_COUNT 14u
 #define RAY_EXPLAIN_CHOICES_MAX 18u
 
 // One way in which chunks came from a source, or which it has used or measured.

@@ -30,6 +30,8 @@ public struct TransferChoice: Hashable, Sendable, Codable {
         case small
         /// It was to be packed; that did not make it smaller, or there was no memory for it.
         case notSmaller
+        /// It is one byte over and over.
+        case uniform
     }
 
     /// `none`, `lz4` or `zstd`.
