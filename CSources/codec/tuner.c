@@ -3,9 +3,6 @@
 
 #include <string.h>
 
-// Stored / raw above which a chunk counts as not shrinking.
-#define HOPELESS_RATIO 0.95
-#define HOPELESS_MAX 64u
 // By how much a chunk's backlog moves the price: at most by this part. A chunk answers to what was chosen some eight chunks ago, so
 // faster steps would swing.
 #define STEP 0.12
@@ -53,17 +50,6 @@ void ray__tuner_end(ray__tuner *tuner) {
     pthread_mutex_destroy(&tuner->lock);
 }
 
-bool ray__tuner_wants_sample(ray__tuner *tuner) {
-    pthread_mutex_lock(&tuner->lock);
-    bool wanted = tuner->sample_ratio <= 0 || tuner->hopeless_length > 0;
-    if (wanted && tuner->hopeless_skip > 0) {
-        tuner->hopeless_skip--;
-        wanted = false;
-    }
-    pthread_mutex_unlock(&tuner->lock);
-    return wanted;
-}
-
 // ---- the price -------------------------------------------------------------------------------------------------------------------
 
 static void look_at_gain(ray__tuner *tuner) {
@@ -93,34 +79,6 @@ void ray__tuner_place_locked(ray__tuner *tuner) {
     look_at_gain(tuner);
     ray__ladder_prices(tuner, &tuner->price, &highest);
     tuner->price = tuner->is_clear ? ray__ladder_price(tuner, CORES_PART * tuner->threads, &ratio) : highest * BEYOND;
-}
-
-static void does_not_shrink(ray__tuner *tuner) {
-    uint32_t length = tuner->hopeless_length == 0 ? 2 : tuner->hopeless_length * 2;
-    tuner->hopeless_length = length > HOPELESS_MAX ? HOPELESS_MAX : length;
-    tuner->hopeless_skip = tuner->hopeless_length;
-}
-
-void ray__tuner_sampled(ray__tuner *tuner, uint32_t raw_size, uint32_t stored_size, uint64_t core_ns) {
-    if (raw_size == 0) {
-        return;
-    }
-    double ratio = stored_size == 0 || stored_size > raw_size ? 1.0 : (double)stored_size / raw_size;
-    pthread_mutex_lock(&tuner->lock);
-    if (ratio > HOPELESS_RATIO) {
-        does_not_shrink(tuner);
-    } else {
-        tuner->hopeless_length = 0;
-        tuner->hopeless_skip = 0;
-        tuner->sample_ratio = ratio;
-        tuner->sample_seconds = (double)core_ns / 1e9 / raw_size;
-        tuner->first_ratio = tuner->first_ratio > 0 ? tuner->first_ratio : ratio;
-        ray__ladder_update(tuner);
-        if (!ray__past_apply_locked(tuner) && tuner->link_rate > 0) {
-            ray__tuner_place_locked(tuner);
-        }
-    }
-    pthread_mutex_unlock(&tuner->lock);
 }
 
 // Between -1, when no chunk waits for the link, and 1, when all do.
@@ -240,6 +198,7 @@ ray__choice ray__tuner_choose(ray__tuner *tuner, const ray__backlog *backlog) {
         rung = choose_by_price(tuner, backlog);
         age(tuner);
     }
+    tuner->raw_run = rung == 0 ? tuner->raw_run + 1 : 0;
     ray__tuner_note_locked(tuner, rung);
     pthread_mutex_unlock(&tuner->lock);
     return ray__ladder_choice(rung);
@@ -273,8 +232,8 @@ void ray__tuner_packed(ray__tuner *tuner, ray__choice choice, uint32_t raw_size,
     of->is_measured = true;
     of->is_old = false;
     of->age = 0;
-    if (ratio > HOPELESS_RATIO && of->ratio > HOPELESS_RATIO) {
-        does_not_shrink(tuner);
+    if (ratio > RAY_TUNER_HOPELESS && of->ratio > RAY_TUNER_HOPELESS) {
+        ray__tuner_hopeless_locked(tuner);
     }
     ray__ladder_update(tuner);
     if (is_first && tuner->link_rate > 0) {

@@ -90,6 +90,7 @@ typedef struct ray__tuner {
     double first_ratio;    // of the first sample that shrank
     uint32_t hopeless_skip; // chunks not to be looked at, after a sample that did not shrink
     uint32_t hopeless_length;
+    uint32_t raw_run;      // chunks in a row that went raw, since one was looked at
     double price;          // of a core's second, in bytes
     double usual_price;    // the mean of the latest ones, 0 before the first
     uint32_t rung;         // that the latest chunk got by the price
@@ -144,11 +145,18 @@ void ray__tuner_link(ray__tuner *tuner, double rate);
 bool ray__start_is_on_locked(const ray__tuner *tuner);
 uint32_t ray__start_rung_locked(const ray__tuner *tuner);
 
-// ---- while it goes on: tuner.c -----------------------------------------------------------------------------------------------------
+// ---- the data: tuner_data.c --------------------------------------------------------------------------------------------------------
+
+// Stored / raw above which a chunk counts as not shrinking.
+#define RAY_TUNER_HOPELESS 0.95
 
 // Whether a sample of the next chunk would help to choose. If not, choose at once.
 bool ray__tuner_wants_sample(ray__tuner *tuner);
 void ray__tuner_sampled(ray__tuner *tuner, uint32_t raw_size, uint32_t stored_size, uint64_t core_ns);
+// A chunk did not shrink: the next ones go raw unseen, after each that does not shrink either twice as many. Under the tuner's lock.
+void ray__tuner_hopeless_locked(ray__tuner *tuner);
+
+// ---- while it goes on: tuner.c -----------------------------------------------------------------------------------------------------
 
 // The next chunk is one byte over and over, and was packed so without asking.
 void ray__tuner_vanishes(ray__tuner *tuner, ray__choice choice);

@@ -133,6 +133,26 @@ static void dataThatChangesIsFollowed(void) {
     change(world_of(&training, hundred_megabit, 2, 0), world_of(&columns, hundred_megabit, 2, 0), 0.85);
 }
 
+// What shrinks a little is sent raw where cores are short, so nothing of it is packed that would show what comes after it.
+static void dataThatShrinksMoreThanBeforeIsNoticedBehindRawChunks(void) {
+    const world_data *others[] = {&text, &training};
+    for (size_t o = 0; o < 2; o++) {
+        for (int load = 4; load <= 8; load += 4) {
+            world before = world_of(&columns, load == 4 ? 240e6 : gigabit, 2, 2);
+            before.load = load;
+            world after = before;
+            after.data = others[o];
+            world looked = before;
+            ray__tuner tuner;
+            ray__tuner_init(&tuner, 2, 2);
+            world_bring(&looked, WORLD_AUTO, &tuner, 256);
+            CHECK(looked.counts[0] > 190);
+            ray__tuner_end(&tuner);
+            change(before, after, 0.8);
+        }
+    }
+}
+
 static void dataThatBeginsToShrinkIsNoticedInTime(void) {
     world w = world_of(&noise, gigabit, 2, 0);
     ray__tuner tuner;
@@ -329,6 +349,7 @@ int main(void) {
     RUN(coresThatOthersUseMakeItStepDown);
     RUN(aLinkThatChangesIsFollowed);
     RUN(dataThatChangesIsFollowed);
+    RUN(dataThatShrinksMoreThanBeforeIsNoticedBehindRawChunks);
     RUN(dataThatBeginsToShrinkIsNoticedInTime);
     RUN(loadThatComesAndGoesIsFollowed);
     RUN(theFirstChunkOfAnUnknownLinkIsPackedLightlyIfItPlainlyShrinks);
