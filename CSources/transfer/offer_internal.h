@@ -177,8 +177,8 @@ void ray__gauge_prepared(ray__order *order);
 // Around the sending of a chunk. Until the link is known others look at its way meanwhile.
 void ray__gauge_sending(ray__offer *offer, ray__drain *last, const ray__connection *connection, uint32_t stored_size);
 void ray__gauge_sent(ray__offer *offer, const ray__connection *connection);
-// It was sent, or dropped.
 void ray__gauge_cancel(ray__offer *offer); // what was begun is not sent after all
+// What was prepared was sent, or dropped.
 void ray__gauge_left(ray__order *order);
 void ray__gauge_backlog(const ray__offer *offer, ray__backlog *backlog);
 // Tells the tuner how the link does, after a chunk (NULL: none yet) left on this connection.

@@ -18,7 +18,7 @@
 #define CARD_MAX (64u << 10)
 
 ray_status ray__partial_keep_card(ray_pull *pull, const ray_card *card) {
-    if (pull->transfer->advertise_port == 0 || pull->name != NULL || card->size_bytes <= pull->chunk_size ||
+    if (pull->transfer->advertise_port == 0 || pull->name != NULL || card->size_bytes < RAY__SWARM_SIZE_MIN ||
         card->metadata_size + card->descriptor_size > CARD_MAX) {
         return RAY_OK;
     }
@@ -58,8 +58,9 @@ static bool keep_parts(ray__offer *offer, const ray_pull *pull) {
 }
 
 static bool join_locked(ray__offer *offer, ray_pull *pull) {
-    bool serves = pull->opened && pull->chunk_size == offer->chunk_size && !pull->finishing && !pull->serving_failed && pull->metadata != NULL &&
-                  (!atomic_load(&pull->ended) || pull->status == RAY_OK);
+    // A file that is being closed is not joined any more. An object is until it is pinned: it is not found sealed before.
+    bool is_over = pull->settled || (pull->finishing && pull->kind == RAY_KIND_FILE) || (atomic_load(&pull->ended) && pull->status != RAY_OK);
+    bool serves = pull->opened && pull->chunk_size == offer->chunk_size && !is_over && pull->metadata != NULL;
     if (!serves) {
         return false;
     }
@@ -221,6 +222,7 @@ void ray__partial_settle(ray_pull *pull, ray_status status) {
         pull->pinned = keeps;
     }
     pull->serving_failed = !keeps;
+    pull->settled = true;
     for (ray__reader *reader = pull->readers; reader != NULL && !keeps; reader = reader->next) {
         if (reader->socket >= 0) {
             shutdown(reader->socket, SHUT_RDWR);

@@ -149,6 +149,7 @@ struct ray_pull {
     ray__watcher *watchers;
     ray__reader *readers;
     pthread_cond_t readers_changed;
+    bool settled;        // nobody joins it any more
     bool serving_failed;
     bool pinned;
     ray_object_view view;

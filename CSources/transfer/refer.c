@@ -173,9 +173,10 @@ enum ray__verdict ray__swarm_decide(ray__offer *offer, ray__watcher *watcher, ui
                                     ray__refer *refer, bool *has_place) {
     ray__swarm *swarm = offer->swarm;
     *has_place = false;
-    if (swarm == NULL || offer->member == UINT32_MAX) {
+    if (swarm == NULL) {
         return RAY__SEND;
     }
+    bool is_member = offer->member != UINT32_MAX;
     bool may_refer = (request->flags & RAY__REQUEST_NO_REFER) == 0;
     enum ray__verdict verdict = RAY__SEND;
     pthread_mutex_lock(&swarm->lock);
@@ -188,11 +189,11 @@ enum ray__verdict ray__swarm_decide(ray__offer *offer, ray__watcher *watcher, ui
         ((ray__member *)(uintptr_t)best)->referred_to++;
         *refer = (ray__refer){.index = index, .depth = (uint8_t)(depth + 1), .holder = best->endpoint};
         verdict = RAY__REFER;
-    } else if (offer->partial == NULL && may_refer && swarm->members[offer->member].serves && several_serve(swarm)) {
+    } else if (is_member && offer->partial == NULL && may_refer && swarm->members[offer->member].serves && several_serve(swarm)) {
         *has_place = take_place(swarm, watcher);
         verdict = *has_place ? RAY__SEND : RAY__HOLD;
     }
-    if (verdict == RAY__SEND) {
+    if (verdict == RAY__SEND && is_member) {
         note_given(swarm, given, offer->member, request->depth);
     }
     pthread_mutex_unlock(&swarm->lock);

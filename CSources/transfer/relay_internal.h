@@ -5,10 +5,13 @@
 
 #include "transfer/offer_internal.h"
 
+// Smaller than this, going to another who has it takes about as long as getting it: it is sent to whoever asks, and served when complete.
+#define RAY__SWARM_SIZE_MIN (1u << 20)
+
 enum ray__verdict { RAY__SEND, RAY__REFER, RAY__HOLD };
 
 // refer.c: whom a holder has sent what, so that one that asks for the same can be referred to him
-// Joins those that are sent the same. Without memory, or for one chunk, the offer stays alone.
+// Joins those that are sent the same. Without memory, or where it is too small, the offer stays alone.
 void ray__swarm_join(ray_transfer *transfer, ray__offer *offer, const ray__open *open);
 void ray__swarm_leave(ray_transfer *transfer, ray__offer *offer);
 void ray__swarm_watch(ray__offer *offer, ray__watcher *watcher);

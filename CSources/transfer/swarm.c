@@ -7,7 +7,7 @@
 #include "base/clock_internal.h"
 #include "transfer/swarm_internal.h"
 
-#define MEMBERS_MAX 250u
+#define MEMBERS_MAX 250u // those beyond are referred to these, and nobody to them
 #define CHUNKS_MAX (1u << 20) // 16 MiB of notes; what has more chunks is sent without them
 #define IDLE_SWARMS_MAX 64u
 
@@ -104,7 +104,7 @@ static void host_of(const char *peer, char *host) {
 
 void ray__swarm_join(ray_transfer *transfer, ray__offer *offer, const ray__open *open) {
     uint32_t chunk_count = ray__chunk_count(offer->size_bytes, offer->chunk_size);
-    if (offer->name != NULL || chunk_count < 2 || chunk_count > CHUNKS_MAX) {
+    if (offer->name != NULL || offer->size_bytes < RAY__SWARM_SIZE_MIN || chunk_count > CHUNKS_MAX) {
         return;
     }
     pthread_mutex_lock(&transfer->swarms_lock);

@@ -124,6 +124,11 @@ static void fourReceiversOfAnObjectTakeAboutOneCopyFromTheSource(void) {
     broadcast(4, 64 * MIB + 1, true);
 }
 
+static void anObjectOfOneChunkIsPassedOnToo(void) {
+    broadcast(8, MIB, true);
+    broadcast(8, 3 * MIB + 5, true);
+}
+
 // ---- partial holders that fail, sources that die or are slow --------------------------------------------------------------
 
 static void aReceiverThatIsCancelledHurtsNobody(bool in_stores) {
@@ -265,6 +270,7 @@ int main(void) {
     fixture_path(source_path, "source");
     RUN(eightReceiversOfAFileTakeAboutOneCopyFromTheSource);
     RUN(fourReceiversOfAnObjectTakeAboutOneCopyFromTheSource);
+    RUN(anObjectOfOneChunkIsPassedOnToo);
     RUN(aCancelledReceiverOfAFileHurtsNobody);
     RUN(aCancelledReceiverOfAnObjectHurtsNobody);
     RUN(aReceiverThatDiesHurtsNobody);
