@@ -29,7 +29,6 @@ static ray_status make_pull(ray_transfer *transfer, const ray_object_id *id, con
         pull->token = ray__now_ns() ^ (uint64_t)(uintptr_t)pull;
     }
     pull->connection_count = options->connection_count == 0 ? transfer->connection_count : options->connection_count;
-    pull->connection_count = pull->connection_count > 16 ? 16 : pull->connection_count;
     pull->codec = options->codec;
     pull->level = (int16_t)(options->level < INT16_MIN ? INT16_MIN : options->level > INT16_MAX ? INT16_MAX : options->level);
     ray__rate_init(&pull->rate, options->rate_max_bytes);
@@ -70,6 +69,7 @@ ray_status ray_pull_start(ray_transfer *transfer, const ray_object_id *id, const
     if (given.codec > RAY_CODEC_ZSTD) {
         return ray__fail(RAY_INVALID_ARGUMENT, "%u is not a codec", given.codec);
     }
+    RAY_TRY(ray__connection_count_check(given.connection_count));
     if (given.resume > RAY_RESUME_ANEW) {
         return ray__fail(RAY_INVALID_ARGUMENT, "%u is not a way to resume", given.resume);
     }

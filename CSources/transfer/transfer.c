@@ -175,6 +175,13 @@ static ray_status check_caps(const ray_transfer_options *given) {
     return RAY_OK;
 }
 
+ray_status ray__connection_count_check(uint32_t count) {
+    if (count > RAY_CONNECTION_COUNT_MAX) {
+        return ray__fail(RAY_INVALID_ARGUMENT, "connection_count is %u; at most %u are possible, 0 leaves it open", count, RAY_CONNECTION_COUNT_MAX);
+    }
+    return RAY_OK;
+}
+
 ray_status ray_transfer_create(const ray_transfer_options *options, ray_transfer **transfer) {
     ray_transfer_options given;
     memset(&given, 0, sizeof given);
@@ -182,6 +189,7 @@ ray_status ray_transfer_create(const ray_transfer_options *options, ray_transfer
     if (given.codec > RAY_CODEC_ZSTD) {
         return ray__fail(RAY_INVALID_ARGUMENT, "%u is not a codec", given.codec);
     }
+    RAY_TRY(ray__connection_count_check(given.connection_count));
     RAY_TRY(check_caps(&given));
     if (given.advertise_host != NULL && strlen(given.advertise_host) >= RAY_HOST_MAX) {
         return ray__fail(RAY_INVALID_ARGUMENT, "advertise_host has %zu bytes, at most %u are allowed", strlen(given.advertise_host),

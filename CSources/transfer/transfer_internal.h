@@ -111,5 +111,7 @@ void ray__serving_stop(ray_transfer *transfer);
 
 // transfer.c
 void ray__transfer_wake_supervisor(ray_transfer *transfer);
+// RAY_INVALID_ARGUMENT for more connections to a source than there may be.
+ray_status ray__connection_count_check(uint32_t count) RAY_NODISCARD;
 
 #endif

@@ -260,7 +260,7 @@ static void smallThingsStayUnderTheCap(void) {
     fixture_add_file(&table, NUMBER, source_path);
 }
 
-static void impossibleCapsAndClassesAreRefused(void) {
+static void impossibleCapsClassesAndConnectionsAreRefused(void) {
     static const char *const names[] = {"send_rate_max_bytes", "receive_rate_max_bytes", "urgency_rate_max_bytes[get]",
                                         "urgency_rate_max_bytes[wait]", "urgency_rate_max_bytes[prefetch]",
                                         "urgency_rate_max_bytes[background]"};
@@ -283,7 +283,13 @@ static void impossibleCapsAndClassesAreRefused(void) {
     ray_pull *pull = NULL;
     CHECK_STATUS(ray_pull_start(transfer, &id, &source, 1, &options, &fixture_callbacks, NULL, &pull), RAY_INVALID_ARGUMENT);
     CHECK(strstr(ray_last_error_message(), "urgency") != NULL);
+    options = (ray_pull_options){.struct_size = sizeof options, .connection_count = RAY_CONNECTION_COUNT_MAX + 1};
+    CHECK_STATUS(ray_pull_start(transfer, &id, &source, 1, &options, &fixture_callbacks, NULL, &pull), RAY_INVALID_ARGUMENT);
+    CHECK(strstr(ray_last_error_message(), "connection_count is 17") != NULL);
     ray_transfer_destroy(transfer);
+    ray_transfer_options crowded = {.struct_size = sizeof crowded, .connection_count = RAY_CONNECTION_COUNT_MAX + 1};
+    CHECK_STATUS(ray_transfer_create(&crowded, &transfer), RAY_INVALID_ARGUMENT);
+    CHECK(strstr(ray_last_error_message(), "connection_count is 17") != NULL);
 }
 
 // Both want the same capped sender; the get gets nine parts, and the other is not starved.
@@ -390,7 +396,7 @@ int main(void) {
     RUN(aReceiversCapHolds);
     RUN(aSendersCapHolds);
     RUN(smallThingsStayUnderTheCap);
-    RUN(impossibleCapsAndClassesAreRefused);
+    RUN(impossibleCapsClassesAndConnectionsAreRefused);
     RUN(aGetGoesBeforeTheBackground);
     RUN(aGetIsNotHeldUpByManyWaits);
     RUN(aGetIsNotHeldUpByMuchInTheBackground);

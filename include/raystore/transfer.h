@@ -39,6 +39,7 @@ RAY_BEGIN_DECLS
 RAY_ASSUME_NONNULL_BEGIN
 
 #define RAY_INLINE_MAX (100u << 10)     // data of this size and less travels inside the card
+#define RAY_CONNECTION_COUNT_MAX 16u    // to one source, for one pull
 #define RAY_METADATA_MAX (1u << 20)
 #define RAY_HOST_MAX 256
 #define RAY_NAME_MAX 4095               // bytes of a name
@@ -85,7 +86,7 @@ typedef void (*ray_served_fn)(void *RAY_NULLABLE context, const ray_served *serv
 
 typedef struct ray_transfer_options {
     uint32_t struct_size;
-    uint32_t connection_count;         // per source and pull; 0: 2
+    uint32_t connection_count;         // per source and pull, at most RAY_CONNECTION_COUNT_MAX; 0: 2
     ray_store *RAY_NULLABLE store;     // for objects; NULL: files only
     ray_key key;
     const char *RAY_NULLABLE bind_host; // NULL: do not listen
@@ -94,7 +95,7 @@ typedef struct ray_transfer_options {
     int32_t level;                     // of zstd, when the codec is fixed
     ray_find_fn RAY_NULLABLE find;     // NULL: what is in the store
     void *RAY_NULLABLE context;        // for find, find_named and served
-    uint64_t window_bytes;             // asked for and not yet arrived, per source; 0: 64 MiB
+    uint64_t window_bytes;             // asked for and not yet arrived, per source, at most 256 chunks a connection; 0: 64 MiB
     ray_find_named_fn RAY_NULLABLE find_named; // NULL: nothing is served by name
     ray_served_fn RAY_NULLABLE served;
     // Caps, in bytes a second as stored in frames, RAY_RATE_MIN at least; 0: none. For all connections together, and for the pulls of a class,
@@ -231,7 +232,7 @@ enum {
 
 typedef struct ray_pull_options {
     uint32_t struct_size;
-    uint32_t connection_count; // 0: the transfer's
+    uint32_t connection_count; // to each source, at most RAY_CONNECTION_COUNT_MAX; 0: the transfer's
     uint64_t timeout_ns;       // for the whole pull; 0: no limit
     uint64_t rate_max_bytes;   // raw ones a second; 0: no limit
     uint16_t codec;            // what to ask the sources for: RAY_CODEC_*, 0: automatic
@@ -240,7 +241,7 @@ typedef struct ray_pull_options {
     const char *RAY_NULLABLE name; // asks for what the sources serve by this name; the id is NULL then
     uint64_t range_offset;     // a part of the data, into memory: from here
     uint64_t range_size;       // so many bytes; 0: to the end
-    uint64_t window_bytes;     // asked for and not yet arrived, per source, at least two chunks a connection; 0: the transfer's
+    uint64_t window_bytes;     // asked for and not yet arrived, per source; two to 256 chunks a connection; 0: the transfer's
     // A power of two, RAY_CHUNK_SIZE_MIN ... RAY_CHUNK_SIZE; 0: RAY_CHUNK_SIZE. Smaller ones suit slow links and low caps; they cost
     // more messages, and a partial file of another chunk size is begun anew.
     uint32_t chunk_size;
