@@ -2,6 +2,7 @@
 // Spill files: written with vectors from where the objects lie, read with vectors to where they shall lie.
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -17,6 +18,8 @@ _Static_assert(sizeof(ray_spill_part) == sizeof(struct iovec) && offsetof(ray_sp
 
 // Parts given to one call. The kernel takes 1,024; beyond some ten, more gain nothing.
 #define PARTS_MAX 256
+// Of packed data that is not in memory, written at once.
+#define PACKED_BYTES (1u << 20)
 // Begun to be written back as soon as so much is there: the disk works while the next objects are copied, and dirty pages do not pile up.
 #define WRITE_BACK_BYTES (8u << 20)
 
@@ -36,11 +39,14 @@ static uint64_t size_of(const ray_spill_part *parts, uint32_t count) {
     return size;
 }
 
-// What the next call is to move, without parts that are empty.
+// What the next call is to move, without parts that are empty; none when the first is not in memory.
 static int next_parts(const place *walk, ray_spill_part *next) {
     int count = 0;
     for (uint32_t i = walk->at; i < walk->count && count < PARTS_MAX; i++) {
         size_t done = i == walk->at ? walk->into : 0;
+        if (walk->parts[i].size > 0 && walk->parts[i].bytes == NULL) {
+            break;
+        }
         if (walk->parts[i].size > done) {
             next[count++] = (ray_spill_part){(char *)walk->parts[i].bytes + done, walk->parts[i].size - done};
         }
@@ -57,12 +63,37 @@ static void advance(place *walk, size_t moved) {
     walk->into += moved;
 }
 
-static ray_status write_all(const char *path, int file, uint64_t size, const ray_spill_part *parts, uint32_t count) {
-    place walk = {parts, count, 0, 0};
+// Packs what is to be written next and is not in memory, into the buffer that is made for it; nothing when all is written.
+static ray_status pack_next(place *walk, ray_spill_packed *packed, uint8_t **buffer, ray_spill_part *next, int *ready) {
+    while (walk->at < walk->count && walk->parts[walk->at].size == walk->into) {
+        walk->at++;
+        walk->into = 0;
+    }
+    if (walk->at == walk->count) {
+        return RAY_OK;
+    }
+    *buffer = *buffer == NULL ? malloc(PACKED_BYTES) : *buffer;
+    if (*buffer == NULL) {
+        return ray__fail(RAY_OUT_OF_MEMORY, "a buffer for packed data");
+    }
+    size_t left = walk->parts[walk->at].size - walk->into;
+    *ready = 1;
+    *next = (ray_spill_part){*buffer, left < PACKED_BYTES ? left : PACKED_BYTES};
+    return ray_spill_packed_read(packed, walk->at, walk->into, *buffer, next->size);
+}
+
+static ray_status write_parts(const char *path, int file, uint64_t size, place walk, ray_spill_packed *packed, uint8_t **buffer) {
     ray_spill_part next[PARTS_MAX];
     off_t written = 0;
     off_t begun = 0;
-    for (int ready; (ready = next_parts(&walk, next)) > 0;) {
+    for (;;) {
+        int ready = next_parts(&walk, next);
+        if (ready == 0) {
+            RAY_TRY(pack_next(&walk, packed, buffer, next, &ready));
+        }
+        if (ready == 0) {
+            return RAY_OK;
+        }
         ssize_t moved = writev(file, (const struct iovec *)next, ready);
         if (moved < 0 && errno == EINTR) {
             continue;
@@ -79,7 +110,13 @@ static ray_status write_all(const char *path, int file, uint64_t size, const ray
             begun = written;
         }
     }
-    return RAY_OK;
+}
+
+static ray_status write_all(const char *path, int file, uint64_t size, const ray_spill_part *parts, uint32_t count, ray_spill_packed *packed) {
+    uint8_t *buffer = NULL;
+    ray_status status = write_parts(path, file, size, (place){parts, count, 0, 0}, packed, &buffer);
+    free(buffer);
+    return status;
 }
 
 static ray_status finish(const char *path, int file, uint64_t size, uint32_t flags) {
@@ -93,6 +130,11 @@ static ray_status finish(const char *path, int file, uint64_t size, uint32_t fla
 }
 
 ray_status ray_spill_write(const char *path, const ray_spill_part *parts, uint32_t part_count, uint64_t reserve_bytes, uint32_t flags) {
+    return ray_spill_write_packed(path, parts, part_count, NULL, reserve_bytes, flags);
+}
+
+ray_status ray_spill_write_packed(const char *path, const ray_spill_part *parts, uint32_t part_count, ray_spill_packed *packed,
+                                  uint64_t reserve_bytes, uint32_t flags) {
     int file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (file < 0) {
         if (ray__disk_is_full(errno)) {
@@ -103,7 +145,7 @@ ray_status ray_spill_write(const char *path, const ray_spill_part *parts, uint32
     uint64_t size = size_of(parts, part_count);
     ray_status status = ray__disk_check(file, path, size, &(ray__disk_limits){.reserve_bytes = reserve_bytes});
     if (status == RAY_OK) {
-        status = write_all(path, file, size, parts, part_count);
+        status = write_all(path, file, size, parts, part_count, packed);
     }
     if (status == RAY_OK) {
         status = finish(path, file, size, flags);

@@ -89,8 +89,8 @@ static ray_status complete_upload(ray_s3 *s3, const char *bucket, const char *ke
     return status;
 }
 
-static ray_status upload_parts(ray_s3 *s3, const char *bucket, const char *key, const char *upload, const ray_spill_part *pieces,
-                               uint32_t piece_count, uint64_t size) {
+static ray_status upload_parts(ray_s3 *s3, const char *bucket, const char *key, const char *upload, ray__s3_span whole) {
+    uint64_t size = whole.size;
     uint64_t slice = s3->part_bytes;
     while (slice_count(size, slice) > PARTS_MAX) {
         slice *= 2;
@@ -103,11 +103,9 @@ static ray_status upload_parts(ray_s3 *s3, const char *bucket, const char *key, 
         snprintf(queries[i], sizeof queries[i], "partNumber=%u&uploadId=%s", i + 1, upload);
         uint64_t from = i * slice;
         uint64_t part = size - from < slice ? size - from : slice;
-        requests[i] = (ray__s3_request){.method = "PUT",
-                                        .bucket = bucket,
-                                        .key = key,
-                                        .query = queries[i],
-                                        .body = {.pieces = pieces, .piece_count = piece_count, .from = from, .size = part}};
+        requests[i] = (ray__s3_request){.method = "PUT", .bucket = bucket, .key = key, .query = queries[i], .body = whole};
+        requests[i].body.from = from;
+        requests[i].body.size = part;
     }
     if (status == RAY_OK) {
         status = ray__s3_run(s3, requests, count);
@@ -121,17 +119,21 @@ static ray_status upload_parts(ray_s3 *s3, const char *bucket, const char *key, 
 }
 
 ray_status ray_s3_put(ray_s3 *s3, const char *bucket, const char *key, const ray_spill_part *parts, uint32_t part_count) {
-    uint64_t size = size_of(parts, part_count);
-    if (size <= s3->whole_bytes_max) {
-        ray__s3_request request = {
-            .method = "PUT", .bucket = bucket, .key = key, .body = {.pieces = parts, .piece_count = part_count, .size = size}};
+    return ray_s3_put_packed(s3, bucket, key, parts, part_count, NULL);
+}
+
+ray_status ray_s3_put_packed(ray_s3 *s3, const char *bucket, const char *key, const ray_spill_part *parts, uint32_t part_count,
+                             ray_spill_packed *packed) {
+    ray__s3_span whole = {.pieces = parts, .piece_count = part_count, .size = size_of(parts, part_count), .packed = packed};
+    if (whole.size <= s3->whole_bytes_max) {
+        ray__s3_request request = {.method = "PUT", .bucket = bucket, .key = key, .body = whole};
         ray_status status = run_one(s3, &request);
         ray__s3_request_end(&request);
         return status;
     }
     char upload[3072];
     RAY_TRY(begin_upload(s3, bucket, key, upload, sizeof upload));
-    ray_status status = upload_parts(s3, bucket, key, upload, parts, part_count, size);
+    ray_status status = upload_parts(s3, bucket, key, upload, whole);
     if (status != RAY_OK) {
         char kept[RAY__S3_TEXT_MAX];
         snprintf(kept, sizeof kept, "%s", ray_last_error_message());

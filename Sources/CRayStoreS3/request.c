@@ -27,7 +27,8 @@ static ray_spill_part rest_of_piece(ray__s3_span *span, uint64_t at, size_t most
     }
     size_t done = (size_t)(place - span->piece_from);
     size_t left = span->pieces[span->piece].size - done;
-    return (ray_spill_part){(char *)span->pieces[span->piece].bytes + done, left < most ? left : most};
+    char *bytes = span->pieces[span->piece].bytes;
+    return (ray_spill_part){bytes == NULL ? NULL : bytes + done, left < most ? left : most};
 }
 
 static size_t take_answer(char *bytes, size_t size, size_t count, void *context) {
@@ -85,8 +86,19 @@ static size_t give_body(char *bytes, size_t size, size_t count, void *context) {
     uint64_t left = request->body.size - request->sent;
     size_t room = size * count < left ? size * count : (size_t)left;
     for (size_t given = 0; given < room;) {
-        ray_spill_part part = rest_of_piece(&request->body, request->sent, room - given);
-        memcpy(bytes + given, part.bytes, part.size);
+        ray__s3_span *body = &request->body;
+        ray_spill_part part = rest_of_piece(body, request->sent, room - given);
+        if (part.bytes != NULL) {
+            memcpy(bytes + given, part.bytes, part.size);
+        } else {
+            uint64_t into = body->from + request->sent - body->piece_from;
+            request->status = ray_spill_packed_read(body->packed, body->piece, into, bytes + given, part.size);
+        }
+        if (request->status != RAY_OK) {
+            snprintf(request->message, sizeof request->message, "%s", ray_last_error_message());
+            request->not_given = true;
+            return CURL_READFUNC_ABORT;
+        }
         given += part.size;
         request->sent += part.size;
     }
@@ -206,6 +218,7 @@ ray_status ray__s3_request_begin(ray_s3 *s3, ray__s3_lane *lane, ray__s3_request
     request->got_before = request->got;
     request->sent = 0;
     request->code = 0;
+    request->status = RAY_OK;
     request->reason[0] = '\0';
     request->etag[0] = '\0';
     free(request->text);
@@ -250,6 +263,9 @@ static bool judge(ray_s3 *s3, ray__s3_request *request, CURLcode result) {
     curl_off_t length = -1;
     curl_easy_getinfo(request->handle, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
     request->content_length = length < 0 ? 0 : (uint64_t)length;
+    if (request->not_given) {
+        return false;
+    }
     if (result != CURLE_OK) {
         bool is_ours = result == CURLE_WRITE_ERROR;
         request->status = is_ours ? RAY_CORRUPT : RAY_UNREACHABLE;

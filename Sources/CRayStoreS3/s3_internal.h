@@ -40,6 +40,7 @@ typedef struct ray__s3_span {
     uint32_t piece_count;
     uint64_t from;
     uint64_t size;
+    ray_spill_packed *packed; // has what is not in memory; NULL: all of it is
     // Private to request.c: the piece that was reached, and where it begins in all of them.
     uint32_t piece;
     uint64_t piece_from;
@@ -70,6 +71,7 @@ typedef struct ray__s3_request {
     uint64_t again_at_ns;
     uint32_t step; // enum ray__s3_step
     long code;
+    bool not_given; // the body could not be made: status and message say why
     CURL *handle;
     struct curl_slist *headers;
     char reason[CURL_ERROR_SIZE];

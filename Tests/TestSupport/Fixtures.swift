@@ -103,3 +103,14 @@ extension Session {
         return (report.nodes.reduce(0) { $0 + $1.objectCount }, report.nodes.reduce(0) { $0 + $1.fileCount })
     }
 }
+
+/// The same with most of each 4 KiB alike: a codec makes a third of it.
+package func packable(_ size: Int, seed: UInt64 = 1) -> [UInt8] {
+    var bytes = pattern(size, seed: seed)
+    bytes.withUnsafeMutableBytes { bytes in
+        for start in stride(from: 1400, to: size, by: 4096) {
+            memset(bytes.baseAddress! + start, Int32(start >> 12 & 0x3f), min(2600, size - start))
+        }
+    }
+    return bytes
+}

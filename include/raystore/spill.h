@@ -5,11 +5,16 @@
 // metadata, the data), then the three. It is found again by its offset and its size; who knows no more than these can read it. The file's
 // name says the first object and how many there are (ray_spill_name).
 //
+// A record may be *packed* (ray_spill_pack): its data is then a row of chunk frames (codec.h), one for each block of RAY_SPILL_SUM_BYTES of the
+// object's own data, and its metadata begins with an announcement that says how long each of them is; the object's own metadata follows. Metadata
+// that begins like an announcement and is none gets one before it.
+//
 // Caveats: nothing here overwrites a file; a file that could not be written whole is removed.
 // Thread safety: every function may be called from any thread; those that take a path block on the disk.
 #ifndef RAYSTORE_SPILL_H
 #define RAYSTORE_SPILL_H
 
+#include "codec.h"
 #include "id.h"
 
 RAY_BEGIN_DECLS
@@ -39,6 +44,9 @@ typedef struct ray_spill_object {
     uint64_t checksum; // set: XXH3-64 of the data
     uint64_t metadata_checksum; // set: XXH3-64 of the metadata
     uint64_t *RAY_NULLABLE sums; // room for ray_spill_sum_count(data_size), set: XXH3-64 of each block; NULL: not wanted
+    ray_object_id id;           // needed by ray_spill_pack only
+    uint32_t announced_size;    // set by ray_spill_pack: bytes before the object's own metadata, mostly 0
+    const uint32_t *RAY_NULLABLE frames; // set by ray_spill_pack: the size of each block's frame; NULL: the data is not packed
 } ray_spill_object;
 
 // What a record's first bytes say.
@@ -73,6 +81,58 @@ RAY_API void ray_spill_blocks(uint64_t data_size, uint64_t *from, uint64_t *size
 RAY_API bool ray_spill_blocks_match(const ray_spill_part *parts, uint32_t part_count, uint64_t from, const uint64_t *sums,
                                     uint64_t *altered);
 
+// ---- packed records ------------------------------------------------------------------------------------------------------------
+
+#define RAY_SPILL_ANNOUNCED_SIZE 32u // of an announcement, and 4 bytes more for each frame
+
+typedef struct ray_spill_packing {
+    uint32_t struct_size;
+    uint16_t codec;      // RAY_CODEC_NONE: announcements are made where they must be, and nothing is packed; AUTO: zstd
+    int16_t level;       // of zstd
+    uint64_t keep_bytes; // of packed data that is kept, for all objects together
+    bool by_range;       // what does not fit there is packed again when it is read (ray_spill_packed_read); else it stays as it is
+} ray_spill_packing;
+
+// What became of the data of a file's objects by packing it. Freed after its parts are written.
+typedef struct ray_spill_packed ray_spill_packed;
+
+// Packs what ray_spill_lay has laid, with an id and sums for each object: blocks that gain by it, of objects that gain by it. Afterwards objects,
+// headers and parts say what the file consists of; metadata_checksum, checksum and sums are still those of the object's own bytes. A part of data whose
+// bytes are NULL is to be had by ray_spill_packed_read. The objects' memory must stay as it is until ray_spill_packed_destroy. RAY_OUT_OF_MEMORY leaves all as
+// it was laid. Blocks as long as reading and packing the data takes.
+RAY_API ray_status ray_spill_pack(ray_spill_object *objects, uint32_t count, const ray_spill_packing *packing, uint8_t *headers,
+                                  ray_spill_part *parts, ray_spill_packed *RAY_NULLABLE *RAY_NULLABLE packed) RAY_NODISCARD;
+RAY_API void ray_spill_packed_destroy(ray_spill_packed *RAY_NULLABLE packed);
+
+// Bytes `from` ... of a part of data, by its number in the file. May be called by several threads at once. RAY_SOURCE_CHANGED when the object's bytes are not
+// what they were when it was packed.
+RAY_API ray_status ray_spill_packed_read(ray_spill_packed *packed, uint32_t part, uint64_t from, void *bytes, size_t size) RAY_NODISCARD;
+
+// What an announcement says.
+typedef struct ray_spill_announcement {
+    uint32_t size;        // of it, in the metadata
+    uint32_t frame_count; // 0: the data is not packed
+    uint64_t data_size;   // of the object's own data
+} ray_spill_announcement;
+
+// Whether metadata begins with an announcement, or with what must not be taken for one.
+RAY_API bool ray_spill_is_announced(const void *RAY_NULLABLE metadata, uint64_t size);
+
+// Reads the announcement that metadata begins with, for who knows no more than where the record lies; frames, if it is not NULL, has room for
+// frames_capacity sizes. data_part_size is that of the record's data. RAY_CORRUPT when it was altered or does not add up.
+RAY_API ray_status ray_spill_announcement_read(const void *metadata, uint64_t size, uint64_t data_part_size, uint32_t *RAY_NULLABLE frames,
+                                               uint32_t frames_capacity, ray_spill_announcement *announcement) RAY_NODISCARD;
+
+// Whether the metadata begins with the announcement of just these frames.
+RAY_API bool ray_spill_announces(const void *metadata, uint64_t size, uint64_t data_size, const uint32_t *RAY_NULLABLE frames,
+                                 uint32_t frame_count);
+
+// Unpacks the frame of a block into raw. RAY_CORRUPT unless it is that block's, of raw_size bytes with this XXH3-64.
+RAY_API ray_status ray_spill_unpack(ray_codec *codec, const uint8_t *frame, size_t frame_size, const ray_object_id *id, uint32_t block,
+                                    uint64_t sum, void *raw, uint32_t raw_size) RAY_NODISCARD;
+
+// ---- files ------------------------------------------------------------------------------------------------------------------------
+
 enum {
     RAY_SPILL_SYNC = 1u << 0, // on the disk, its name too, before the call returns
 };
@@ -81,6 +141,10 @@ enum {
 // full or less than reserve_bytes would be left; RAY_SYSTEM with the errno.
 RAY_API ray_status ray_spill_write(const char *path, const ray_spill_part *parts, uint32_t part_count, uint64_t reserve_bytes,
                                    uint32_t flags) RAY_NODISCARD;
+
+// The same of parts that were packed.
+RAY_API ray_status ray_spill_write_packed(const char *path, const ray_spill_part *parts, uint32_t part_count,
+                                          ray_spill_packed *RAY_NULLABLE packed, uint64_t reserve_bytes, uint32_t flags) RAY_NODISCARD;
 
 // Fills the parts, one after the other, with the bytes of the file from offset on. RAY_FILE_NOT_FOUND; RAY_CORRUPT, naming file and offset, when
 // it ends before.

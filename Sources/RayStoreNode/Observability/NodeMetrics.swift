@@ -69,6 +69,7 @@ final class NodeMetrics: Sendable {
             level("objects_borrowed") { Double($0.borrowedCount) },
             level("spill_stored_objects", of: spilling) { Double($0.node.spill?.recordCount ?? 0) },
             level("spill_stored_bytes", of: spilling) { Double($0.node.spill?.recordBytes ?? 0) },
+            level("spill_own_bytes", of: spilling) { Double($0.node.spill?.recordOwnBytes ?? 0) },
             level("spill_files", of: spilling) { Double($0.node.spill?.fileCount ?? 0) },
             level("spill_file_bytes", of: spilling) { Double($0.node.spill?.fileBytes ?? 0) },
         ]
@@ -84,6 +85,7 @@ final class NodeMetrics: Sendable {
             total("clients_reaped_total") { $0.reapedClientCount },
             total("spilled_objects_total", of: spilling) { $0.node.spill?.spilledObjects ?? 0 },
             total("spilled_bytes_total", of: spilling) { $0.node.spill?.spilledBytes ?? 0 },
+            total("spilled_own_bytes_total", of: spilling) { $0.node.spill?.spilledOwnBytes ?? 0 },
             total("spill_busy_milliseconds_total", of: spilling) { Self.milliseconds($0.node.spill?.spillSeconds) },
             total("spills_failed_total", of: spilling) { $0.node.spill?.failedSpills ?? 0 },
             total("restored_objects_total", of: spilling) { $0.node.spill?.restoredObjects ?? 0 },

@@ -37,6 +37,13 @@ public protocol ExternalStorage: Sendable {
     /// which is what a storage says that does not implement it: ask for them by `restore`.
     func localPath(of file: String) -> String?
 
+    /// Whether objects are packed on their way here when nobody has said otherwise: true where bytes are dearer than a core's time.
+    var packsByDefault: Bool { get }
+
+    /// Whether `spill` asks for a batch's bytes by `SpillBatch.read`, and not for pieces of memory: then there is no bound to what can be
+    /// packed.
+    var takesBytesByRange: Bool { get }
+
     /// Removes a file. One that is gone is removed already.
     func delete(_ file: String) async throws(RayStoreError)
 
@@ -52,6 +59,10 @@ public protocol ExternalStorage: Sendable {
 
 extension ExternalStorage {
     public func localPath(of file: String) -> String? { nil }
+
+    public var packsByDefault: Bool { false }
+
+    public var takesBytesByRange: Bool { false }
 }
 
 /// What a storage has written.

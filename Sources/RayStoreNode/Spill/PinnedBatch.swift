@@ -16,8 +16,10 @@ final class PinnedBatch: @unchecked Sendable {
 
     /// Reads all of the data: blocks as long as that takes.
     ///
-    /// - Parameter owner: what each record says of who owns the object.
-    init(_ wanted: [ObjectID], owner text: String, in store: NodeStore) {
+    /// - Parameters:
+    ///   - owner: what each record says of who owns the object.
+    ///   - packing: nil: nothing is packed.
+    init(_ wanted: [ObjectID], owner text: String, packing: SpillPacking?, in store: NodeStore) {
         self.store = store
         owner = .allocate(byteCount: text.utf8.count, alignment: 1)
         owner.copyBytes(from: text.utf8)
@@ -41,7 +43,7 @@ final class PinnedBatch: @unchecked Sendable {
                         id: id, owner: owner,
                         metadata: UnsafeRawBufferPointer(start: view.metadata, count: Int(view.metadata_size)),
                         data: UnsafeRawBufferPointer(start: view.data, count: Int(view.data_size)))
-                })
+                }, packing: packing)
     }
 
     deinit {

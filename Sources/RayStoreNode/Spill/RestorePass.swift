@@ -10,8 +10,12 @@ final class RestorePass: @unchecked Sendable {
         let id: ObjectID
         let record: SpillRecord
         var writer: ray_object_writer
-        /// Lengths and owner, which the store does not keep.
+        /// Lengths, owner and what is announced, which the store does not keep.
         let head: UnsafeMutableRawBufferPointer
+        /// Why a packed one cannot be unpacked.
+        var failure: RayStoreError?
+        /// Of a packed one.
+        var unpackedBlocks = 0
     }
 
     /// Items that lie one after the other in the file, by their numbers.
@@ -54,7 +58,7 @@ final class RestorePass: @unchecked Sendable {
         items.append(
             Item(
                 id: id, record: record, writer: writer,
-                head: .allocate(byteCount: Int(RAY_SPILL_HEADER_SIZE) + Int(record.ownerSize), alignment: 8)))
+                head: .allocate(byteCount: Int(record.headSize), alignment: 8)))
     }
 
     /// What can be read at once.
@@ -63,7 +67,8 @@ final class RestorePass: @unchecked Sendable {
         for index in items.indices {
             let location = items[index].record.location
             if let last = runs.last, case let before = items[index - 1].record.location,
-                before.offset + before.size == location.offset
+                before.offset + before.size == location.offset,
+                items[index - 1].record.isPacked == items[index].record.isPacked
             {
                 runs[runs.count - 1] = Run(items: last.items.lowerBound..<(index + 1), offset: last.offset)
             } else {
@@ -71,6 +76,35 @@ final class RestorePass: @unchecked Sendable {
             }
         }
         return runs
+    }
+
+    func isPacked(_ run: Run) -> Bool { items[run.items.lowerBound].record.isPacked }
+
+    /// What is read of packed ones.
+    func extents(of run: Run) -> [PackedExtent] {
+        run.items.flatMap { index in
+            let record = items[index].record
+            let prefix = Int(record.headSize + record.metadataSize)
+            return [PackedExtent(item: index, block: nil, offset: record.location.offset, size: prefix)]
+                + PackedExtent.frames(of: record, as: index, blocks: record.frames.indices)
+        }
+    }
+
+    /// Unpacks one of them.
+    func take(_ extent: PackedExtent, _ bytes: UnsafeRawBufferPointer, with codec: OpaquePointer) {
+        let item = items[extent.item]
+        guard let block = extent.block else {
+            item.head.copyMemory(from: UnsafeRawBufferPointer(rebasing: bytes[..<item.head.count]))
+            UnsafeMutableRawBufferPointer(start: item.writer.metadata, count: Int(item.record.metadataSize))
+                .copyMemory(from: UnsafeRawBufferPointer(rebasing: bytes[item.head.count...]))
+            items[extent.item].failure = nil
+            items[extent.item].unpackedBlocks = 0
+            return
+        }
+        guard item.failure == nil else { return }
+        let place = item.writer.data.map { UnsafeMutableRawPointer($0) + block * Int(RAY_SPILL_SUM_BYTES) }
+        items[extent.item].failure = extent.unpack(bytes, of: item.id, item.record, into: place!, with: codec)
+        items[extent.item].unpackedBlocks += 1
     }
 
     func memory(of run: Run) -> SpillMemory {
@@ -90,6 +124,7 @@ final class RestorePass: @unchecked Sendable {
     /// - Throws: `corrupt` naming file and offset; why the object has ended meanwhile.
     func seal(_ index: Int) throws(RayStoreError) {
         let item = items[index]
+        if let failure = item.failure { throw failure }
         guard isIntact(item) else {
             throw RayStoreError(.corrupt, "its bytes are not those that were laid down", object: item.id)
         }
@@ -101,8 +136,19 @@ final class RestorePass: @unchecked Sendable {
         let head = item.head.assumingMemoryBound(to: UInt8.self).baseAddress!
         let record = item.record
         return ray_spill_lengths_read(head, record.location.size, &lengths) == .ok && lengths.owner_size == record.ownerSize
-            && lengths.metadata_size == record.metadataSize && lengths.data_size == record.dataSize
+            && lengths.metadata_size == record.announcedSize + record.metadataSize
+            && lengths.data_size == record.location.size - record.headSize - record.metadataSize
+            && (record.announcedSize == 0 || announces(record, head + Int(record.headSize - record.announcedSize)))
             && ray_spill_matches(item.writer.metadata, record.metadataSize, record.metadataChecksum)
-            && ray_spill_matches(item.writer.data, record.dataSize, record.location.checksum ?? 0)
+            // The blocks of a packed one were compared when they were unpacked.
+            && (record.isPacked
+                ? item.unpackedBlocks == record.frames.count
+                : ray_spill_matches(item.writer.data, record.dataSize, record.location.checksum ?? 0))
+    }
+
+    private func announces(_ record: SpillRecord, _ announced: UnsafePointer<UInt8>) -> Bool {
+        record.frames.withUnsafeBufferPointer {
+            ray_spill_announces(announced, record.announcedSize, record.dataSize, $0.baseAddress, UInt32($0.count))
+        }
     }
 }

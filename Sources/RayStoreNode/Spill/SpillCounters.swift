@@ -7,6 +7,8 @@ public struct SpillCounters: Codable, Hashable, Sendable {
     public var spilledObjects: UInt64 = 0
     /// Of the records, their lengths and metadata included.
     public var spilledBytes: UInt64 = 0
+    /// What the same records would be if nothing in them were packed.
+    public var spilledOwnBytes: UInt64 = 0
     /// While at least one file was being written; bytes over seconds is the rate.
     public var spillSeconds: Double = 0
     /// Files that could not be written.
@@ -26,6 +28,8 @@ public struct SpillCounters: Codable, Hashable, Sendable {
     /// In the storage now.
     public var recordCount: UInt64 = 0
     public var recordBytes: UInt64 = 0
+    /// What the same records would be if nothing in them were packed.
+    public var recordOwnBytes: UInt64 = 0
     public var fileCount: UInt64 = 0
     /// Of the files, with the records that are needed no more.
     public var fileBytes: UInt64 = 0

@@ -24,11 +24,13 @@ final class SpillIndex: Sendable {
         var files: [String: File] = [:]
         var recordCount: UInt64 = 0
         var recordBytes: UInt64 = 0
+        var recordOwnBytes: UInt64 = 0
 
         /// Takes a record away. Answers its file's URL if that has no other.
         mutating func drop(_ record: SpillRecord) -> String? {
             recordCount -= 1
             recordBytes -= record.location.size
+            recordOwnBytes -= record.ownBytes
             let url = record.location.file
             guard var file = files[url] else { return nil }
             file.liveCount -= 1
@@ -90,6 +92,7 @@ final class SpillIndex: Sendable {
                 contents.places[id] = Place(record: record)
                 contents.recordCount += 1
                 contents.recordBytes += record.location.size
+                contents.recordOwnBytes += record.ownBytes
                 file.liveCount += 1
             }
             if file.liveCount > 0 { contents.files[url] = file }
@@ -116,10 +119,12 @@ final class SpillIndex: Sendable {
         }
     }
 
-    var counts: (records: UInt64, recordBytes: UInt64, files: UInt64, fileBytes: UInt64) {
+    var counts: (records: UInt64, recordBytes: UInt64, recordOwnBytes: UInt64, files: UInt64, fileBytes: UInt64) {
         contents.withLock { contents in
             let bytes = contents.files.values.reduce(UInt64(0)) { $0 + $1.bytes }
-            return (contents.recordCount, contents.recordBytes, UInt64(contents.files.count), bytes)
+            return (
+                contents.recordCount, contents.recordBytes, contents.recordOwnBytes, UInt64(contents.files.count), bytes
+            )
         }
     }
 }

@@ -12,6 +12,8 @@ public struct SpillOptions: Sendable {
     public var fileObjects = 2000
     /// Files that are written at the same time.
     public var concurrentFiles = 2
+    /// Whether the data of records is packed.
+    public var compression = SpillCompression.auto
 
     public init() {}
 

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+internal import CRayStore
 
 /// A spilled object: where its record lies, and what must be found there.
 struct SpillRecord: Sendable, Hashable {
@@ -12,4 +13,21 @@ struct SpillRecord: Sendable, Hashable {
     let metadataChecksum: UInt64
     /// XXH3-64 of each `RAY_SPILL_SUM_BYTES` of the data, so that a part of it can be believed without the rest.
     let blockSums: [UInt64]
+    /// Bytes of the record's metadata before the object's own; mostly 0.
+    let announcedSize: UInt64
+    /// The sizes of the frames that the data is packed in, one for each block; none when it is not packed.
+    let frames: [UInt32]
+
+    var isPacked: Bool { !frames.isEmpty }
+
+    /// What stands before the object's own metadata: lengths, owner, and what is announced.
+    var headSize: UInt64 { UInt64(RAY_SPILL_HEADER_SIZE) + ownerSize + announcedSize }
+
+    var metadataOffset: UInt64 { location.offset + headSize }
+
+    /// Of the data, or of its first frame.
+    var dataOffset: UInt64 { metadataOffset + metadataSize }
+
+    /// Of the record if nothing in it were packed.
+    var ownBytes: UInt64 { UInt64(RAY_SPILL_HEADER_SIZE) + ownerSize + metadataSize + dataSize }
 }

@@ -20,6 +20,12 @@ final class SpilledPart: @unchecked Sendable {
     /// What is read and not wanted: before the part, and behind it.
     private let around: UnsafeMutableRawBufferPointer
     private let before: Int
+    /// The part in the data, and the blocks that hold it.
+    private let wanted: Range<UInt64>
+    private let blocks: Range<UInt64>
+    /// Why a packed one cannot be unpacked.
+    private var failure: RayStoreError?
+    private var unpackedBlocks = 0
 
     /// - Parameter reservation: what was created for it; nil to create it now.
     /// - Throws: `storeFull`.
@@ -36,7 +42,10 @@ final class SpilledPart: @unchecked Sendable {
         let blocks = Self.blocks(of: range, in: record)
         from = blocks.lowerBound
         before = Int(begin - from)
-        around = .allocate(byteCount: blocks.count - Int(size), alignment: 64)
+        wanted = begin..<(begin + size)
+        self.blocks = blocks
+        // A packed one is read by the frame.
+        around = .allocate(byteCount: record.isPacked ? 0 : blocks.count - Int(size), alignment: 64)
         writer = made
         self.size = size
         self.record = record
@@ -57,10 +66,8 @@ final class SpilledPart: @unchecked Sendable {
         return from..<(from + size)
     }
 
-    private var metadataOffset: UInt64 { record.location.offset + UInt64(RAY_SPILL_HEADER_SIZE) + record.ownerSize }
-
     private var pieces: [ray_spill_part] {
-        guard let writer else { return [] }
+        guard let writer, !record.isPacked else { return [] }
         return [
             ray_spill_part(bytes: around.baseAddress, size: before),
             ray_spill_part(bytes: writer.data, size: Int(size)),
@@ -72,8 +79,39 @@ final class SpilledPart: @unchecked Sendable {
     var reads: [(offset: UInt64, memory: SpillMemory)] {
         let metadata = [ray_spill_part(bytes: writer?.metadata, size: Int(record.metadataSize))].filter { $0.size > 0 }
         return [
-            (metadataOffset, SpillMemory(metadata)), (metadataOffset + record.metadataSize + from, SpillMemory(pieces)),
+            (record.metadataOffset, SpillMemory(metadata)), (record.dataOffset + from, SpillMemory(pieces)),
         ].filter { $0.memory.byteCount > 0 }
+    }
+
+    /// The frames of a packed one.
+    var extents: [PackedExtent] {
+        PackedExtent.frames(of: record, as: 0, blocks: wantedBlocks)
+    }
+
+    private var wantedBlocks: Range<Int> {
+        let blockSize = UInt64(RAY_SPILL_SUM_BYTES)
+        return blocks.isEmpty
+            ? 0..<0 : Int(blocks.lowerBound / blockSize)..<Int((blocks.upperBound + blockSize - 1) / blockSize)
+    }
+
+    /// Unpacks a frame; what is not wanted of its block goes to memory of its own.
+    func take(_ extent: PackedExtent, _ bytes: UnsafeRawBufferPointer, of object: ObjectID, with codec: OpaquePointer) {
+        guard let block = extent.block, let place = writer?.data.map({ UnsafeMutableRawPointer($0) }), failure == nil else {
+            return
+        }
+        let begin = UInt64(block) * UInt64(RAY_SPILL_SUM_BYTES)
+        let end = min(begin + UInt64(RAY_SPILL_SUM_BYTES), record.dataSize)
+        unpackedBlocks += 1
+        if wanted.lowerBound <= begin, end <= wanted.upperBound {
+            failure = extent.unpack(bytes, of: object, record, into: place + Int(begin - wanted.lowerBound), with: codec)
+            return
+        }
+        let whole = UnsafeMutableRawPointer.allocate(byteCount: Int(end - begin), alignment: 64)
+        defer { whole.deallocate() }
+        failure = extent.unpack(bytes, of: object, record, into: whole, with: codec)
+        let some = wanted.clamped(to: begin..<end)
+        (place + Int(some.lowerBound - wanted.lowerBound)).copyMemory(
+            from: whole + Int(some.lowerBound - begin), byteCount: some.count)
     }
 
     /// Makes sure that what was read is what was laid down, and shows the part to everybody. Blocks as long as reading it takes.
@@ -81,13 +119,17 @@ final class SpilledPart: @unchecked Sendable {
     /// - Throws: `corrupt` naming the byte of the file.
     func seal() throws(RayStoreError) {
         guard var made = writer else { return }
+        if let failure { throw failure }
+        guard !record.isPacked || unpackedBlocks == wantedBlocks.count else {
+            throw RayStoreError(.corrupt, "it has \(unpackedBlocks) of \(wantedBlocks.count) blocks", object: id)
+        }
         let pieces = pieces
         var altered: UInt64 = 0
         let isIntact = record.blockSums.withUnsafeBufferPointer { sums in
             pieces.isEmpty || ray_spill_blocks_match(pieces, UInt32(pieces.count), from, sums.baseAddress!, &altered)
         }
         guard isIntact, ray_spill_matches(made.metadata, record.metadataSize, record.metadataChecksum) else {
-            let byte = isIntact ? metadataOffset : metadataOffset + record.metadataSize + altered
+            let byte = isIntact ? record.metadataOffset : record.dataOffset + altered
             throw RayStoreError(.corrupt, "it was altered at byte \(byte) of the file, or soon after it", object: id)
         }
         try RayStoreError.check(object: id) { ray_object_seal(store.handle, &made).rawValue }

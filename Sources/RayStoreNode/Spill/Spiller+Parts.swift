@@ -21,6 +21,9 @@ extension Spiller {
         }
         let reading = try await place(range, of: record, as: part)
         do throws(RayStoreError) {
+            if record.isPacked {
+                try await readPacked(reading.extents, of: record.location.file) { reading.take($0, $1, of: id, with: $2) }
+            }
             for (offset, memory) in reading.reads {
                 try await storage.restore(record.location.file, from: offset, into: memory)
             }

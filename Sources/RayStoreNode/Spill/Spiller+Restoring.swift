@@ -219,7 +219,11 @@ extension Spiller {
     private func read(_ run: RestorePass.Run, of pass: RestorePass, for objects: [WantedObject]) async {
         let file = pass.record(run.items.lowerBound).location.file
         do throws(RayStoreError) {
-            try await storage.restore(file, from: run.offset, into: pass.memory(of: run))
+            if pass.isPacked(run) {
+                try await readPacked(pass.extents(of: run), of: file) { pass.take($0, $1, with: $2) }
+            } else {
+                try await storage.restore(file, from: run.offset, into: pass.memory(of: run))
+            }
         } catch {
             if run.items.count == 1 {
                 finish(objects[run.items.lowerBound], .failure(error))

@@ -29,12 +29,12 @@ extension Spiller {
     private func write(_ victims: [StoreEntry]) async -> UInt64 {
         // From here on the node has a ref of each: the end of one is told, and its record goes with it.
         guard let owned = await ownership?.claim(victims.map(\.id)), !owned.isEmpty else { return 0 }
-        let (store, owner) = (store, owner)
+        let (store, owner, packing) = (store, owner, packing)
         guard
             let batch = try? await runBlocking(
                 on: threads,
                 { () throws(RayStoreError) in
-                    PinnedBatch(owned, owner: owner, in: store)
+                    PinnedBatch(owned, owner: owner, packing: packing, in: store)
                 }), let layout = batch.layout
         else { return 0 }
         do throws(RayStoreError) {
@@ -73,6 +73,7 @@ extension Spiller {
         }
         counters.spilledObjects += UInt64(ids.count)
         counters.spilledBytes += bytes
+        counters.spilledOwnBytes += records.reduce(0) { $0 + $1.record.ownBytes }
         let ended = index.commit(file.url, bytes: bytes, records)
         noteUnused(ended, ended.count == ids.count ? file.url : nil)
         return ids.count

@@ -24,6 +24,8 @@ actor Spiller {
     let owner: String
     /// Whether everything in the storage is this node's: then it goes as a whole at the end, and what nobody knows of at the start.
     let ownsStorage: Bool
+    /// How records are packed; nil: they are not.
+    let packing: SpillPacking?
     /// For what reads objects in the store or writes the manifest; the storages have threads of their own.
     let threads = BlockingThreads(limit: 6)
 
@@ -77,6 +79,7 @@ actor Spiller {
         self.capacity = capacity
         self.owner = owner
         ownsStorage = storage.isDestroyedHere
+        packing = SpillPacking(options.compression, for: storage.storage)
         self.clock = clock
         self.log = log
         counters = SpillCounters(storage: storage.typeName)
@@ -97,6 +100,7 @@ actor Spiller {
         let counts = index.counts
         now.recordCount = counts.records
         now.recordBytes = counts.recordBytes
+        now.recordOwnBytes = counts.recordOwnBytes
         now.fileCount = counts.files
         now.fileBytes = counts.fileBytes
         return now

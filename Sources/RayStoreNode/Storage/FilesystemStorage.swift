@@ -20,6 +20,7 @@ public final class FilesystemStorage: ExternalStorage {
 
     public let typeName = "filesystem"
     public let canSpill = true
+    public let takesBytesByRange = true
 
     private let roots: [String]
     private let owner: String
@@ -84,7 +85,9 @@ public final class FilesystemStorage: ExternalStorage {
                 try await runBlocking(on: .slow) { () throws(RayStoreError) in
                     let parts = batch.parts(ofFirst: batch.recordCount)
                     try RayStoreError.check {
-                        ray_spill_write(path, parts.baseAddress!, UInt32(parts.count), reserve, flags).rawValue
+                        ray_spill_write_packed(
+                            path, parts.baseAddress!, UInt32(parts.count), batch.packed?.pointer, reserve, flags
+                        ).rawValue
                     }
                 }
                 return SpilledFile(url: path, recordCount: batch.recordCount)

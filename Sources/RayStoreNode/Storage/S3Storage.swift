@@ -13,6 +13,8 @@ internal import Synchronization
 public final class S3Storage: ExternalStorage, @unchecked Sendable {
     public let typeName = "smart_open"
     public let canSpill = true
+    public let packsByDefault = true
+    public let takesBytesByRange = true
 
     private let client: OpaquePointer
     private let places: [S3Location]
@@ -89,7 +91,11 @@ public final class S3Storage: ExternalStorage, @unchecked Sendable {
         let key = place.key([batch.name])
         try await call { client throws(RayStoreError) in
             let parts = batch.parts(ofFirst: batch.recordCount)
-            try RayStoreError.check { ray_s3_put(client, place.bucket, key, parts.baseAddress!, UInt32(parts.count)).rawValue }
+            try RayStoreError.check {
+                ray_s3_put_packed(
+                    client, place.bucket, key, parts.baseAddress!, UInt32(parts.count), batch.packed?.pointer
+                ).rawValue
+            }
         }
         return SpilledFile(url: S3Location(bucket: place.bucket, path: key).url, recordCount: batch.recordCount)
     }

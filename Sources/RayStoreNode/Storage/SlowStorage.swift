@@ -11,6 +11,8 @@ public struct SlowStorage: ExternalStorage {
 
     public var typeName: String { "slow_fs" }
     public var canSpill: Bool { storage.canSpill }
+    public var packsByDefault: Bool { storage.packsByDefault }
+    public var takesBytesByRange: Bool { storage.takesBytesByRange }
 
     public func spill(_ batch: SpillBatch) async throws(RayStoreError) -> SpilledFile {
         do {

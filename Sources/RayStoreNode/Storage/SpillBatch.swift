@@ -17,10 +17,14 @@ public struct SpillBatch: @unchecked Sendable {
     /// `RAY_SPILL_PARTS` for each record.
     private let parts: UnsafeBufferPointer<ray_spill_part>
 
-    init(name: String, recordSizes: [UInt64], parts: UnsafeBufferPointer<ray_spill_part>) {
+    /// Has the bytes of those that are not in memory; nil when all are.
+    let packed: CHandle?
+
+    init(name: String, recordSizes: [UInt64], parts: UnsafeBufferPointer<ray_spill_part>, packed: CHandle? = nil) {
         self.name = name
         self.recordSizes = recordSizes
         self.parts = parts
+        self.packed = packed
     }
 
     public var recordCount: Int { recordSizes.count }
@@ -31,8 +35,35 @@ public struct SpillBatch: @unchecked Sendable {
         recordSizes.prefix(count).reduce(0, +)
     }
 
+    /// Copies bytes from this place of the file on, as many as the buffer has: the way to them for a storage that says `takesBytesByRange`.
+    ///
+    /// - Throws: `invalidArgument` for bytes beyond the end; `sourceChanged` when an object's bytes changed while it was spilled.
+    public func copyBytes(from offset: UInt64, intoUnsafe buffer: UnsafeMutableRawBufferPointer) throws(RayStoreError) {
+        var offset = offset
+        var rest = buffer[...]
+        for (number, part) in parts.enumerated() where !rest.isEmpty {
+            guard offset < UInt64(part.size) else {
+                offset -= UInt64(part.size)
+                continue
+            }
+            let some = UnsafeMutableRawBufferPointer(rebasing: rest.prefix(part.size - Int(offset)))
+            if let bytes = part.bytes {
+                some.copyMemory(from: UnsafeRawBufferPointer(start: bytes + Int(offset), count: some.count))
+            } else if let packed {
+                try RayStoreError.check {
+                    ray_spill_packed_read(packed.pointer, UInt32(number), offset, some.baseAddress!, some.count).rawValue
+                }
+            }
+            rest = rest.dropFirst(some.count)
+            offset = 0
+        }
+        guard rest.isEmpty else {
+            throw RayStoreError(.invalidArgument, "\(buffer.count) bytes reach beyond the end of a batch of \(byteCount)")
+        }
+    }
+
     /// Calls the body with each piece of the first records, in the order in which they lie in the file. Pieces are from 24 bytes to
-    /// the size of an object; none is empty.
+    /// the size of an object; none is empty. Not for storages that say `takesBytesByRange`, which may have to do with bytes that lie in no memory.
     public func withUnsafePieces<Result>(
         ofFirst count: Int, _ body: ([UnsafeRawBufferPointer]) throws(RayStoreError) -> Result
     ) throws(RayStoreError) -> Result {
@@ -60,6 +91,6 @@ extension SpillBatch {
     public func first(_ count: Int) -> SpillBatch {
         SpillBatch(
             name: name.prefix { $0 != "-" } + "-multi-\(count)", recordSizes: Array(recordSizes.prefix(count)),
-            parts: parts(ofFirst: count))
+            parts: parts(ofFirst: count), packed: packed)
     }
 }

@@ -28,9 +28,11 @@ package final class SpillLayout: @unchecked Sendable {
     private let parts: UnsafeMutableBufferPointer<ray_spill_part>
     /// Of the objects' blocks, one object after the other.
     private let sums: UnsafeMutableBufferPointer<UInt64>
+    /// Nil: nothing is packed, and nothing is announced.
+    private let packed: OpaquePointer?
 
-    /// Reads all of the objects' data, for the checksums: blocks as long as that takes.
-    package init(_ objects: [Object]) {
+    /// Reads all of the objects' data, for the checksums, and packs it: blocks as long as that takes. Without memory for that it stays unpacked.
+    package init(_ objects: [Object], packing: SpillPacking? = nil) {
         precondition(!objects.isEmpty, "a file has at least one record")
         name = withUnsafeTemporaryAllocation(of: CChar.self, capacity: Int(RAY_SPILL_NAME_SIZE)) { text in
             objects[0].id.withC { ray_spill_name(&$0, UInt32(objects.count), text.baseAddress!) }
@@ -52,14 +54,24 @@ package final class SpillLayout: @unchecked Sendable {
             spilled.data = object.data.baseAddress
             spilled.data_size = UInt64(object.data.count)
             spilled.sums = place
+            object.id.withC { spilled.id = $0 }
             place = place.map { $0 + Int(ray_spill_sum_count(spilled.data_size)) }
             return spilled
         }
         ray_spill_lay(&laid, UInt32(laid.count), headers.baseAddress!, parts.baseAddress!)
+        var packed: OpaquePointer?
+        if packing != nil || laid.contains(where: { ray_spill_is_announced($0.metadata, $0.metadata_size) }) {
+            var options = packing?.options ?? SpillPacking.none
+            let status = ray_spill_pack(
+                &laid, UInt32(laid.count), &options, headers.baseAddress!, parts.baseAddress!, &packed)
+            if status != .ok { packed = nil }
+        }
+        self.packed = packed
         self.objects = laid
     }
 
     deinit {
+        ray_spill_packed_destroy(packed)
         headers.deallocate()
         parts.deallocate()
         sums.deallocate()
@@ -67,7 +79,8 @@ package final class SpillLayout: @unchecked Sendable {
 
     /// Valid as long as the layout is.
     package var batch: SpillBatch {
-        SpillBatch(name: name, recordSizes: objects.map(\.size), parts: UnsafeBufferPointer(parts))
+        SpillBatch(
+            name: name, recordSizes: objects.map(\.size), parts: UnsafeBufferPointer(parts), packed: packed.map { CHandle($0) })
     }
 
     /// Where the record of the n-th object lies in the file of this URL.
@@ -85,6 +98,8 @@ package final class SpillLayout: @unchecked Sendable {
         return SpillRecord(
             location: location(index, in: url), path: path, ownerSize: object.owner_size, metadataSize: object.metadata_size,
             dataSize: object.data_size, metadataChecksum: object.metadata_checksum,
-            blockSums: Array(UnsafeBufferPointer(start: object.sums, count: blocks)))
+            blockSums: Array(UnsafeBufferPointer(start: object.sums, count: blocks)),
+            announcedSize: UInt64(object.announced_size),
+            frames: object.frames == nil ? [] : Array(UnsafeBufferPointer(start: object.frames, count: blocks)))
     }
 }

@@ -6,13 +6,14 @@ public import RayStore
 ///
 /// | type | params |
 /// |---|---|
-/// | `filesystem` | `directory_path` (a text or a list of them), `buffer_size` |
-/// | `smart_open` | `uri` (`s3://...`, one or a list), `prefix`, `buffer_size` |
-/// | `ray_storage` | `buffer_size`; goes to the cluster's own storage |
+/// | `filesystem` | `directory_path` (a text or a list of them), `buffer_size`, `compression` |
+/// | `smart_open` | `uri` (`s3://...`, one or a list), `prefix`, `buffer_size`, `compression` |
+/// | `ray_storage` | `buffer_size`, `compression`; goes to the cluster's own storage |
 /// | `unstable_fs`, `slow_fs` | those of `filesystem`; for tests |
 ///
 /// An empty object means no spilling. No configuration at all means `filesystem` below the state directory. What is not known is refused, with
 /// its name. `buffer_size` is how large the parts of an S3 object are; files are written straight from the store, without a buffer.
+/// `compression` is `off`, `on` or `auto` (`SpillCompression`); Ray has none.
 public struct StorageConfiguration: Sendable {
     /// What a configuration is read for.
     public struct Node: Sendable {
@@ -37,6 +38,8 @@ public struct StorageConfiguration: Sendable {
         }
     }
 
+    /// What it says of packing; nil when it says nothing.
+    public let compression: SpillCompression?
     private let type: String?
     private let params: StorageParameters
 
@@ -44,7 +47,7 @@ public struct StorageConfiguration: Sendable {
     /// - Throws: `invalidArgument` naming what is not JSON, or not a configuration.
     public init(json: String?) throws(RayStoreError) {
         guard let json, !json.allSatisfy(\.isWhitespace) else {
-            self.init(type: "filesystem", params: StorageParameters(values: [:]))
+            try self.init(type: "filesystem", params: StorageParameters(values: [:]))
             return
         }
         let value: JSONValue
@@ -62,11 +65,11 @@ public struct StorageConfiguration: Sendable {
         }
         switch (fields["type"], fields["params"]) {
         case (nil, nil):
-            self.init(type: nil, params: StorageParameters(values: [:]))
+            try self.init(type: nil, params: StorageParameters(values: [:]))
         case (.text(let type)?, nil):
-            self.init(type: type, params: StorageParameters(values: [:]))
+            try self.init(type: type, params: StorageParameters(values: [:]))
         case (.text(let type)?, .object(let values)?):
-            self.init(type: type, params: StorageParameters(values: values))
+            try self.init(type: type, params: StorageParameters(values: values))
         case (.text?, _):
             throw RayStoreError(.invalidArgument, "params: is not an object")
         default:
@@ -74,9 +77,14 @@ public struct StorageConfiguration: Sendable {
         }
     }
 
-    private init(type: String?, params: StorageParameters) {
+    private init(type: String?, params: StorageParameters) throws(RayStoreError) {
         self.type = type
         self.params = params
+        let text = try params.text("compression")
+        compression = text.flatMap(SpillCompression.init(rawValue:))
+        guard compression != nil || text == nil else {
+            throw RayStoreError(.invalidArgument, "compression: '\(text ?? "")' is none of off, on and auto")
+        }
     }
 
     private static let types = "filesystem, smart_open, ray_storage, unstable_fs, slow_fs"
@@ -96,14 +104,14 @@ public struct StorageConfiguration: Sendable {
     }
 
     private func filesystem(_ node: Node) throws(RayStoreError) -> FilesystemStorage {
-        try params.refuseOthers(than: ["directory_path", "buffer_size"])
+        try params.refuseOthers(than: ["directory_path", "buffer_size", "compression"])
         _ = try params.size("buffer_size")
         let directories = try params.texts("directory_path") ?? [node.stateDirectory + "/spill"]
         return FilesystemStorage(directories: directories, owner: node.owner)
     }
 
     private func s3(_ node: Node) throws(RayStoreError) -> S3Storage {
-        try params.refuseOthers(than: ["uri", "prefix", "buffer_size"])
+        try params.refuseOthers(than: ["uri", "prefix", "buffer_size", "compression"])
         guard let uris = try params.texts("uri") else {
             throw RayStoreError(.invalidArgument, "uri: is missing; write s3://BUCKET or s3://BUCKET/PATH, or a list of them")
         }
@@ -115,7 +123,7 @@ public struct StorageConfiguration: Sendable {
     }
 
     private func clusterStorage(_ node: Node) throws(RayStoreError) -> any ExternalStorage {
-        try params.refuseOthers(than: ["buffer_size"])
+        try params.refuseOthers(than: ["buffer_size", "compression"])
         guard let root = node.clusterStorage else {
             throw RayStoreError(
                 .invalidArgument, "type: 'ray_storage' spills to the cluster's storage, and the cluster was started without one")

@@ -15,6 +15,8 @@ public struct UnstableStorage: ExternalStorage {
 
     public var typeName: String { "unstable_fs" }
     public var canSpill: Bool { storage.canSpill }
+    public var packsByDefault: Bool { storage.packsByDefault }
+    public var takesBytesByRange: Bool { storage.takesBytesByRange }
 
     public func spill(_ batch: SpillBatch) async throws(RayStoreError) -> SpilledFile {
         switch draw() {

@@ -169,7 +169,7 @@ private final class Finder: Sendable {
             switch entry?.state {
             case .sealed:
                 ray_answer_object(answer)
-            case .creating where catalog.spilled.record(of: id)?.path == nil:
+            case .creating where catalog.spilled.record(of: id).map({ $0.path == nil || $0.isPacked }) ?? true:
                 isHere = false
                 absence = RayStoreError(.notSealed, "object \(id) is not sealed yet", object: id)
             case .failed:
@@ -193,12 +193,13 @@ private final class Finder: Sendable {
 
     /// What was spilled to a file of this machine is sent from there.
     private func offerRecord(of id: ObjectID, _ answer: OpaquePointer) -> Bool {
-        guard let record = catalog.spilled.record(of: id), let path = record.path else { return false }
+        guard let record = catalog.spilled.record(of: id), let path = record.path, !record.isPacked else { return false }
         path.withCString { path in
             record.blockSums.withUnsafeBufferPointer { sums in
                 var spilled = ray_spilled(
                     struct_size: UInt32(MemoryLayout<ray_spilled>.size), path: path, offset: record.location.offset,
-                    owner_size: record.ownerSize, metadata_size: record.metadataSize, data_size: record.dataSize,
+                    owner_size: record.ownerSize + record.announcedSize, metadata_size: record.metadataSize,
+                    data_size: record.dataSize,
                     metadata_checksum: record.metadataChecksum, sums: sums.baseAddress)
                 ray_answer_spilled(answer, &spilled)
             }

@@ -61,7 +61,7 @@ enum Foreground {
         nodeOptions.caps = setup.caps
         setup.disk.set(&nodeOptions)
         setup.quotas.set(&nodeOptions)
-        setup.spill.set(&nodeOptions)
+        try setup.spill.set(&nodeOptions)
         nodeOptions.readers = setup.readers
         nodeOptions.prefault = setup.prefault.map { UInt64($0.bytes) }
         nodeOptions.advertisedBulkPort = setup.advertisedBulkPort

@@ -23,6 +23,20 @@ struct SpillChoice: ParsableArguments {
         transform: { text in try Marks(text) })
     var spillWatermarks: Marks?
 
+    @Option(
+        help: ArgumentHelp(
+            """
+            Pack objects on their way to the storage, block by block, where that makes them smaller: on, off, or auto, which is on for S3 and off for \
+            directories. 'compression' among the params of --storage says the same. (default: auto)
+            """, valueName: "off|on|auto"),
+        transform: { text in
+            guard let compression = SpillCompression(rawValue: text) else {
+                throw ValidationError("'\(text)' is no way to pack what is spilled; give off, on or auto")
+            }
+            return compression
+        })
+    var spillCompression: SpillCompression?
+
     struct Marks: Sendable, Hashable {
         let high: Double
         let low: Double
@@ -39,7 +53,7 @@ struct SpillChoice: ParsableArguments {
     }
 
     func setup() throws -> SpillSetup {
-        SpillSetup(storage: try storage.map(Self.json), marks: spillWatermarks)
+        SpillSetup(storage: try storage.map(Self.json), marks: spillWatermarks, compression: spillCompression)
     }
 
     /// What was given as JSON, with paths that mean the same in the node's own folder.
@@ -82,16 +96,20 @@ struct SpillSetup: Sendable {
     /// JSON.
     var storage: String?
     var marks: SpillChoice.Marks?
+    var compression: SpillCompression?
 
     /// The options that say the same.
     var arguments: [String] {
         var words: [String] = []
         if let storage { words += ["--storage", storage] }
         if let marks { words += ["--spill-watermarks", "\(marks.high):\(marks.low)"] }
+        if let compression { words += ["--spill-compression", compression.rawValue] }
         return words
     }
 
-    func set(_ options: inout NodeOptions) {
+    func set(_ options: inout NodeOptions) throws(RayStoreError) {
+        let configured = try StorageConfiguration(json: storage).compression
+        if let compression = compression ?? configured { options.spill.compression = compression }
         guard let marks else { return }
         options.spill.highWatermark = marks.high / 100
         options.spill.lowWatermark = marks.low / 100

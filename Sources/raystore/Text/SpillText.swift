@@ -7,7 +7,8 @@ enum SpillText {
     static func summary(of node: NodeReport) -> String {
         guard node.canSpill else { return "no spilling" }
         guard let spill = node.spill, spill.recordCount > 0 || spill.fileCount > 0 else { return "spills to \(node.storage)" }
-        return "spills to \(node.storage): \(count(spill.recordCount, "object")) with \(Amounts.bytes(spill.recordBytes)) in "
+        return
+            "spills to \(node.storage): \(count(spill.recordCount, "object")) with \(packed(spill.recordBytes, spill.recordOwnBytes)) in "
             + "\(count(spill.fileCount, "file")) of \(Amounts.bytes(spill.fileBytes))"
     }
 
@@ -16,7 +17,8 @@ enum SpillText {
         guard let spill = node.spill else { return [] }
         var lines: [String] = []
         if spill.spilledObjects > 0 {
-            lines.append("spilled " + moved(spill.spilledObjects, spill.spilledBytes, spill.spillSeconds))
+            let own = spill.spilledBytes < spill.spilledOwnBytes ? ", packed from \(Amounts.bytes(spill.spilledOwnBytes))" : ""
+            lines.append("spilled " + moved(spill.spilledObjects, spill.spilledBytes, spill.spillSeconds) + own)
         }
         if spill.restoredObjects > 0 {
             lines.append("restored " + moved(spill.restoredObjects, spill.restoredBytes, spill.restoreSeconds))
@@ -35,6 +37,10 @@ enum SpillText {
             lines.append("\(count(spill.missingFiles, "file")) of earlier lives had been removed by somebody")
         }
         return lines
+    }
+
+    private static func packed(_ stored: UInt64, _ own: UInt64) -> String {
+        stored < own ? "\(Amounts.bytes(own)) packed in \(Amounts.bytes(stored))" : Amounts.bytes(stored)
     }
 
     private static func moved(_ objects: UInt64, _ bytes: UInt64, _ seconds: Double) -> String {

@@ -48,6 +48,8 @@ import Testing
         (#"{"type": "filesystem", "params": {"buffer_size": 0}}"#, "buffer_size:"),
         (#"{"type": "filesystem", "params": {"buffer_size": "1"}}"#, "buffer_size:"),
         (#"{"type": "filesystem", "params": {"buffer_size": true}}"#, "buffer_size:"),
+        (#"{"type": "filesystem", "params": {"compression": "zstd"}}"#, "compression:"),
+        (#"{"type": "smart_open", "params": {"uri": "s3://a", "compression": 1}}"#, "compression:"),
         (#"{"type": "smart_open"}"#, "uri:"), (#"{"type": "smart_open", "params": {"uri": "gs://a"}}"#, "gs://a"),
         (#"{"type": "smart_open", "params": {"uri": "s3:///x"}}"#, "s3:///x"),
         (#"{"type": "smart_open", "params": {"uri": "s3://a", "prefix": 1}}"#, "prefix:"),
@@ -57,6 +59,18 @@ import Testing
         let error = #expect(throws: RayStoreError.self) { _ = try StorageConfiguration(json: json).storage(for: node()) }
         #expect(error?.code == .invalidArgument)
         #expect(error?.message.contains(name) == true, "\(error?.message ?? "")")
+    }
+
+    @Test(
+        arguments: [
+            (nil, nil), (#"{"type": "filesystem", "params": {"compression": "on"}}"#, .on),
+            (#"{"type": "smart_open", "params": {"uri": "s3://a", "compression": "off"}}"#, .off),
+            (#"{"type": "slow_fs", "params": {"directory_path": "/a", "compression": "auto"}}"#, .auto),
+        ] as [(String?, SpillCompression?)])
+    func compressionIsConfigured(_ json: String?, _ compression: SpillCompression?) throws {
+        let configuration = try StorageConfiguration(json: json)
+        #expect(configuration.compression == compression)
+        _ = try configuration.storage(for: node())
     }
 
     @Test func theClustersStorageIsADirectoryOrABucket() throws {

@@ -67,6 +67,27 @@ import Testing
         }
     }
 
+    /// Packed beforehand and kept, or packed when the storage asks for the bytes: what lies there is the same.
+    @Test(arguments: backends, [0, 64 << 20] as [UInt64])
+    func whatIsPackedIsRestoredByteForByte(_ backend: Backend, keepBytes: UInt64) async throws {
+        try await withStorage(backend) { storage in
+            try await storage.validate()
+            var packing = SpillPacking(isByRange: storage.takesBytesByRange)
+            packing.keepBytes = keepBytes
+            // The larger ones shrink to a part of an S3 object, and to several.
+            let objects = SpilledObjects(sizes: [0, 1, 70_000, 9 << 20, (40 << 20) + 77], packing: packing)
+            let isPacked = storage.takesBytesByRange || keepBytes > 0
+            #expect((objects.layout.batch.byteCount < 40 << 20) == isPacked)
+            if !isPacked { #expect(objects.layout.location(4, in: "").size > 40 << 20) }
+            let file = try await storage.spill(objects.layout.batch)
+            for index in 0..<5 {
+                let location = objects.layout.location(index, in: file.url)
+                #expect(try await restored(location, from: storage) == objects.stored(location))
+            }
+            try await storage.destroy()
+        }
+    }
+
     /// Larger than a part of an S3 object, so that it is uploaded in parts and read in ranges.
     @Test(arguments: backends)
     func aLargeObjectIsRestored(_ backend: Backend) async throws {
@@ -212,8 +233,12 @@ private final class SpilledObjects: @unchecked Sendable {
     private let data: [[UInt8]]
     private let memory: [UnsafeRawBufferPointer]
 
-    init(sizes: [Int], seed: UInt64 = 1) {
-        data = sizes.enumerated().map { pattern($1, seed: seed &* 1000 + UInt64($0) + 1) }
+    /// - Parameter packing: nil: as they are, and of bytes that do not shrink.
+    init(sizes: [Int], seed: UInt64 = 1, packing: SpillPacking? = nil) {
+        data = sizes.enumerated().map {
+            let seed = seed &* 1000 + UInt64($0) + 1
+            return packing == nil ? pattern($1, seed: seed) : packable($1, seed: seed)
+        }
         metadata = sizes.indices.map { pattern($0 * 13, seed: seed) }
         func lasting(_ bytes: [UInt8]) -> UnsafeRawBufferPointer {
             let copy = UnsafeMutableRawBufferPointer.allocate(byteCount: bytes.count, alignment: 64)
@@ -228,7 +253,15 @@ private final class SpilledObjects: @unchecked Sendable {
             sizes.indices.map {
                 SpillLayout.Object(
                     id: objectID(seed: seed, number: $0), owner: owners[$0], metadata: metadatas[$0], data: datas[$0])
-            })
+            }, packing: packing)
+    }
+
+    /// What must lie there.
+    func stored(_ location: SpillLocation) -> RecordBytes {
+        let bytes = [UInt8](unsafeUninitializedCapacity: Int(location.size)) { bytes, count in
+            count = (try? layout.batch.copyBytes(from: location.offset, intoUnsafe: .init(bytes))) == nil ? 0 : bytes.count
+        }
+        return RecordBytes(bytes: bytes)
     }
 
     deinit {

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+internal import CRayStore
+
+/// How the records of a file are packed.
+package struct SpillPacking: Sendable {
+    /// Of packed data that is kept in memory until a file is written.
+    package var keepBytes: UInt64 = 24 << 20
+    /// Whether the storage takes what is beyond that in ranges, packed when it asks for them. Objects stay unpacked else.
+    package var isByRange: Bool
+
+    package init(isByRange: Bool) {
+        self.isByRange = isByRange
+    }
+
+    init?(_ compression: SpillCompression, for storage: any ExternalStorage) {
+        guard compression == .on || (compression == .auto && storage.packsByDefault) else { return nil }
+        self.init(isByRange: storage.takesBytesByRange)
+    }
+
+    var options: ray_spill_packing {
+        ray_spill_packing(
+            struct_size: UInt32(MemoryLayout<ray_spill_packing>.size), codec: UInt16(RAY_CODEC_AUTO), level: 0,
+            keep_bytes: keepBytes, by_range: isByRange)
+    }
+
+    /// Nothing is packed; what could be taken for an announcement is told from one.
+    static let none = ray_spill_packing(
+        struct_size: UInt32(MemoryLayout<ray_spill_packing>.size), codec: UInt16(RAY_CODEC_NONE), level: 0, keep_bytes: 0,
+        by_range: false)
+}
