@@ -10,18 +10,6 @@
 
 enum { MIB = 1 << 20 };
 
-static void put(ray_store *store, uint64_t number, uint64_t size) {
-    ray_object_id id = id_of(number);
-    ray_object_writer writer;
-    CHECK_OK(ray_object_create(store, &id, size, 0, 0, &writer));
-    CHECK_OK(ray_object_seal(store, &writer));
-}
-
-static void end(ray_store *store, uint64_t number) {
-    ray_object_id id = id_of(number);
-    CHECK_OK(ray_object_delete(store, &id, RAY_OBJECT_FREED));
-}
-
 static ray_object_info info_of(ray_store *store, uint64_t number) {
     ray_object_id id = id_of(number);
     ray_object_info info;
@@ -80,7 +68,7 @@ static void empty_store_is_one_free_block(void) {
 static void holes_between_objects_are_unusable_for_a_mebibyte(void) {
     ray_store *store = make_store(8 * MIB, 64);
     for (uint64_t n = 0; n < 16; n++) {
-        put(store, n, MIB / 2);
+        put_number(store, n, MIB / 2);
     }
     ray_store_stats stats = stats_of(store);
     CHECK_EQUAL(stats.used_bytes, 8 * MIB);
@@ -89,7 +77,7 @@ static void holes_between_objects_are_unusable_for_a_mebibyte(void) {
     CHECK_EQUAL(stats.unusable_for_1mib_bytes, 0);
     CHECK_EQUAL(stats.largest_free_bytes, 0);
     for (uint64_t n = 0; n < 16; n += 2) {
-        end(store, n);
+        end_number(store, n);
     }
     stats = stats_of(store);
     CHECK_EQUAL(stats.free_bytes, 4 * MIB);
@@ -99,12 +87,12 @@ static void holes_between_objects_are_unusable_for_a_mebibyte(void) {
     ray_object_id id = id_of(100);
     ray_object_writer writer;
     CHECK_STATUS(ray_object_create(store, &id, MIB, 0, 0, &writer), RAY_STORE_FULL);
-    end(store, 1); // three in a row become one of 1.5 MiB
+    end_number(store, 1); // three in a row become one of 1.5 MiB
     stats = stats_of(store);
     CHECK_EQUAL(stats.free_block_count, 7);
     CHECK_EQUAL(stats.unusable_for_1mib_bytes, 3 * MIB);
     CHECK_EQUAL(stats.largest_free_bytes, 3 * MIB / 2);
-    put(store, 100, MIB);
+    put_number(store, 100, MIB);
     CHECK_EQUAL(stats_of(store).unusable_for_1mib_bytes, 3 * MIB + MIB / 2);
     check_and_close(store);
 }
@@ -118,16 +106,16 @@ static void block_that_only_misses_its_alignment_is_unusable(void) {
         ray_store *store = make_store(2 * MIB, 64);
         RAY__GATE(store);
         uint64_t hole = MIB + SPARE - (enough ? 0 : 64);
-        put(store, 1, 64);
+        put_number(store, 1, 64);
         CHECK_EQUAL(store->table[entry_of(store, 1)].place >> 24, 0);
         uint64_t behind = 2 * MIB - 64 - hole;
         for (uint64_t n = 2; n < 22; n++) { // from the front: less than 1 MiB each, so none is moved to a page
-            put(store, n, hole / 20 / 64 * 64 + (n == 21 ? hole - hole / 20 / 64 * 64 * 20 : 0));
+            put_number(store, n, hole / 20 / 64 * 64 + (n == 21 ? hole - hole / 20 / 64 * 64 * 20 : 0));
         }
-        put(store, 30, behind);
+        put_number(store, 30, behind);
         CHECK_EQUAL(stats_of(store).free_bytes, 0);
         for (uint64_t n = 2; n < 22; n++) {
-            end(store, n);
+            end_number(store, n);
         }
         ray_store_stats stats = stats_of(store);
         CHECK_EQUAL(stats.free_block_count, 1);
@@ -156,7 +144,7 @@ static void unusable_says_whether_a_mebibyte_can_be_had(void) {
         ray_object_id id = id_of(n);
         ray_object_writer writer;
         if (state_of(store, n) != RAY_STATE_EMPTY) {
-            end(store, n);
+            end_number(store, n);
         } else if (ray_object_create(store, &id, check_random(&random) % (300 << 10), 0, 0, &writer) == RAY_OK) {
             CHECK_OK(ray_object_seal(store, &writer));
         }
@@ -182,10 +170,10 @@ static void rebuilt_arena_has_the_same_sums(void) {
     ray_store *node = make_store(8 * MIB, 64);
     RAY__GATE(node);
     for (uint64_t n = 0; n < 16; n++) {
-        put(node, n, MIB / 2 - 100 * n);
+        put_number(node, n, MIB / 2 - 100 * n);
     }
     for (uint64_t n = 0; n < 16; n += 3) {
-        end(node, n);
+        end_number(node, n);
     }
     ray_store_stats before = stats_of(node);
     pid_t child = fork();
@@ -210,7 +198,7 @@ static void rebuilt_arena_has_the_same_sums(void) {
 static void wrong_sum_is_found_by_the_check(void) {
     ray_store *store = make_store(8 * MIB, 64);
     RAY__GATE(store);
-    put(store, 1, 100);
+    put_number(store, 1, 100);
     store->arena->free++;
     CHECK_STATUS(ray_plasma_check(store, 1), RAY_POISONED);
     CHECK(strstr(ray_last_error_message(), "C2") != NULL);
@@ -226,7 +214,7 @@ static void wrong_sum_is_found_by_the_check(void) {
 
 static void caller_with_the_first_structure_gets_what_it_knows(void) {
     ray_store *store = make_store(8 * MIB, 64);
-    put(store, 1, 100);
+    put_number(store, 1, 100);
     ray_store_stats stats;
     memset(&stats, 0xee, sizeof stats);
     stats.struct_size = offsetof(ray_store_stats, free_block_count);
@@ -261,9 +249,9 @@ static void each_client_has_a_row_with_what_it_made_pins_and_refers_to(void) {
         CHECK_OK(ray_store_slot_claim(node, 1000 + i, &slots[i]));
         clients[i] = attach_slot(ray_store_meta_fd(node), ray_store_data_fd(node), slots[i]);
     }
-    put(node, 1, 64);
-    put(clients[0], 2, 1000);
-    put(clients[0], 3, 2 * MIB);
+    put_number(node, 1, 64);
+    put_number(clients[0], 2, 1000);
+    put_number(clients[0], 3, 2 * MIB);
     ray_object_id id = id_of(4);
     ray_object_writer writer;
     CHECK_OK(ray_object_create(clients[1], &id, 300, 10, 0, &writer)); // 320 and 10, rounded up: 384
@@ -316,7 +304,7 @@ static void successor_in_a_slot_does_not_inherit_objects(void) {
     uint32_t slot;
     CHECK_OK(ray_store_slot_claim(node, 2000, &slot));
     ray_store *client = attach_slot(ray_store_meta_fd(node), ray_store_data_fd(node), slot);
-    put(client, 1, 1000);
+    put_number(client, 1, 1000);
     ray_store_close(client);
     list_clients(node);
     CHECK_EQUAL(row_of(slot)->created_bytes, 1024); // detached, not gone
@@ -330,7 +318,7 @@ static void successor_in_a_slot_does_not_inherit_objects(void) {
     CHECK_OK(ray_store_slot_claim(node, 2001, &again));
     CHECK_EQUAL(again, slot);
     client = attach_slot(ray_store_meta_fd(node), ray_store_data_fd(node), slot);
-    put(client, 2, 100);
+    put_number(client, 2, 100);
     list_clients(node);
     CHECK_EQUAL(row_of(slot)->created_bytes, 128);
     CHECK_EQUAL(row_of(RAY_CLIENT_GONE)->created_bytes, 1024);
@@ -352,8 +340,8 @@ static void successor_in_a_slot_does_not_inherit_objects(void) {
 static void age_counts_from_the_create_and_not_from_the_last_access(void) {
     ray_store *store = make_store(8 * MIB, 64);
     RAY__GATE(store);
-    put(store, 1, 100);
-    put(store, 2, 100);
+    put_number(store, 1, 100);
+    put_number(store, 2, 100);
     CHECK(info_of(store, 1).age_ns < 3600ull * 1000000000u);
     store->origins[entry_of(store, 1)].created -= 25; // made 2.5 s earlier
     uint64_t old = info_of(store, 1).age_ns;
@@ -364,8 +352,8 @@ static void age_counts_from_the_create_and_not_from_the_last_access(void) {
     CHECK_OK(ray_object_get(store, &id, 0, &view));
     ray_object_release(store, &view);
     CHECK(info_of(store, 1).age_ns >= old);
-    end(store, 1);
-    put(store, 1, 100); // another object of the same id, in the same place
+    end_number(store, 1);
+    put_number(store, 1, 100); // another object of the same id, in the same place
     CHECK(info_of(store, 1).age_ns < old);
     store->origins[entry_of(store, 1)].created += 1000; // a damaged one lies in the future
     CHECK_EQUAL(info_of(store, 1).age_ns, 0);
@@ -379,7 +367,7 @@ static void evicted_object_takes_no_memory_and_is_as_old_as_its_next_value(void)
     uint32_t state;
     CHECK_OK(ray_node_adopt(node, &id, &state));
     CHECK_EQUAL(info_of(node, 1).memory_bytes, 0);
-    put(node, 1, 1000);
+    put_number(node, 1, 1000);
     CHECK_EQUAL(info_of(node, 1).memory_bytes, 1024);
     node->origins[entry_of(node, 1)].created -= 100;
     CHECK_OK(ray_node_evict(node, &id));
@@ -387,7 +375,7 @@ static void evicted_object_takes_no_memory_and_is_as_old_as_its_next_value(void)
     CHECK_EQUAL(info_of(node, 1).memory_bytes, 0);
     CHECK(info_of(node, 1).age_ns >= 10000000000u);
     uint64_t old = info_of(node, 1).age_ns;
-    put(node, 1, 1000);
+    put_number(node, 1, 1000);
     CHECK(info_of(node, 1).age_ns < old);
     list_clients(node);
     CHECK_EQUAL(created_sum(), 1024);

@@ -48,6 +48,19 @@ static inline uint32_t state_of(ray_store *store, uint64_t number) {
     return status == RAY_OK ? info.state : RAY_STATE_EMPTY;
 }
 
+// An object of so many bytes, not filled.
+static inline void put_number(ray_store *store, uint64_t number, uint64_t size) {
+    ray_object_id id = id_of(number);
+    ray_object_writer writer;
+    CHECK_OK(ray_object_create(store, &id, size, 0, 0, &writer));
+    CHECK_OK(ray_object_seal(store, &writer));
+}
+
+static inline void end_number(ray_store *store, uint64_t number) {
+    ray_object_id id = id_of(number);
+    CHECK_OK(ray_object_delete(store, &id, RAY_OBJECT_FREED));
+}
+
 static inline void check_and_close(ray_store *store) {
     CHECK_OK(ray_plasma_check(store, 2));
     ray_store_close(store);

@@ -9,18 +9,6 @@
 
 enum { MIB = 1 << 20, KIB = 1 << 10 };
 
-static void put(ray_store *store, uint64_t number, uint64_t size) {
-    ray_object_id id = id_of(number);
-    ray_object_writer writer;
-    CHECK_OK(ray_object_create(store, &id, size, 0, 0, &writer));
-    CHECK_OK(ray_object_seal(store, &writer));
-}
-
-static void end(ray_store *store, uint64_t number) {
-    ray_object_id id = id_of(number);
-    CHECK_OK(ray_object_delete(store, &id, RAY_OBJECT_FREED));
-}
-
 static ray_status create_for(ray_store *node, ray_store *client, uint64_t number, uint64_t size, uint32_t flags) {
     ray_object_id id = id_of(number);
     uint32_t slot = ray_store_slot(client);
@@ -84,7 +72,7 @@ static void what_the_node_creates_for_itself_it_accepts_itself(void) {
 static void it_fails_as_a_create_does(void) {
     ray_store *node = make_store(4 * MIB, 64);
     ray_store *client = attach_client(node);
-    put(client, 1, 3 * MIB);
+    put_number(client, 1, 3 * MIB);
     CHECK_STATUS(create_for(node, client, 2, 2 * MIB, 0), RAY_STORE_FULL);
     CHECK(strstr(ray_last_error_message(), "needs 2101248 bytes") != NULL);
     CHECK_STATUS(create_for(node, client, 1, 1, 0), RAY_EXISTS);
@@ -137,7 +125,7 @@ static void what_is_deleted_before_it_is_accepted_fails_at_the_seal(void) {
     ray_object_id id = id_of(1);
     ray_object_writer writer;
     CHECK_OK(create_for(node, client, 1, 100, RAY_CREATE_WITH_REF));
-    end(node, 1);
+    end_number(node, 1);
     CHECK_OK(ray_object_accept(client, &id, RAY_CREATE_WITH_REF, &writer));
     CHECK_STATUS(ray_object_seal(client, &writer), RAY_OBJECT_FREED);
     CHECK_OK(ray_ref_release(client, &id));
@@ -214,7 +202,7 @@ static void check_wakes(ray_store *node, ray_store *client, void (*act)(ray_stor
 
 static void act_delete(ray_store *node, ray_store *client) {
     (void)node;
-    end(client, 1);
+    end_number(client, 1);
 }
 
 static void act_release_ref(ray_store *node, ray_store *client) {
@@ -250,15 +238,15 @@ static void act_wake(ray_store *node, ray_store *client) {
 static void whatever_gives_memory_back_wakes_the_node(void) {
     ray_store *node = make_store(4 * MIB, 64);
     ray_store *client = attach_client(node);
-    put(client, 1, KIB);
+    put_number(client, 1, KIB);
     ray_object_id id = id_of(2);
     CHECK_OK(ray_object_put(client, &id, "2", 1, NULL, 0, RAY_CREATE_WITH_REF));
-    put(client, 3, KIB);
+    put_number(client, 3, KIB);
     id = id_of(3);
     CHECK_OK(ray_object_get(client, &id, 0, &last_pin));
-    end(node, 3);
+    end_number(node, 3);
     CHECK_OK(create_for(node, client, 4, MIB, 0));
-    put(client, 5, MIB);
+    put_number(client, 5, MIB);
     check_wakes(node, client, act_delete);
     check_wakes(node, client, act_release_ref);
     check_wakes(node, client, act_release_pin);
@@ -269,9 +257,9 @@ static void whatever_gives_memory_back_wakes_the_node(void) {
     uint32_t seen;
     uint32_t again;
     CHECK_OK(ray_node_room_watch(node, &seen));
-    put(client, 6, KIB);
-    put(client, 7, KIB);
-    end(client, 6);
+    put_number(client, 6, KIB);
+    put_number(client, 7, KIB);
+    end_number(client, 6);
     CHECK_OK(ray_node_room_watch(node, &again));
     CHECK_EQUAL(again, seen + 1);
     CHECK_STATUS(ray_node_room_watch(client, &seen), RAY_INVALID_ARGUMENT);
@@ -308,10 +296,10 @@ static void clients_take_no_more_than_they_are_let(void) {
 static void a_create_that_fails_uses_up_nothing(void) {
     ray_store *node = make_store(4 * MIB, 64);
     ray_store *client = attach_client(node);
-    put(node, 1, 3 * MIB);
+    put_number(node, 1, 3 * MIB);
     CHECK_OK(ray_node_room_hold(node, 3 * MIB));
     CHECK_STATUS(try_create(client, 2, 2 * MIB), RAY_STORE_FULL); // there is not so much
-    end(node, 1);
+    end_number(node, 1);
     CHECK_OK(try_create(client, 2, 3 * MIB));
     ray_store_close(client);
     check_and_close(node);

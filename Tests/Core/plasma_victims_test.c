@@ -12,13 +12,6 @@ static void look(ray_store *store, uint64_t needed, uint32_t flags, uint32_t cap
     CHECK_OK(ray_node_victims(store, needed, flags, found, capacity, &found_count));
 }
 
-static void put(ray_store *store, uint64_t number, uint64_t size) {
-    ray_object_id id = id_of(number);
-    ray_object_writer writer;
-    CHECK_OK(ray_object_create(store, &id, size, 0, 0, &writer));
-    CHECK_OK(ray_object_seal(store, &writer));
-}
-
 static void pin(ray_store *store, uint64_t number, ray_object_view *view) {
     ray_object_id id = id_of(number);
     CHECK_OK(ray_object_get(store, &id, 0, view));
@@ -42,11 +35,11 @@ static void check_found(const uint64_t *numbers, uint32_t count) {
 static void the_least_recently_used_come_first_and_are_just_enough(void) {
     ray_store *store = make_store(8 * MIB, 64);
     for (uint64_t n = 1; n <= 8; n++) {
-        put(store, n, 64 * KIB);
+        put_number(store, n, 64 * KIB);
     }
     use(store, 1);
     use(store, 3);
-    put(store, 9, 64);
+    put_number(store, 9, 64);
     use(store, 2); // after the tick of 9's create: later than 1 and 3
     look(store, 64 * KIB, 0, MOST);
     check_found((uint64_t[]){4}, 1);
@@ -63,7 +56,7 @@ static void what_is_pinned_or_has_no_sealed_value_is_no_victim(void) {
     ray_store *node = make_store(8 * MIB, 64);
     ray_store *client = attach_client(node);
     for (uint64_t n = 1; n <= 6; n++) {
-        put(client, n, 64 * KIB);
+        put_number(client, n, 64 * KIB);
     }
     ray_object_view by_client;
     ray_object_view by_node;
@@ -82,10 +75,10 @@ static void what_is_pinned_or_has_no_sealed_value_is_no_victim(void) {
     id = id_of(12);
     CHECK_OK(ray_node_adopt(node, &id, &state));
     CHECK_OK(ray_node_fail(node, &id, RAY_OBJECT_LOST)); // failed
-    put(client, 13, 0); // takes nothing
+    put_number(client, 13, 0); // takes nothing
     look(node, 8 * MIB, 0, MOST);
     check_found((uint64_t[]){4, 5, 6}, 3);
-    put(client, 14, 0);
+    put_number(client, 14, 0);
     use(node, 2); // later than 1
     look(node, 8 * MIB, RAY_VICTIMS_PINNED, MOST);
     check_found((uint64_t[]){1, 2}, 2);
@@ -106,7 +99,7 @@ static void what_is_pinned_or_has_no_sealed_value_is_no_victim(void) {
 static void only_what_the_node_refers_to_when_so_asked(void) {
     ray_store *store = make_store(8 * MIB, 64);
     for (uint64_t n = 1; n <= 6; n++) {
-        put(store, n, 64 * KIB);
+        put_number(store, n, 64 * KIB);
     }
     uint32_t state;
     for (uint64_t n = 2; n <= 6; n += 2) {
@@ -151,7 +144,7 @@ static void the_choice_is_that_of_a_sorted_list(void) {
     ray_store *store = make_store(64 * MIB, 512);
     uint64_t random = check_seed();
     for (uint64_t n = 1; n <= 200; n++) {
-        put(store, n, 1 + check_random(&random) % (128 * KIB));
+        put_number(store, n, 1 + check_random(&random) % (128 * KIB));
     }
     for (int round = 0; round < 500; round++) {
         uint64_t n = 1 + check_random(&random) % 200;
@@ -170,7 +163,7 @@ static void evicting_them_makes_the_room_that_was_asked_for(void) {
     ray_store *store = make_store(16 * MIB, 512);
     uint32_t state;
     for (uint64_t n = 1; n <= 64; n++) {
-        put(store, n, 256 * KIB);
+        put_number(store, n, 256 * KIB);
         ray_object_id id = id_of(n);
         CHECK_OK(ray_node_adopt(store, &id, &state));
     }
@@ -180,7 +173,7 @@ static void evicting_them_makes_the_room_that_was_asked_for(void) {
         CHECK_OK(ray_node_evict(store, &found[i].id));
     }
     CHECK_EQUAL(stats_of(store).free_bytes, 3 * MIB);
-    put(store, 100, 3 * MIB);
+    put_number(store, 100, 3 * MIB);
     check_and_close(store);
 }
 
