@@ -31,6 +31,8 @@ help:
 	@echo 'make test-faults SEEDS=1000  transfers over wires that delay, drop, repeat, flip, truncate, stall and cut'
 	@echo 'make test-transfer-kill KILLS=1000  either end of a transfer killed at random'
 	@echo 'make test-spill-kill KILLS=500  a node that spills, and its clients, killed at random'
+	@echo 'make test-disk-faults      a node whose disks fail or are full, one of two and both'
+	@echo 'make test-flood FLOOD_MB=4096  objects of all sizes by several clients through a store of 512 MiB'
 	@echo 'make check-model           every interleaving of the store'"'"'s protocol; MODEL=small for the short form'
 	@echo 'make fuzz FUZZ_SECONDS=60 each fuzz target of Tests/Fuzz for so long'
 	@echo 'make setup                installs the Debian packages that are missing; the others call it'
@@ -154,7 +156,7 @@ test-transfer-kill: setup
 # Clients of a node that spills, and the node, killed at random: what is wrong, lost, or left behind. RAYSTORE is the tool to start nodes with.
 RAYSTORE ?= .build/debug/raystore
 .PHONY: test-spill-kill
-$(BUILD)/spill_worker: Tests/SpillKill/spill_worker.c $(BUILD)/libraystore.a
+$(BUILD)/spill_worker: Tests/SpillKill/spill_worker.c Tests/SpillKill/spill_client.h $(BUILD)/libraystore.a
 	$(CC) $(CFLAGS) -std=gnu11 -pthread $(WARNINGS) -D_GNU_SOURCE -Iinclude $< -o $@ $(BUILD)/libraystore.a $(CORE_LIBS)
 
 test-spill-kill: KILLS = 500
@@ -162,6 +164,30 @@ test-spill-kill: setup
 	@$(MAKE) -s $(BUILD)/spill_worker >&2
 	@[ $(RAYSTORE) != .build/debug/raystore ] || swift build $(SWIFT_FLAGS) --product raystore >&2
 	@python3 Tests/SpillKill/spill_kills.py $(KILLS) $(RAYSTORE) $(BUILD)/spill_worker
+
+# A node whose disks fail, one of two and both: errors and torn writes put between it and the kernel, and small file systems that are full.
+# FAULTS="eio full" is for some of the kinds.
+FAULTS ?=
+.PHONY: test-disk-faults test-flood
+$(BUILD)/disk_client: Tests/Disk/disk_client.c Tests/SpillKill/spill_client.h $(BUILD)/libraystore.a
+	$(CC) $(CFLAGS) -std=gnu11 -pthread $(WARNINGS) -D_GNU_SOURCE -Iinclude -ITests/SpillKill $< -o $@ $(BUILD)/libraystore.a $(CORE_LIBS)
+
+$(BUILD)/failing_disk.so: Tests/Disk/failing_disk.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -std=gnu11 -fPIC -shared $(WARNINGS) -D_GNU_SOURCE $< -o $@ -ldl
+
+test-disk-faults: setup
+	@$(MAKE) -s $(BUILD)/disk_client $(BUILD)/failing_disk.so >&2
+	@[ $(RAYSTORE) != .build/debug/raystore ] || swift build $(SWIFT_FLAGS) --product raystore >&2
+	@python3 Tests/Disk/disk_faults.py $(RAYSTORE) $(BUILD)/disk_client $(BUILD)/failing_disk.so $(FAULTS)
+
+# FLOOD_MB of objects of all sizes by several clients through a store of 512 MiB, or an eighth of them if that is less. FLOOD_PLACE must be on a disk.
+FLOOD_MB ?= 4096
+FLOOD_PLACE ?= $(BUILD)/flood
+test-flood: setup
+	@$(MAKE) -s $(BUILD)/disk_client >&2
+	@[ $(RAYSTORE) != .build/debug/raystore ] || swift build $(SWIFT_FLAGS) --product raystore >&2
+	@python3 Tests/Disk/flood.py $(FLOOD_MB) $(RAYSTORE) $(BUILD)/disk_client $(FLOOD_PLACE)
 
 # Those that start nodes as processes run by themselves: beside them the others would wait for a core.
 PROCESS_TESTS := IntegrationTests|CommandLineTests

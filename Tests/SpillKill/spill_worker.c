@@ -8,10 +8,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "raystore.h"
+#include "spill_client.h"
 
 enum { KEPT_MAX = 4096, EXIT_NODE_DIED = 3, EXIT_FAILED = 9 };
 #define SIZE_MAX_BYTES (6u << 20)
@@ -34,16 +34,7 @@ static uint64_t lost;
 static uint8_t *bytes;
 
 static uint64_t next_random(void) {
-    random_state ^= random_state << 13;
-    random_state ^= random_state >> 7;
-    random_state ^= random_state << 17;
-    return random_state;
-}
-
-static uint64_t now_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+    return spill_random(&random_state);
 }
 
 static bool is_end_of_node(ray_status status) {
@@ -67,20 +58,12 @@ static void must(ray_status status, const char *what) {
     exit(EXIT_FAILED);
 }
 
-static void fill(uint64_t seed, uint64_t size) {
-    uint64_t word = seed | 1;
-    for (uint64_t at = 0; at < size; at += sizeof word) {
-        memcpy(bytes + at, &word, size - at < sizeof word ? size - at : sizeof word);
-        word = word * 6364136223846793005u + 1442695040888963407u;
-    }
-}
-
 static void put(void) {
     kept *object = &objects[count];
     object->seed = next_random();
     // Most are small, some large: the logarithm is even.
     object->size = 1 + next_random() % (SIZE_MAX_BYTES >> (next_random() % 14));
-    fill(object->seed, object->size);
+    spill_fill(bytes, object->seed, object->size);
     must(ray_client_put_within(client, bytes, object->size, "B\1", 2, PATIENCE_NS, &object->id), "a put");
     count++;
     kept_bytes += object->size;
@@ -106,7 +89,7 @@ static void get(uint32_t index) {
         drop(index);
         return;
     }
-    fill(object->seed, object->size);
+    spill_fill(bytes, object->seed, object->size);
     if (view.data_size != object->size || memcmp(view.data, bytes, object->size) != 0) {
         wrong++;
         fprintf(stderr, "spill_worker: an object of %llu bytes is not what was put\n", (unsigned long long)object->size);
@@ -153,7 +136,7 @@ int main(int words, char **word) {
         fprintf(stderr, "usage: spill_worker SOCKET SEED BYTES_KEPT\n");
         return 2;
     }
-    random_state = strtoull(word[2], NULL, 10) * 2654435761u + 88172645463325252u;
+    random_state = spill_random_start(strtoull(word[2], NULL, 10));
     uint64_t bytes_kept = strtoull(word[3], NULL, 10);
     bytes = malloc(SIZE_MAX_BYTES);
     ray_client_options options = {.struct_size = sizeof options, .socket_path = word[1]};
@@ -161,8 +144,8 @@ int main(int words, char **word) {
     setvbuf(stdin, NULL, _IONBF, 0); // so that poll sees what fgets would have taken
     for (uint64_t said = 0;;) {
         step(bytes_kept);
-        if (now_ns() - said > 100000000) {
-            said = now_ns();
+        if (spill_now_ns() - said > 100000000) {
+            said = spill_now_ns();
             say();
         }
         if (is_asked()) {
