@@ -20,8 +20,9 @@ _Static_assert(sizeof(ray_spill_part) == sizeof(struct iovec) && offsetof(ray_sp
 #define PARTS_MAX 256
 // Of packed data that is not in memory, written at once.
 #define PACKED_BYTES (1u << 20)
-// Begun to be written back as soon as so much is there: the disk works while the next objects are copied, and dirty pages do not pile up.
-#define WRITE_BACK_BYTES (8u << 20)
+// Given to the kernel at once. What is to be on the disk before the call returns begins to be written back as soon as so much is there: the disk
+// works while the next is copied.
+#define PIECE_BYTES (8u << 20)
 
 // A place in a list of parts.
 typedef struct place {
@@ -39,16 +40,19 @@ static uint64_t size_of(const ray_spill_part *parts, uint32_t count) {
     return size;
 }
 
-// What the next call is to move, without parts that are empty; none when the first is not in memory.
-static int next_parts(const place *walk, ray_spill_part *next) {
+// What the next call is to move, without parts that are empty, and at most so much; none when the first is not in memory.
+static int next_parts(const place *walk, size_t most, ray_spill_part *next) {
     int count = 0;
-    for (uint32_t i = walk->at; i < walk->count && count < PARTS_MAX; i++) {
+    for (uint32_t i = walk->at; i < walk->count && count < PARTS_MAX && most > 0; i++) {
         size_t done = i == walk->at ? walk->into : 0;
         if (walk->parts[i].size > 0 && walk->parts[i].bytes == NULL) {
             break;
         }
-        if (walk->parts[i].size > done) {
-            next[count++] = (ray_spill_part){(char *)walk->parts[i].bytes + done, walk->parts[i].size - done};
+        size_t size = walk->parts[i].size - done;
+        if (size > 0) {
+            size = size < most ? size : most;
+            next[count++] = (ray_spill_part){(char *)walk->parts[i].bytes + done, size};
+            most -= size;
         }
     }
     return count;
@@ -82,12 +86,12 @@ static ray_status pack_next(place *walk, ray_spill_packed *packed, uint8_t **buf
     return ray_spill_packed_read(packed, walk->at, walk->into, *buffer, next->size);
 }
 
-static ray_status write_parts(const char *path, int file, uint64_t size, place walk, ray_spill_packed *packed, uint8_t **buffer) {
+static ray_status write_parts(const char *path, int file, uint64_t size, place walk, ray_spill_packed *packed, uint8_t **buffer,
+                              uint32_t flags) {
     ray_spill_part next[PARTS_MAX];
     off_t written = 0;
-    off_t begun = 0;
     for (;;) {
-        int ready = next_parts(&walk, next);
+        int ready = next_parts(&walk, PIECE_BYTES, next);
         if (ready == 0) {
             RAY_TRY(pack_next(&walk, packed, buffer, next, &ready));
         }
@@ -103,18 +107,18 @@ static ray_status write_parts(const char *path, int file, uint64_t size, place w
             return ray__disk_failure(file, path, size);
         }
         advance(&walk, (size_t)moved);
-        written += moved;
-        if (written - begun >= WRITE_BACK_BYTES) {
+        if ((flags & RAY_SPILL_SYNC) != 0) {
             // A hint: a file system without it writes back in its own time.
-            (void)sync_file_range(file, begun, written - begun, SYNC_FILE_RANGE_WRITE);
-            begun = written;
+            (void)sync_file_range(file, written, moved, SYNC_FILE_RANGE_WRITE);
         }
+        written += moved;
     }
 }
 
-static ray_status write_all(const char *path, int file, uint64_t size, const ray_spill_part *parts, uint32_t count, ray_spill_packed *packed) {
+static ray_status write_all(const char *path, int file, uint64_t size, const ray_spill_part *parts, uint32_t count, ray_spill_packed *packed,
+                            uint32_t flags) {
     uint8_t *buffer = NULL;
-    ray_status status = write_parts(path, file, size, (place){parts, count, 0, 0}, packed, &buffer);
+    ray_status status = write_parts(path, file, size, (place){parts, count, 0, 0}, packed, &buffer, flags);
     free(buffer);
     return status;
 }
@@ -145,7 +149,7 @@ ray_status ray_spill_write_packed(const char *path, const ray_spill_part *parts,
     uint64_t size = size_of(parts, part_count);
     ray_status status = ray__disk_check(file, path, size, &(ray__disk_limits){.reserve_bytes = reserve_bytes});
     if (status == RAY_OK) {
-        status = write_all(path, file, size, parts, part_count, packed);
+        status = write_all(path, file, size, parts, part_count, packed, flags);
     }
     if (status == RAY_OK) {
         status = finish(path, file, size, flags);
@@ -160,10 +164,18 @@ ray_status ray_spill_write_packed(const char *path, const ray_spill_part *parts,
     return status;
 }
 
+void ray_spill_write_back(const char *path) {
+    int file = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (file >= 0) {
+        (void)sync_file_range(file, 0, 0, SYNC_FILE_RANGE_WRITE);
+        close(file);
+    }
+}
+
 static ray_status read_all(const char *path, int file, uint64_t offset, const ray_spill_part *parts, uint32_t count) {
     place walk = {parts, count, 0, 0};
     ray_spill_part next[PARTS_MAX];
-    for (int ready; (ready = next_parts(&walk, next)) > 0;) {
+    for (int ready; (ready = next_parts(&walk, SIZE_MAX, next)) > 0;) {
         ssize_t moved = preadv(file, (const struct iovec *)next, ready, (off_t)offset);
         if (moved < 0 && errno == EINTR) {
             continue;

@@ -95,6 +95,36 @@ static void what_is_laid_down_is_found_again_by_offset_and_size_alone(void) {
     CHECK_EQUAL(unlink(path), 0);
 }
 
+// More than the kernel is given at once, in pieces that end anywhere; both ways of coming to the disk.
+static void large_parts_arrive_whole_and_are_written_back(void) {
+    enum { SIZE = 21000003 };
+    uint8_t *bytes = malloc(SIZE);
+    uint8_t *back = malloc(SIZE);
+    CHECK(bytes != NULL && back != NULL);
+    for (uint32_t i = 0; i < SIZE; i++) {
+        bytes[i] = (uint8_t)(i * 2654435761u >> 11);
+    }
+    ray_spill_part parts[] = {{bytes, 5}, {NULL, 0}, {bytes + 5, 12000000}, {bytes + 12000005, 1}, {bytes + 12000006, SIZE - 12000006}};
+    for (uint32_t flags = 0; flags <= RAY_SPILL_SYNC; flags += RAY_SPILL_SYNC) {
+        const char *path = path_of("large");
+        CHECK_OK(ray_spill_write(path, parts, sizeof parts / sizeof *parts, 0, flags));
+        ray_spill_write_back(path);
+        memset(back, 0, SIZE);
+        ray_spill_part whole = {back, SIZE};
+        CHECK_OK(ray_spill_read(path, 0, &whole, 1));
+        CHECK(memcmp(bytes, back, SIZE) == 0);
+        struct stat info;
+        CHECK_EQUAL(stat(path, &info), 0);
+        CHECK_EQUAL(info.st_size, SIZE);
+        CHECK_EQUAL(unlink(path), 0);
+        // Nothing comes of it when the file has gone meanwhile.
+        ray_spill_write_back(path);
+        CHECK_EQUAL(access(path, F_OK), -1);
+    }
+    free(bytes);
+    free(back);
+}
+
 static void lengths_that_do_not_add_up_are_refused(void) {
     uint8_t header[RAY_SPILL_HEADER_SIZE] = {0};
     ray_spill_lengths lengths;
@@ -161,6 +191,7 @@ int main(void) {
     snprintf(directory, sizeof directory, "%s/raystore-spill-test-XXXXXX", check_folder());
     CHECK(mkdtemp(directory) != NULL);
     RUN(what_is_laid_down_is_found_again_by_offset_and_size_alone);
+    RUN(large_parts_arrive_whole_and_are_written_back);
     RUN(lengths_that_do_not_add_up_are_refused);
     RUN(a_name_says_the_first_object_and_how_many);
     RUN(a_file_that_was_cut_or_taken_away_is_told_at_once);

@@ -146,6 +146,10 @@ RAY_API ray_status ray_spill_write(const char *path, const ray_spill_part *parts
 RAY_API ray_status ray_spill_write_packed(const char *path, const ray_spill_part *parts, uint32_t part_count,
                                           ray_spill_packed *RAY_NULLABLE packed, uint64_t reserve_bytes, uint32_t flags) RAY_NODISCARD;
 
+// Begins to write a file back to the disk that was written without RAY_SPILL_SYNC, so that the disk has something to do and what is not on it does
+// not pile up in the machine's memory. A hint, of use or not, so it cannot fail. Waits as long as the disk's queue is full.
+RAY_API void ray_spill_write_back(const char *path);
+
 // Fills the parts, one after the other, with the bytes of the file from offset on. RAY_FILE_NOT_FOUND; RAY_CORRUPT, naming file and offset, when
 // it ends before.
 RAY_API ray_status ray_spill_read(const char *path, uint64_t offset, const ray_spill_part *parts, uint32_t part_count) RAY_NODISCARD;

@@ -61,14 +61,15 @@ final class RestorePass: @unchecked Sendable {
                 head: .allocate(byteCount: Int(record.headSize), alignment: 8)))
     }
 
-    /// What can be read at once.
-    var runs: [Run] {
+    /// What can be read at once, in pieces of at most so many bytes, or of one record.
+    func runs(upTo most: UInt64) -> [Run] {
         var runs: [Run] = []
         for index in items.indices {
             let location = items[index].record.location
             if let last = runs.last, case let before = items[index - 1].record.location,
                 before.offset + before.size == location.offset,
-                items[index - 1].record.isPacked == items[index].record.isPacked
+                items[index - 1].record.isPacked == items[index].record.isPacked,
+                location.offset + location.size - last.offset <= most
             {
                 runs[runs.count - 1] = Run(items: last.items.lowerBound..<(index + 1), offset: last.offset)
             } else {

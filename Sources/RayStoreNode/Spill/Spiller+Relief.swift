@@ -46,7 +46,7 @@ extension Spiller {
     func watch() async {
         let high = UInt64(Double(capacity) * options.highWatermark)
         let low = UInt64(Double(capacity) * options.lowWatermark)
-        let pause = Duration.milliseconds(100)
+        let pause = Duration.milliseconds(20)
         var next = pause
         var before: UInt64 = 0
         while !Task.isCancelled {
@@ -113,11 +113,17 @@ extension Spiller {
         return noteEvicted(chosen.filter { gone.contains($0.id) })
     }
 
+    /// Gives up memory of objects that have a record, and of nothing else: neither writes nor waits for anybody.
+    func evictClean(_ bytes: UInt64) async -> UInt64 {
+        evictClean(await victims(bytes), upTo: bytes)
+    }
+
     private func evictClean(_ victims: [Victim], upTo bytes: UInt64) -> UInt64 {
         var gone: [StoreEntry] = []
         var goneBytes: UInt64 = 0
         for victim in victims where goneBytes < bytes && index.record(of: victim.entry.id) != nil {
-            guard store.evict(victim.entry.id) else { continue }
+            // Another pass may have had the same victims.
+            guard store.entry(of: victim.entry.id)?.state == .sealed, store.evict(victim.entry.id) else { continue }
             gone.append(victim.entry)
             goneBytes += victim.entry.memoryBytes
         }

@@ -22,6 +22,10 @@ extension Spiller {
     /// Of one pass, so that its first objects do not wait for its last for long.
     private static let passBytes: UInt64 = 64 << 20
     private static let passObjects = 256
+    /// Small objects of a file are read so many bytes at a time: what has just been read is still in the processor's cache when it is summed up.
+    private static let readBytes: UInt64 = 8 << 20
+    /// How often a pass drops what has a record to have places for its own objects, before it waits beside others.
+    private static let evictionsMost = 3
     /// How long a storage that fails is asked again, when whoever waits has not given up before.
     private static let patience = Duration.seconds(30)
     /// How often a disk that cannot read is asked: it has tried long enough itself by then.
@@ -144,8 +148,10 @@ extension Spiller {
     private func run(_ objects: [WantedObject]) async {
         let pass = RestorePass(in: store)
         let placed = await place(objects, in: pass)
-        guard !placed.isEmpty else { return }
-        for run in pass.runs { await read(run, of: pass, for: placed) }
+        guard let first = placed.first else { return }
+        // Far away a request costs more than what is near gains.
+        let most = first.record.path == nil ? UInt64.max : Self.readBytes
+        for run in pass.runs(upTo: most) { await read(run, of: pass, for: placed) }
     }
 
     /// Takes places in the store for the objects. One that has none answers why; those behind it are asked for again: whoever holds places must
@@ -153,6 +159,7 @@ extension Spiller {
     private func place(_ objects: [WantedObject], in pass: RestorePass) async -> [WantedObject] {
         var placed: [WantedObject] = []
         var rest = objects[...]
+        var evictions = 0
         while let first = rest.first {
             let asked = Array(rest)
             var full: RayStoreError?
@@ -167,6 +174,12 @@ extension Spiller {
                     object.continuation.resume(returning: .failure(error))
                 }
                 rest.removeFirst()
+            }
+            // In one go, for a look at the whole store for each would cost more than reading it.
+            if full != nil, evictions < Self.evictionsMost {
+                evictions += 1
+                let missing = rest.reduce(UInt64(0)) { $0 + $1.record.dataSize + $1.record.metadataSize }
+                if await evictClean(missing) > 0 { continue }
             }
             guard let full, placed.isEmpty, rest.first?.ticket == first.ticket else {
                 // Some others were refused before one that found no room: that one is the first now.

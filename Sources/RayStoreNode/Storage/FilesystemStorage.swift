@@ -90,6 +90,7 @@ public final class FilesystemStorage: ExternalStorage {
                         ).rawValue
                     }
                 }
+                if durability == .kernel { Self.beginWritingBack(path) }
                 return SpilledFile(url: path, recordCount: batch.recordCount)
             } catch {
                 failures.append(error)
@@ -97,6 +98,14 @@ public final class FilesystemStorage: ExternalStorage {
         }
         // When one has no room and another fails, room is what will help.
         throw failures.first { $0.code == .outOfDisk } ?? failures[0]
+    }
+
+    /// One after the other, and without anybody waiting: the disk's queue is full most of the time when much is spilled.
+    private static let writingBack = BlockingThreads(limit: 1)
+
+    private static func beginWritingBack(_ path: String) {
+        // Without a thread the kernel writes it in its own time.
+        _ = writingBack.submit { ray_spill_write_back(path) }
     }
 
     public func restore(_ file: String, from offset: UInt64, into memory: SpillMemory) async throws(RayStoreError) {

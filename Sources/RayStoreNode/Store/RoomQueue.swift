@@ -279,8 +279,8 @@ actor RoomQueue {
     // MARK: Freeing
 
     private func relieve() {
-        // Writing one file need not wait for another when much is wanted.
-        let most = order.bytes > capacity / 8 ? 2 : 1
+        // Writing one file need not wait for another when much is wanted, or next to nothing is free: whoever waits now comes again.
+        let most = order.bytes > capacity / 8 || store.usedBytes > capacity - capacity / 8 ? 2 : 1
         guard let reliever, reliefs < most, let head = order.head, let request = waiting[head]?.request, clock.now >= reliefAfter
         else { return }
         reliefs += 1
