@@ -5,7 +5,8 @@ with the same server, in turns.
 
 Rates are bytes put over the time until the last put has returned, and bytes got over the time of the gets, in batches of 200 MB; the page cache is
 warm, and everything is compared with what was put, between the timed parts. The disk's own rate is a plain sequential write of the same bytes
-before and after, without sync like ours; `disk_ratio` counts the bytes that were spilled, not those that stayed in memory.
+before and after, without sync like ours, and the faster of the two counts; `disk_ratio` counts the bytes that were spilled, not those that stayed
+in memory. Whoever writes finds the machine's memory as warm as everybody else.
 
 Usage: spill.py [--peers RAY_PYTHON] [--s3 PYTHON_WITH_MOTO] [--turns N] [--only NAME] RAYSTORE CLIENT_PROGRAM FOLDER_ON_THE_DISK
 """
@@ -74,6 +75,7 @@ def ours_turn(chosen, folder, values):
         plain = [disk.sequential_write(folder, TOTAL)]
         with Node(chosen.raystore, os.path.join(folder, "state"), str(MEMORY)) as node, node.client(chosen.client) as program:
             idle = node.own_bytes()
+            disk.warm_memory(folder, TOTAL)
             disk.sync()
             cpu = node.cpu()
             with Watch(node) as watch:
@@ -109,6 +111,7 @@ def ray_turn(chosen, folder, values):
             for kind in SIZES:
                 if chosen.only and chosen.only not in kind:
                     continue
+                disk.warm_memory(folder, TOTAL)
                 disk.sync()
                 put_all(program, kind, values)
                 disk.sync()
