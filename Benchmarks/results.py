@@ -110,12 +110,29 @@ def matrix_table(lines):
                   + " | ".join(fixed) + " |")
 
 
+def note_worst(lines):
+    """The worst cells of a matrix that may have been measured in parts, when it is complete."""
+    rates = {(speed, kind, way): cell(lines, speed, kind, way) for speed in SPEEDS for kind in KINDS for way in ("auto", *FIXED)}
+    if None in rates.values():
+        return
+    over_best, over_raw = [], []
+    for speed in SPEEDS:
+        for kind in KINDS:
+            best = max(FIXED, key=lambda way: rates[speed, kind, way])
+            over_best.append((rates[speed, kind, "auto"] / rates[speed, kind, best], f"{speed}.{kind}, {best}"))
+            over_raw.append((rates[speed, kind, "auto"] / rates[speed, kind, "raw"], f"{speed}.{kind}"))
+    for name, cells in (("best_fixed", over_best), ("raw", over_raw)):
+        value, worst = min(cells)
+        lines[f"transfer.auto_vs_{name}_min"] = {"value": value, "unit": "ratio", "worst": worst}
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--plot")
     parser.add_argument("files", nargs="+")
     arguments = parser.parse_args()
     lines = read(arguments.files)
+    note_worst(lines)
     wanted_table(lines)
     peers_table(lines)
     matrix_table(lines)

@@ -2,8 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The matrix: links of four speeds and four kinds of data, each fetched with what the engine picks by itself, raw, and with each fixed codec.
 
-Usage: matrix.py [--quick] [--only SPEED] MOVER
+Usage: matrix.py [--quick] [--only SPEED] [--kind KIND]... MOVER
 Prints the rate of each way in each cell, then the worst cells of automatic over the best fixed codec (raw is one) and over raw.
+
+The worst cells are of what this run measured; of a matrix measured in parts results.py finds them.
 
 The faster the link, the larger the file (SIZES). In a cell all ways take one turn; those that came within a third of the best fixed one
 take four more, with automatic and raw, so that their medians are of five. The others are far behind and their one run is the figure.
@@ -40,16 +42,21 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--quick", action="store_true", help="files an eighth as long: whether it works, not how well")
     parser.add_argument("--only", default="", help="one of the speeds: " + " ".join(SIZES))
+    parser.add_argument("--kind", action="append", choices=KINDS, help="one of the kinds of data; may be given again")
     parser.add_argument("mover")
     arguments = parser.parse_args()
     figures.need_root()
     speeds = [speed for speed in SPEEDS if arguments.only in ("", speed[0])]
     sizes = {speed: SIZES[speed] // 8 if arguments.quick else SIZES[speed] for speed, _ in speeds}
+    kinds = [kind for kind in KINDS if kind in (arguments.kind or KINDS)]
     worst_best, worst_raw = (9.0, ""), (9.0, "")
-    with figures.scratch(max(sizes.values()), *KINDS) as folder, Link() as link, Mover(link, folder, os.path.abspath(arguments.mover)) as mover:
+    with figures.scratch(max(sizes.values()), *kinds) as folder, Link() as link, Mover(link, folder, os.path.abspath(arguments.mover)) as mover:
+        # Whoever is first pays for memory that was never used, at both ends and in the machine below: that is nobody's figure.
+        for wish in (FIXED["raw"], FIXED["zstd1"]):
+            mover.fetch(f"{kinds[0]}.bin", *wish)
         for speed, gbits in speeds:
             link.shape(gbits)
-            for kind in KINDS:
+            for kind in kinds:
                 # From one speed to the next files only get shorter.
                 os.truncate(os.path.join(folder, f"{kind}.bin"), sizes[speed])
                 turns = measure(mover, f"{speed}.{kind}", kind)
