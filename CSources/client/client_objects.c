@@ -54,14 +54,20 @@ static bool is_worth_asking(ray_status status) {
     }
 }
 
-static ray_status ask_for(ray_client *client, const ray_object_id *id, uint64_t timeout_ns) {
-    uint8_t payload[8 + 4 + RAY_OBJECT_ID_SIZE]; // GET: u64 timeout_ns, ids
+// tuning: RAY_TUNING_SIZE bytes, or NULL.
+static ray_status ask_for(ray_client *client, const ray_object_id *id, uint64_t timeout_ns, const uint8_t *tuning) {
+    uint8_t payload[8 + 4 + RAY_OBJECT_ID_SIZE + RAY_TUNING_SIZE]; // GET: u64 timeout_ns, ids, tuning
+    size_t size = sizeof payload - RAY_TUNING_SIZE;
     uint32_t count = 1;
     memcpy(payload, &timeout_ns, 8);
     memcpy(payload + 8, &count, 4);
     memcpy(payload + 12, id->bytes, RAY_OBJECT_ID_SIZE);
+    if (tuning != NULL) {
+        memcpy(payload + size, tuning, RAY_TUNING_SIZE);
+        size += RAY_TUNING_SIZE;
+    }
     uint64_t patience_ns = timeout_ns > RAY_FOREVER - ANSWER_GRACE_NS ? 0 : timeout_ns + ANSWER_GRACE_NS;
-    return ray_client_call(client, RAY_REQUEST_GET, payload, sizeof payload, patience_ns, NULL, NULL);
+    return ray_client_call(client, RAY_REQUEST_GET, payload, size, patience_ns, NULL, NULL);
 }
 
 // What is here is pinned: in shared memory, or by the node for a guarded reader.
@@ -73,7 +79,7 @@ static ray_status get_now(ray_client *client, const ray_object_id *id, uint64_t 
     return ray__guarded_get(client, id, timeout_ns > RAY_FOREVER - PIN_GRACE_NS ? 0 : timeout_ns + PIN_GRACE_NS, view);
 }
 
-ray_status ray_client_get(ray_client *client, const ray_object_id *id, uint64_t timeout_ns, ray_object_view *view) {
+static ray_status get(ray_client *client, const ray_object_id *id, uint64_t timeout_ns, const uint8_t *tuning, ray_object_view *view) {
     ray_status status = get_now(client, id, timeout_ns, view);
     if (status == RAY_OK || timeout_ns == 0 || !is_worth_asking(status)) {
         return status;
@@ -85,7 +91,7 @@ ray_status ray_client_get(ray_client *client, const ray_object_id *id, uint64_t 
         if (left_ns == 0) {
             break;
         }
-        RAY_TRY(ask_for(client, id, left_ns));
+        RAY_TRY(ask_for(client, id, left_ns, tuning));
         status = get_now(client, id, left_ns, view);
         if (status == RAY_OK || !is_worth_asking(status)) {
             return status;
@@ -94,6 +100,17 @@ ray_status ray_client_get(ray_client *client, const ray_object_id *id, uint64_t 
     char text[RAY_OBJECT_ID_HEX_SIZE];
     ray_object_id_format(id, text);
     return ray__fail(RAY_FETCH_TIMED_OUT, "object %s was fetched and went again before it could be pinned; the store may be too small", text);
+}
+
+ray_status ray_client_get(ray_client *client, const ray_object_id *id, uint64_t timeout_ns, ray_object_view *view) {
+    return get(client, id, timeout_ns, NULL, view);
+}
+
+ray_status ray_client_get_tuned(ray_client *client, const ray_object_id *id, uint64_t timeout_ns, const ray_client_tuning *tuning,
+                                ray_object_view *view) {
+    uint8_t packed[RAY_TUNING_SIZE];
+    RAY_TRY(ray_client_tuning_pack(tuning, packed));
+    return get(client, id, timeout_ns, packed, view);
 }
 
 ray_status ray_client_open_ref(ray_client *client, const ray_object_id *id) {

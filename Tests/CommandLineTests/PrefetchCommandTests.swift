@@ -63,13 +63,28 @@ import Testing
         }
     }
 
-    /// A part is read as it is, so what would fix its transfer is refused before anything is asked of a node.
-    @Test(arguments: [
-        ["--codec", "lz4"], ["--chunk-size", "64KiB"], ["--connections", "1"], ["--window", "1MiB"], ["--rate-limit", "1MiB"],
-        ["--urgency", "background"],
-    ])
-    func aRangeWithOptionsOfTheTransferIsRefused(options: [String]) async throws {
-        let outcome = try await Tool.run(["get", "a", "--range", "0:1"] + options)
-        outcome.expectOneLine("--range", "--codec", status: 64)
+    /// What packs well shows how it came: packed as little, and as much, as was said.
+    @Test func aRangeAndAPrefetchAreTransferredAsTheOptionsSay() async throws {
+        try await TestCluster.with(2, memory: "64MiB") { cluster in
+            let size = 8 << 20
+            try cluster.makeFile("f", Data(repeating: 1, count: size))
+            for (codec, name) in [("none", "raw"), ("lz4", "lz4")] {
+                let ref = try await cluster.run("put", "f").line
+                let part = try await cluster.run(
+                    "get", ref, "--range", "100:1MiB", "--codec", codec, "--chunk-size", "64KiB", "--urgency", "background",
+                    "--json", "-o", "part-\(name)", on: 1)
+                #expect(part.status == 0, "\(part.errors)")
+                #expect(try part.json()["codecs"] as? String == name)
+                let before = try await report(cluster).nodes.reduce(0) { $0 + $1.receivedWireBytes }
+                let prefetched = try await cluster.run(
+                    "prefetch", ref, "--wait", "--codec", codec, "--chunk-size", "256KiB", "--connections", "1", "--window",
+                    "1MiB", "--rate-limit", "1GiB", on: 1)
+                #expect(prefetched.status == 0, "\(prefetched.errors)")
+                let wire = try await report(cluster).nodes.reduce(0) { $0 + $1.receivedWireBytes } - before
+                #expect(codec == "none" ? wire >= UInt64(size) : wire < UInt64(size / 10), "\(codec): \(wire)")
+            }
+        }
+        try await Tool.run(["prefetch", "a", "--chunk-size", "3MiB"]).expectOneLine("chunkSize", status: 64)
+        try await Tool.run(["get", "a", "--range", "0:1", "--chunk-size", "3MiB"]).expectOneLine("chunkSize", status: 64)
     }
 }

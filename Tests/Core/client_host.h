@@ -61,6 +61,8 @@ struct node {
     bool holds_creates;     // until they are released
     bool ignores_cancels;
     uint8_t create[52];     // the last that was held
+    uint8_t tuning[RAY_TUNING_SIZE]; // of the last GET
+    uint32_t tuning_size;            // 0: it had none
 };
 
 static inline int node_read(struct node *node, const int *what) {
@@ -228,6 +230,17 @@ static inline ray_status node_create(struct node *node, uint64_t client, const u
     return ray_node_create_for(node->store, slot, ray_store_slot_serial(node->store, slot), id, data_size, metadata_size, flags);
 }
 
+static void node_note_tuning(struct node *node, const uint8_t *bytes, uint32_t size) {
+    uint32_t count;
+    memcpy(&count, bytes + 8, 4);
+    uint32_t plain = 12 + count * RAY_OBJECT_ID_SIZE;
+    CHECK(size == plain || size == plain + RAY_TUNING_SIZE);
+    pthread_mutex_lock(&node->lock);
+    node->tuning_size = size - plain;
+    memcpy(node->tuning, bytes + plain, size - plain);
+    pthread_mutex_unlock(&node->lock);
+}
+
 static void node_requested(void *context, uint64_t client, uint64_t request_id, uint16_t request, const void *payload, size_t size) {
     struct node *node = context;
     const uint8_t *bytes = payload;
@@ -267,6 +280,7 @@ static void node_requested(void *context, uint64_t client, uint64_t request_id, 
     if (request == RAY_REQUEST_PUT_FILE) {
         status = node_put_file(node, client, bytes, size);
     } else if (request == RAY_REQUEST_GET) {
+        node_note_tuning(node, bytes, (uint32_t)size);
         status = node_fetch(node, bytes);
     } else if (request == RAY_REQUEST_OPEN_REF) {
         status = node_open_ref(node, client, bytes);

@@ -71,6 +71,58 @@ static void a_remote_object_is_fetched_and_pinned(void) {
     node_check_empty(&node);
 }
 
+static void a_tuned_get_tells_its_tuning(void) {
+    ray_client *client = connect_to(node.path);
+    ray_object_id id = {{1, 2, 4, [27] = 99}};
+    ray_object_view view;
+    ray_client_tuning tuning = {
+        .struct_size = sizeof tuning,
+        .codec = RAY_CODEC_ZSTD,
+        .level = -5,
+        .urgency = RAY_URGENCY_BACKGROUND,
+        .connection_count = 3,
+        .chunk_size = RAY_CHUNK_SIZE_MIN,
+        .window_bytes = 0x0102030405060708,
+        .rate_max_bytes = 1000,
+    };
+    CHECK_OK(ray_client_open_ref(client, &id));
+    CHECK_OK(ray_client_get_tuned(client, &id, 5 * SECOND, &tuning, &view));
+    ray_object_release(ray_client_store(client), &view);
+    static const uint8_t wanted[RAY_TUNING_SIZE] = {3, 0, 3, 0, 0xfb, 0xff, 0xff, 0xff, 3, 0, 0, 0, 0, 0, 1, 0,
+                                                    8, 7, 6, 5, 4, 3, 2, 1, 0xe8, 3};
+    CHECK_EQUAL(node.tuning_size, RAY_TUNING_SIZE);
+    CHECK_EQUAL(memcmp(node.tuning, wanted, sizeof wanted), 0);
+    CHECK_OK(ray_ref_release(ray_client_store(client), &id));
+
+    // One of a program that knows the first fields only, and none.
+    ray_object_id other = {{1, 2, 5, [27] = 99}};
+    tuning.struct_size = offsetof(ray_client_tuning, codec);
+    CHECK_OK(ray_client_open_ref(client, &other));
+    CHECK_OK(ray_client_get_tuned(client, &other, 5 * SECOND, &tuning, &view));
+    ray_object_release(ray_client_store(client), &view);
+    static const uint8_t beginning[RAY_TUNING_SIZE] = {[8] = 3, [14] = 1};
+    CHECK_EQUAL(memcmp(node.tuning, beginning, sizeof beginning), 0);
+    CHECK_OK(ray_ref_release(ray_client_store(client), &other));
+    ray_object_id plain = {{1, 2, 6, [27] = 99}};
+    CHECK_OK(ray_client_open_ref(client, &plain));
+    CHECK_OK(ray_client_get(client, &plain, 5 * SECOND, &view));
+    ray_object_release(ray_client_store(client), &view);
+    CHECK_EQUAL(node.tuning_size, 0);
+    CHECK_OK(ray_ref_release(ray_client_store(client), &plain));
+
+    uint8_t bytes[RAY_TUNING_SIZE];
+    tuning = (ray_client_tuning){.struct_size = sizeof tuning, .codec = RAY_CODEC_ZSTD + 1};
+    CHECK_STATUS(ray_client_tuning_pack(&tuning, bytes), RAY_INVALID_ARGUMENT);
+    CHECK(strstr(ray_last_error_message(), "codec") != NULL);
+    tuning = (ray_client_tuning){.struct_size = sizeof tuning, .urgency = RAY_URGENCY_COUNT};
+    CHECK_STATUS(ray_client_tuning_pack(&tuning, bytes), RAY_INVALID_ARGUMENT);
+    CHECK(strstr(ray_last_error_message(), "urgency") != NULL);
+    CHECK_STATUS(ray_client_tuning_pack(&(ray_client_tuning){.codec = 1}, bytes), RAY_INVALID_ARGUMENT);
+    ray_client_close(client);
+    EVENTUALLY(node_read(&node, &node.detached_count) == node.attached_count);
+    node_check_empty(&node);
+}
+
 static void a_file_gives_its_path(void) {
     ray_client *client = connect_to(node.path);
     ray_object_id id;
@@ -379,6 +431,7 @@ int main(void) {
     RUN(a_client_learns_who_it_is);
     RUN(what_is_put_is_got_by_another_client);
     RUN(a_remote_object_is_fetched_and_pinned);
+    RUN(a_tuned_get_tells_its_tuning);
     RUN(a_file_gives_its_path);
     RUN(an_answer_brings_bytes_or_a_reason);
     RUN(payloads_at_the_limit_pass_and_beyond_it_do_not);

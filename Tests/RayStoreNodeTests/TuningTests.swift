@@ -59,12 +59,59 @@ import Testing
         }
     }
 
-    @Test func aWaitFetchesAsItsTuningSays() async throws {
-        try await withTwo { here, there in
-            let ref = try await there.open(try here.put(bytes: Self.text(2 << 20)).shared())
-            let (ready, _) = try await there.wait([ref], tuning: .init(codec: .lz4, urgency: .background))
+    /// What is not told by progress: that every chunk came so, and because it was asked for.
+    private func expectAsked(_ codec: String, level: Int = 0, _ ref: AnyObjectRef, _ session: Session) async throws {
+        let explanation = try #require(try await session.transferExplanation(of: ref))
+        let came = explanation.sources.flatMap(\.choices).filter { $0.chunks > 0 }
+        #expect(came.map(\.codec) == [codec] && came.map(\.level) == [level] && came.map(\.reason) == [.asked])
+    }
+
+    /// The class that it would have by itself is so slow there that only another one brings it before the test's time is over.
+    private static func slow(_ urgency: TransferTuning.Urgency) -> (inout NodeOptions) -> Void {
+        { $0.caps.urgency[urgency] = .kibibytes(64) }
+    }
+
+    @Test(.timeLimit(.minutes(2))) func aWaitFetchesAsItsTuningSays() async throws {
+        try await withTwo(configure: Self.slow(.wait)) { here, there in
+            let bytes = Self.text(24 << 20)
+            let ref = try await there.open(try here.put(bytes: bytes).shared())
+            let (ready, _) = try await there.wait(
+                [ref], timeout: .seconds(60), tuning: .init(codec: .none, urgency: .background))
             #expect(ready.count == 1)
-            #expect(try await Array(there.get(ref, timeout: .zero)) == Self.text(2 << 20))
+            try await expectAsked("none", ref, there)
+            #expect(try await Array(there.get(ref, timeout: .zero)) == bytes)
+        }
+    }
+
+    @Test(.timeLimit(.minutes(2))) func aReadIsDoneAsItsTuningSays() async throws {
+        try await withTwo(configure: Self.slow(.get)) { here, there in
+            let bytes = Self.text(24 << 20)
+            let ref = try await there.open(try here.put(bytes: bytes).shared())
+            let seen = Seen()
+            let tuning = TransferTuning(codec: .zstd(level: -2), chunkSize: .kibibytes(64), urgency: .background)
+            let part = try await there.read(ref, 70_000..<(20 << 20), timeout: .seconds(60), tuning: tuning) { seen.note($0) }
+            #expect(Array(part) == Array(bytes[70_000..<(20 << 20)]))
+            // The chunks that the range touches, in the size that was asked for.
+            let progress = try #require(seen.progress)
+            #expect(progress.zstdChunks == 319 && progress.lz4Chunks + progress.uncompressedChunks == 0)
+            try await expectAsked("zstd", level: -2, ref, there)
+        }
+    }
+
+    @Test(.timeLimit(.minutes(2)), arguments: [false, true])
+    func aPrefetchIsDoneAsItsTuningSays(isAskedElsewhere: Bool) async throws {
+        try await withTwo(configure: Self.slow(.prefetch)) { here, there in
+            let bytes = Self.text(24 << 20)
+            let own = try here.put(bytes: bytes)
+            let ref = try await there.open(own.shared())
+            let tuning = TransferTuning(codec: .zstd(level: 4), urgency: .background)
+            if isAskedElsewhere {
+                try await here.prefetch(
+                    own, on: there.nodeID, untilThere: true, timeout: .seconds(60), tuning: tuning)
+            } else {
+                try await there.prefetch(ref, untilThere: true, timeout: .seconds(60), tuning: tuning)
+            }
+            try await expectAsked("zstd", level: 4, ref, there)
         }
     }
 
@@ -75,6 +122,8 @@ import Testing
             await expectRefused("chunkSize") { _ = try await there.get(ref, tuning: impossible) }
             await expectRefused("chunkSize") { _ = try await there.pin(ref, tuning: impossible) }
             await expectRefused("chunkSize") { _ = try await there.wait([ref], tuning: impossible) }
+            await expectRefused("chunkSize") { _ = try await there.read(ref, 0..<10, tuning: impossible) }
+            await expectRefused("chunkSize") { try await there.prefetch(ref, tuning: impossible) }
         }
     }
 

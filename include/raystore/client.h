@@ -106,8 +106,9 @@ enum {
     RAY_REQUEST_REPORT = 13,   // text what ("status", "list", "memory", "names", "nodes", ...), text arguments (JSON) -> JSON
     RAY_REQUEST_STOP = 14,     // u32 flags                       -> () ; then the node ends
     RAY_REQUEST_CREATE = 17,   // u64 timeout_ns, u64 data_size, u32 metadata_size, u32 flags (RAY_CREATE_*), id -> id, for ray_object_accept
-    RAY_REQUEST_PREFETCH = 16, // u64 timeout_ns, u32 flags, u32 zero, u64 keep_ns (0: 10 min), id, text node (56 hex digits, "": this one) -> ()
-    RAY_REQUEST_READ = 15,     // u64 timeout_ns, u64 offset, u64 size (0: to the end), id -> u32 where, u32 zero, u64 size of all of it, id
+    RAY_REQUEST_PREFETCH = 16, // u64 timeout_ns, u32 flags, u32 zero, u64 keep_ns (0: 10 min), id, text node (56 hex digits, "": this one),
+                               // tuning                          -> ()
+    RAY_REQUEST_READ = 15,     // u64 timeout_ns, u64 offset, u64 size (0: to the end), id, tuning -> u32 where, u32 zero, u64 size of all of it, id
 
     // Of guarded readers, who may else ask GET, WAIT, OPEN_REF, FIND_NAME and REPORT.
     RAY_REQUEST_PIN = 32,      // ids                             -> 48 bytes an id, for ray_client_pin_take
@@ -183,6 +184,30 @@ RAY_API ray_status ray_client_create(ray_client *client, uint64_t data_size, uin
 // Pins an object, fetching it to this node first if need be. The process must hold a ref. timeout_ns as in store.h. RAY_FETCH_TIMED_OUT when it
 // was fetched many times and evicted each time before it could be pinned.
 RAY_API ray_status ray_client_get(ray_client *client, const ray_object_id *id, uint64_t timeout_ns, ray_object_view *view) RAY_NODISCARD;
+
+// How what has to come from another node is transferred, for those who want to fix what is otherwise chosen by itself. Zero-initialise it,
+// set struct_size and what is to be fixed.
+typedef struct ray_client_tuning {
+    uint32_t struct_size;
+    uint32_t connection_count; // to each place that has the data, 1 to 16; 0: the node's
+    uint32_t chunk_size;       // a power of two, RAY_CHUNK_SIZE_MIN ... RAY_CHUNK_SIZE; 0: RAY_CHUNK_SIZE
+    uint16_t codec;            // RAY_CODEC_*; 0: as measured
+    uint16_t urgency;          // RAY_URGENCY_*; 0: a get's
+    uint64_t window_bytes;     // asked for and not yet arrived, for each place that has the data; 0: the node's
+    uint64_t rate_max_bytes;   // a second, before packing; 0: no cap but the node's
+    int32_t level;             // of zstd, when that is the codec
+    uint32_t reserved;         // 0
+} ray_client_tuning;
+
+// ray_client_get, in this way: it holds if this get begins the transfer; one that runs it makes at most more urgent. What is here already is
+// given as it is, so ray_client_get_file after it asks nobody. RAY_INVALID_ARGUMENT names the field that is not possible.
+RAY_API ray_status ray_client_get_tuned(ray_client *client, const ray_object_id *id, uint64_t timeout_ns, const ray_client_tuning *tuning,
+                                        ray_object_view *view) RAY_NODISCARD;
+
+// Writes the tuning as it stands at the end of a GET, WAIT, READ or PREFETCH, for who sends those himself: RAY_TUNING_SIZE bytes, which the
+// caller has. RAY_INVALID_ARGUMENT: no struct_size, or a codec or an urgency that there is not; other fields are looked at by the node.
+#define RAY_TUNING_SIZE 32u
+RAY_API ray_status ray_client_tuning_pack(const ray_client_tuning *tuning, uint8_t *bytes) RAY_NODISCARD;
 
 // What follows works in every session; with full access it is what store.h has, and costs what that costs.
 

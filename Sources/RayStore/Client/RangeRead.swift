@@ -21,13 +21,14 @@ final class RangeRead: Sendable {
     }
 
     func send(
-        _ range: Range<Int>, timeout: Duration?, progress: (@Sendable (TransferProgress) -> Void)?
+        _ range: Range<Int>, timeout: Duration?, tuning: TransferTuning, progress: (@Sendable (TransferProgress) -> Void)?
     ) throws(RayStoreError) -> PendingRequest {
         var payload = PayloadWriter()
         payload.append(timeout.nanosecondsOrForever)
         payload.append(UInt64(range.lowerBound))
         payload.append(UInt64(range.count))
         payload.append(id)
+        tuning.append(to: &payload)
         return try PendingRequest.send(
             .read, payload, over: handle, progress: progress,
             onAnswer: { [self] answer in

@@ -17,18 +17,20 @@ extension Session {
     /// - Parameters:
     ///   - range: positions of bytes. As with `pread` there are fewer bytes, or none, where it goes beyond the end.
     ///   - timeout: nil waits as long as it takes.
+    ///   - tuning: how what has to come from another node is fetched. A read shares no transfer with others.
     ///   - progress: as in `get`; the total is the range's.
-    /// - Throws: what `get` throws; `invalidArgument` for a negative position; `storeFull` when this node's memory has no room for the part.
+    /// - Throws: what `get` throws; `invalidArgument` for a negative position and for a tuning that is not possible; `storeFull` when this node's memory has no room for the part.
     nonisolated(nonsending) public func read(
-        _ ref: AnyObjectRef, _ range: Range<Int>, timeout: Duration? = nil,
+        _ ref: AnyObjectRef, _ range: Range<Int>, timeout: Duration? = nil, tuning: TransferTuning = .init(),
         progress: (@Sendable (TransferProgress) -> Void)? = nil
     ) async throws(RayStoreError) -> Bytes {
         try ref.checkUsable(over: handle)
+        try tuning.check()
         guard range.lowerBound >= 0 else {
             throw RayStoreError(.invalidArgument, "an object has no byte \(range.lowerBound)", object: ref.id)
         }
         if handle.isGuarded {
-            return try await part(range, of: handle.pin([ref], timeout: timeout, tuning: .init(), progress: progress)[0], ref)
+            return try await part(range, of: handle.pin([ref], timeout: timeout, tuning: tuning, progress: progress)[0], ref)
         }
         let deadline = timeout.map { ContinuousClock.now + $0 }
         // 0 bytes would be all of them to the node.
@@ -42,7 +44,7 @@ extension Session {
             let left = deadline.map { max(Duration.zero, ContinuousClock.now.duration(to: $0)) }
             let read = RangeRead(ref.id, over: handle)
             let request = try await whenAccepted { () throws(RayStoreError) in
-                try read.send(wanted, timeout: left, progress: progress)
+                try read.send(wanted, timeout: left, tuning: tuning, progress: progress)
             }
             let answer = await request.answer(onCancel: .abandon, limit: left.map { $0 + .seconds(1) })
             if let error = answer.error { throw error.about(ref.id) }

@@ -257,6 +257,7 @@ final class ClientDesk: ClientHostDelegate {
         let time = try payload.integer(UInt64.self)
         let id = try payload.id()
         let text = try payload.text()
+        let tuning = try payload.tuning(.prefetch)
         guard let node = text.isEmpty ? rooms.description.id : NodeID(text) else {
             throw RayStoreError(.invalidArgument, "'\(text)' is not a node's id: 56 hex digits are")
         }
@@ -264,7 +265,7 @@ final class ClientDesk: ClientHostDelegate {
         guard flags & UInt32(RAY_PREFETCH_END) == 0 else { return try await prefetching.end(id, on: node) }
         try await withTimeout(timeout, clock: rooms.clock) { () async throws(RayStoreError) in
             try await prefetching.begin(
-                id, on: node, keepingFor: time == 0 ? .seconds(600) : .nanoseconds(Int64(clamping: time)))
+                id, on: node, keepingFor: time == 0 ? .seconds(600) : .nanoseconds(Int64(clamping: time)), tuning: tuning)
             if flags & UInt32(RAY_PREFETCH_WAIT) != 0 { try await prefetching.awaitEnd(of: id, on: node) }
         } orThrow: {
             RayStoreError(.timedOut, "object \(id) did not arrive on node \(node.short) in time", object: id)
@@ -278,11 +279,12 @@ final class ClientDesk: ClientHostDelegate {
         let timeout = try payload.integer(UInt64.self)
         let range = ByteRange(offset: try payload.integer(), size: try payload.integer())
         let id = try payload.id()
+        let tuning = try payload.tuning(.get)
         let ownership = rooms.ownership
         let part = Mutex(FetchedPart?.none)
         do throws(RayStoreError) {
             try await withTimeout(timeout, clock: rooms.clock) { () async throws(RayStoreError) in
-                let fetched = try await ownership.read(range, of: id, for: session.slot) { observer(id, $0) }
+                let fetched = try await ownership.read(range, of: id, for: session.slot, tuning: tuning) { observer(id, $0) }
                 part.withLock { $0 = fetched }
             } orThrow: {
                 RayStoreError(.timedOut, "the part of \(id) did not arrive in time", object: id)

@@ -34,7 +34,7 @@ struct RequestPayload {
         return text
     }
 
-    /// What stands at the end of a get or a wait, or nothing.
+    /// What stands at the end of a get, a wait, a read or a prefetch, or nothing.
     ///
     /// - Parameter urgency: of the request, unless the tuning has its own.
     mutating func tuning(_ urgency: TransferTuning.Urgency) throws(RayStoreError) -> TransferTuning {

@@ -24,10 +24,12 @@ extension Ownership {
             return .outcomes(ids.map { id in outcome { () throws(RayStoreError) in try allowLettingGo(of: id, to: sender) } })
         case .available(let ids):
             return .outcomes(ids.map { id in outcome { () throws(RayStoreError) in try requireSealed(id) } })
-        case .prefetch(let id, let nanoseconds):
+        case .prefetch(let id, let nanoseconds, let tuning):
             // A failure is an outcome: the node itself has answered.
             do throws(RayStoreError) {
-                try await prefetch(id, keepingFor: .nanoseconds(nanoseconds))
+                let tuning = tuning ?? .init(urgency: .prefetch)
+                try tuning.check()
+                try await prefetch(id, keepingFor: .nanoseconds(nanoseconds), tuning: tuning)
                 return .outcomes([nil])
             } catch {
                 return .outcomes([PeerFailure(error)])

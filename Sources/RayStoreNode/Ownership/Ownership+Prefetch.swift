@@ -11,19 +11,19 @@ extension Ownership {
     /// Registers with the object's owner and starts the pull. Asked again it lasts longer, and tries again what has failed.
     ///
     /// - Throws: why there is no such object; `ownerDied`, `unreachable`.
-    func prefetch(_ id: ObjectID, keepingFor time: Duration) async throws(RayStoreError) {
+    func prefetch(_ id: ObjectID, keepingFor time: Duration, tuning: TransferTuning) async throws(RayStoreError) {
         let owner = try await jobs.owner(of: id)
         if owner == me {
             _ = try record(of: id)
         } else {
             try await borrow(id, from: owner)
         }
-        beginPrefetch(id, keepingFor: time)
+        beginPrefetch(id, keepingFor: time, tuning)
         // From here on it is the prefetch that keeps it.
         if owner != me { borrowed[id]?.openingCount -= 1 }
     }
 
-    private func beginPrefetch(_ id: ObjectID, keepingFor time: Duration) {
+    private func beginPrefetch(_ id: ObjectID, keepingFor time: Duration, _ tuning: TransferTuning) {
         let earlier = prefetches[id]
         let until = max(clock.now + time, earlier?.keepsCopy == true ? earlier!.until : .zero)
         earlier?.expiry.cancel()
@@ -38,13 +38,13 @@ extension Ownership {
             prefetches[id]!.until = until
             return
         }
-        let work = Task { await self.work(onPrefetchOf: id, serial) }
+        let work = Task { await self.work(onPrefetchOf: id, serial, tuning) }
         prefetches[id] = Prefetch(work: work, expiry: expiry, until: until, serial: serial)
     }
 
-    private func work(onPrefetchOf id: ObjectID, _ serial: UInt64) async {
+    private func work(onPrefetchOf id: ObjectID, _ serial: UInt64, _ tuning: TransferTuning) async {
         do throws(RayStoreError) {
-            try await makeLocal(id, lingering: false, tuning: .init(urgency: .prefetch), observer: nil)
+            try await makeLocal(id, lingering: false, tuning: tuning, observer: nil)
             if prefetches[id]?.serial == serial { prefetches[id]!.isHere = true }
         } catch {
             log.debug("not prefetched", metadata: ["object": "\(id)", "reason": "\(error.message)"])

@@ -35,7 +35,7 @@ extension Ownership {
     ///
     /// - Throws: as `makeLocal`; `storeFull`; `closed` when the client is gone.
     func read(
-        _ range: ByteRange, of id: ObjectID, for client: ClientSlot, observer: @escaping Pulls.Observer
+        _ range: ByteRange, of id: ObjectID, for client: ClientSlot, tuning: TransferTuning, observer: @escaping Pulls.Observer
     ) async throws(RayStoreError) -> FetchedPart {
         var pause = Duration.milliseconds(10)
         let name = parts.make()
@@ -62,7 +62,7 @@ extension Ownership {
                 }
                 let part = StoredRange(range, as: name, in: store, by: room)
                 do throws(RayStoreError) {
-                    let size = try await transfer.pull(part, of: id, from: sources, progress: observer)
+                    let size = try await transfer.pull(part, of: id, from: sources, tuning: tuning, progress: observer)
                     return .part(try hand(part.part, to: client), size: size)
                 } catch {
                     if error.code == .storeFull, !Task.isCancelled {

@@ -42,8 +42,8 @@ public enum PeerRequest: Sendable, Codable {
     case remove(ObjectID)
     /// These objects are gone, for this reason: delete the copies. From the owner.
     case gone([ObjectID], code: RayStoreError.Code, message: String)
-    /// Get a copy of this object and keep it for so long. The outcome is whether that has begun.
-    case prefetch(ObjectID, nanoseconds: Int64)
+    /// Get a copy of this object, in this way if nothing of it is under way, and keep it for so long. The outcome is whether that has begun.
+    case prefetch(ObjectID, nanoseconds: Int64, tuning: TransferTuning?)
     /// Is the copy that was asked for there? The outcome, after so long at most, is `notSealed` when it is not yet.
     case prefetched(ObjectID, withinNanoseconds: Int64)
     /// The copy that was asked for need not be kept.

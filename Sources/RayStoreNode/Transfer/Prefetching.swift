@@ -16,12 +16,15 @@ struct Prefetching: Sendable {
     ///
     /// - Throws: `nodeDied` or `invalidArgument` for a node that is not in the cluster any more, or never was; `unreachable`; why there is
     ///   no such object.
-    func begin(_ id: ObjectID, on node: NodeID, keepingFor time: Duration) async throws(RayStoreError) {
+    func begin(
+        _ id: ObjectID, on node: NodeID, keepingFor time: Duration, tuning: TransferTuning
+    ) async throws(RayStoreError) {
         if node == me {
-            try await ownership.prefetch(id, keepingFor: time)
+            try await ownership.prefetch(id, keepingFor: time, tuning: tuning)
         } else {
             try await require(node)
-            try Self.check(await links.askAside(node, .prefetch(id, nanoseconds: Int64(clamping: time.nanosecondsClamped))), node)
+            let request = PeerRequest.prefetch(id, nanoseconds: Int64(clamping: time.nanosecondsClamped), tuning: tuning)
+            try Self.check(await links.askAside(node, request), node)
         }
     }
 

@@ -64,9 +64,6 @@ struct GetCommand: AsyncParsableCommand {
 
     func validate() throws {
         if let output, output.isEmpty { throw ValidationError("the path after -o is empty") }
-        if range != nil, tuning.tuning != TransferTuning() {
-            throw ValidationError("--range is read as it is: leave --codec and the other options of the transfer out")
-        }
         if output == "-", json { throw ValidationError("-o - and --json both want standard output: give one of them") }
         if let timeout, !(timeout >= 0 && timeout < 1e9) {
             throw ValidationError("--timeout \(timeout) is not a number of seconds")
@@ -142,7 +139,9 @@ struct GetCommand: AsyncParsableCommand {
         let bar = ProgressBar(String(object.prefix(30)), isSilent: json)
         let bytes: Bytes
         do {
-            bytes = try await session.read(ref, range.positions, timeout: timeout.map { .seconds($0) }) { bar.update($0) }
+            bytes = try await session.read(
+                ref, range.positions, timeout: timeout.map { .seconds($0) }, tuning: tuning.tuning
+            ) { bar.update($0) }
         } catch {
             bar.abandon()
             throw error

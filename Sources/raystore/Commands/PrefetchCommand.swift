@@ -35,6 +35,7 @@ struct PrefetchCommand: AsyncParsableCommand {
     @Flag(help: "Let the node give up what it has prefetched.")
     var end = false
 
+    @OptionGroup(title: "Transfer") var tuning: TuningChoice
     @OptionGroup var names: NamespaceChoice
     @OptionGroup var choice: NodeChoice
 
@@ -60,7 +61,8 @@ struct PrefetchCommand: AsyncParsableCommand {
             try await session.endPrefetch(ref, on: target)
         } else {
             try await session.prefetch(
-                ref, on: target, keepFor: .seconds(keep), untilThere: wait, timeout: timeout.map { .seconds($0) })
+                ref, on: target, keepFor: .seconds(keep), untilThere: wait, timeout: timeout.map { .seconds($0) },
+                tuning: tuning.tuning)
         }
     }
 

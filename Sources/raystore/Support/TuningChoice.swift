@@ -2,7 +2,7 @@
 internal import ArgumentParser
 internal import RayStore
 
-/// The options of `get` and `fetch` that fix what is otherwise chosen by itself.
+/// The options of `get`, `fetch` and `prefetch` that fix what is otherwise chosen by itself.
 struct TuningChoice: ParsableArguments {
     @Option(
         help: ArgumentHelp(
@@ -31,7 +31,8 @@ struct TuningChoice: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "get, wait, prefetch or background: what is more urgent goes first. (default: get)", valueName: "class"),
+            "get, wait, prefetch or background: what is more urgent goes first. (default: get; of a prefetch, prefetch)",
+            valueName: "class"),
         transform: { text in try Self.urgency(text) })
     var urgency: TransferTuning.Urgency?
 
