@@ -8,6 +8,7 @@ package final class TestCluster: @unchecked Sendable {
     package struct Member {
         package let process: TestProcess
         package let state: String
+        fileprivate let arguments: [String]
         package var socket: String { state + "/node.sock" }
     }
 
@@ -44,12 +45,29 @@ package final class TestCluster: @unchecked Sendable {
             arguments += ["--address", "\(network?.host(0) ?? "127.0.0.1"):\(controlPort)", "--key-file", keyFile]
         }
         if let network { arguments += ["--host", network.host(members.count)] }
+        members.append(try launch(arguments, state: state, at: members.count))
+        return try await awaitStart(of: members.count - 1)
+    }
+
+    /// Starts a node again that has ended, with the same state directory.
+    @discardableResult
+    package func restart(_ index: Int) async throws -> Member {
+        let earlier = members[index]
+        earlier.process.end()
+        members[index] = try launch(earlier.arguments, state: earlier.state, at: index)
+        return try await awaitStart(of: index)
+    }
+
+    private func launch(_ arguments: [String], state: String, at place: Int) throws -> Member {
         _ = FileManager.default.createFile(atPath: state + ".log", contents: nil)
         let log = try FileHandle(forWritingTo: URL(fileURLWithPath: state + ".log"))
-        let member = Member(
-            process: try TestProcess(
-                "raystore", arguments, errors: log, wrapper: network?.wrapper(members.count) ?? []), state: state)
-        members.append(member)
+        return Member(
+            process: try TestProcess("raystore", arguments, errors: log, wrapper: network?.wrapper(place) ?? []), state: state,
+            arguments: arguments)
+    }
+
+    private func awaitStart(of index: Int) async throws -> Member {
+        let (member, state) = (members[index], members[index].state)
         let isUp = await eventually(within: .seconds(20)) {
             guard member.process.isRunning else { return true }
             guard let session = try? await Session.connect(socket: member.socket, timeout: .seconds(1)) else { return false }

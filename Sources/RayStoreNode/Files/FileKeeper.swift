@@ -16,6 +16,7 @@ final class FileKeeper: Sendable {
         var dropped = DroppedFiles()
         var retiring: [ObjectID: FileDescriptor] = [:]
         var removals: [ObjectID: Task<Void, Never>] = [:]
+        var keepsPartials = false
     }
 
     let room: DiskRoom
@@ -52,8 +53,17 @@ final class FileKeeper: Sendable {
         files.partialPath(id)
     }
 
+    /// What came in part in an earlier life of the node.
+    var left: LeftPartials { files.left }
+
+    /// The node ends: what has come of files stays for its next life.
+    func keepPartials() {
+        contents.withLock { $0.keepsPartials = true }
+    }
+
     /// Removes what a pull has left, when nobody goes on with it.
     func discardPartial(_ id: ObjectID) async {
+        guard !contents.withLock({ $0.keepsPartials }) else { return }
         let files = files
         try? await runBlocking { () throws(RayStoreError) in files.discardPartial(id) }
     }

@@ -28,16 +28,19 @@ final class FileStore: Sendable {
     private let catalogue: FileCatalogue
     /// Files of the external storage that an earlier life of the node had moved there.
     let leftovers: [String]
+    /// What had come in part.
+    let left: LeftPartials
     /// Held while folders are made or removed: an empty folder that one object leaves may be the one that the next is about to use.
     private let folders = Mutex(())
 
-    /// Opens the files of a state directory and clears away what an earlier node of it left behind.
+    /// Opens the files of a state directory and clears away what an earlier node of it left behind, but for what pulls can go on with.
     init(root: String) throws(RayStoreError) {
         self.root = root
         try Self.makeDirectory(root + "/partial")
         try Self.makeDirectory(root + "/jobs")
         catalogue = try FileCatalogue(path: root + "/files.sqlite")
         leftovers = try Self.sweep(root: root, catalogue)
+        left = try LeftPartials(folder: root + "/partial")
     }
 
     /// Lets go of the catalogue. Blocks.
@@ -179,7 +182,6 @@ final class FileStore: Sendable {
             }
         }
         // Files were listed before they were made, so what the folders still hold can only be partial.
-        try RayStoreError.check { ray_directory_clear(root + "/partial").rawValue }
         try RayStoreError.check { ray_directory_clear(root + "/jobs").rawValue }
         try catalogue.removeAll()
         return leftovers

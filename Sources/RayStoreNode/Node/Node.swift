@@ -131,7 +131,7 @@ public final class Node: PeerService {
             rooms: rooms, transfer: transfer, pulls: pulls, links: links, peers: peers, storage: storage,
             stateLock: lock, socketPath: options.resolvedSocketPath)
         do throws(RayStoreError) {
-            try node.begin(metricsEvery: options.metricsEvery)
+            try node.begin(metricsEvery: options.metricsEvery, partialLifetime: options.partialLifetime)
             await spiller.begin(for: ownership)
             try store.startPrefault(upTo: options.prefault)
             try node.desk.open(socketPath: node.socketPath, readers: options.readers)
@@ -158,7 +158,7 @@ public final class Node: PeerService {
     }
 
     /// Starts what runs beside the requests: the store's calls for attention, the cluster's events, expiry.
-    private func begin(metricsEvery: Duration) throws(RayStoreError) {
+    private func begin(metricsEvery: Duration, partialLifetime: Duration) throws(RayStoreError) {
         let rooms = rooms
         let (batches, attention) = AsyncStream.makeStream(of: [StoreEntry].self)
         let attentionEnded = attentionEnded
@@ -191,10 +191,12 @@ public final class Node: PeerService {
                 }
             }
         }
+        let begin = rooms.clock.now
         let expire = Task {
             while !Task.isCancelled {
                 try? await rooms.clock.sleep(for: .seconds(5))
                 await rooms.ownership.expireShares()
+                await rooms.ownership.tidyLeftPartials(isTimeOver: rooms.clock.now - begin >= partialLifetime)
             }
         }
         let restore = Task {
@@ -248,6 +250,7 @@ public final class Node: PeerService {
     /// Ends the node: its clients' sessions, its objects everywhere, its transfers; then leaves the cluster. May be called again.
     public func stop() async {
         guard !isStopped.exchange(true, ordering: .acquiringAndReleasing) else { return }
+        rooms.files.keepPartials()
         try? await runBlocking { [desk, rooms] in
             desk.close()
             rooms.store.stopPrefault()

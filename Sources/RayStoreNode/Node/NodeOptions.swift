@@ -28,6 +28,9 @@ public struct NodeOptions: Sendable {
     /// The part of the disk that may be full, with all that others have there, when files come; 1 for all of it. Together with the reserve
     /// the stricter of the two counts.
     public var diskWatermark: Double
+    /// How long files that an earlier node of the state directory had got in part are kept for whoever wants them again, from the
+    /// start on. They go earlier when the disk is short, or their objects have ended.
+    public var partialLifetime: Duration
     /// When objects go to the storage.
     public var spill: SpillOptions
     /// Whether files that this node owns may go to its storage when the disk is short. They are brought back when they are got. The
@@ -56,6 +59,7 @@ public struct NodeOptions: Sendable {
         shareLease = .seconds(600)
         diskReserve = 64 << 20
         diskWatermark = 0.95
+        partialLifetime = LeftPartials.lifetime
         spill = SpillOptions()
         movesFiles = false
         roomGrace = .seconds(10)

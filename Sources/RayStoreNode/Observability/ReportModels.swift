@@ -51,6 +51,10 @@ public struct DiskReport: Codable, Sendable {
     /// How often a file went there, and came back, since the node's start.
     public var moves: UInt64
     public var returns: UInt64
+    /// Files that had come in part when an earlier node of the state directory ended, and that nobody has asked for since; what they
+    /// take of the disk.
+    public var partialFileCount: Int
+    public var partialFileBytes: UInt64
 }
 
 /// One object on one node; the rows of `raystore list` and `raystore memory`.

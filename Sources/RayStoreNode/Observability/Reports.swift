@@ -106,7 +106,9 @@ final class Reports: Sendable {
         let store = store
         let memory = try await runBlocking { () throws(RayStoreError) in try store.stats() }
         let (room, dropped, moved) = (files.room, files.dropped, files.moved.counts)
+        let left = files.left
         let disk = try? await runBlocking { () throws(RayStoreError) in try room.look() }
+        let partial = (try? await runBlocking { left.counts }) ?? (files: 0, bytes: 0)
         let traffic = transfer.stats
         let kept = files.all
         return NodeReport(
@@ -125,7 +127,8 @@ final class Reports: Sendable {
                 DiskReport(
                     totalBytes: $0.total, freeBytes: $0.free, keptBytes: $0.kept, waitingCount: room.waitingCount,
                     droppedFileCount: dropped.count, droppedFileBytes: dropped.bytes,
-                    movedFileCount: moved.files, movedFileBytes: moved.bytes, moves: moved.moved, returns: moved.returned)
+                    movedFileCount: moved.files, movedFileBytes: moved.bytes, moves: moved.moved, returns: moved.returned,
+                    partialFileCount: partial.files, partialFileBytes: partial.bytes)
             })
     }
 

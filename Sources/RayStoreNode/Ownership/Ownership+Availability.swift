@@ -101,7 +101,8 @@ extension Ownership {
 
     /// Pulls, and pulls again while that can help: until the object is here, its owner says that it will not be, or the owner's node is gone.
     ///
-    /// A file that has come in part stays for the next try, and goes with the last one.
+    /// A file that has come in part stays for the next try, and goes with the last one; unless it had come in an earlier life of the node,
+    /// and whoever wanted it has only given up.
     private func pullUntilHere(
         _ id: ObjectID, owner: NodeID, tuning: TransferTuning, urgency: PullUrgency,
         observe: @escaping Pulls.Observer
@@ -110,10 +111,16 @@ extension Ownership {
         let room = StoreAdmission(id, in: store, by: room)
         // After what is left of a failure is gone.
         defer { admission.end() }
+        let wasLeft = files.left.take(id)
         do throws(RayStoreError) {
             try await pullAgainAndAgain(id, owner: owner, tuning: tuning, urgency: urgency, admission, room, observe: observe)
         } catch {
-            await files.discardPartial(id)
+            if wasLeft, error.code == .cancelled, catalog.absence(of: id).code == .notFound {
+                let files = files
+                try? await runBlocking { files.left.giveBack(id) }
+            } else {
+                await files.discardPartial(id)
+            }
             throw error
         }
     }

@@ -14,6 +14,10 @@ extension Ownership: DiskReliever {
     static let firstUseGrace = Duration.milliseconds(250)
 
     func relieveDisk(of bytes: UInt64) async -> DiskRelief {
+        // What nobody has asked for since the node began is the first to go.
+        let left = files.left
+        let freed = try? await runBlocking { left.relieve(of: bytes) }
+        if let freed, freed > 0 { return .went }
         let copies = files.copiesByUse
         // A prefetched copy that nobody here has wanted yet is the last to go.
         var rest = (copies.filter { !isPrefetched($0) } + copies.filter { isPrefetched($0) })[...]

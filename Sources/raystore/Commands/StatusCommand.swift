@@ -69,6 +69,11 @@ struct StatusCommand: AsyncParsableCommand {
         if disk.movedFileCount > 0 {
             text += "; \(Amounts.count(disk.movedFileCount, "file")), \(Amounts.bytes(disk.movedFileBytes)), moved to the storage"
         }
+        if disk.partialFileCount > 0 {
+            text +=
+                "; \(Amounts.count(disk.partialFileCount, "file")) in part, \(Amounts.bytes(disk.partialFileBytes)), "
+                + "from before the node's start"
+        }
         if disk.waitingCount > 0 { text += "; \(Amounts.count(disk.waitingCount, "file")) waiting for room" }
         return text
     }
