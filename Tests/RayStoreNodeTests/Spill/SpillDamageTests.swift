@@ -66,34 +66,25 @@ import Testing
     }
 
     @Test func anotherNodesCopyMakesUpForADamagedRecord() async throws {
-        let scratch = try Scratch()
-        defer { scratch.remove() }
-        let cluster = try await LocalCluster()
-        let node = try await cluster.addNode(
-            capacity: 32 << 20, storage: FilesystemStorage(directories: [scratch.path], owner: "one"))
-        let other = try await cluster.addNode()
-        let session = try await Session.connect(socket: node.socketPath)
-        let reader = try await Session.connect(socket: other.socketPath)
-        let ref = try session.put(bytes: pattern(3 << 20))
-        let there = try await reader.open(ref.shared())
-        _ = try await reader.get(there)
-        _ = await node.freeMemory(32 << 20)
-        let location = try #require(node.spillLocation(of: ref.id))
-        #expect(try !session.contains(ref))
-        try alter(location.file) { bytes in bytes[Int(location.offset) + 5000] ^= 1 }
-        do {
-            let value = try await session.get(ref, timeout: .seconds(30))
-            #expect(equal(value, pattern(3 << 20)))
+        try await withSpillingAndReader(capacity: 32 << 20) { node, session, reader, _ in
+            let ref = try session.put(bytes: pattern(3 << 20))
+            let there = try await reader.open(ref.shared())
+            _ = try await reader.get(there)
+            _ = await node.freeMemory(32 << 20)
+            let location = try #require(node.spillLocation(of: ref.id))
+            #expect(try !session.contains(ref))
+            try alter(location.file) { bytes in bytes[Int(location.offset) + 5000] ^= 1 }
+            do {
+                let value = try await session.get(ref, timeout: .seconds(30))
+                #expect(equal(value, pattern(3 << 20)))
+            }
+            // The damaged record is not counted on any more: it is written anew.
+            #expect(node.spillLocation(of: ref.id) == nil)
+            _ = await node.freeMemory(32 << 20)
+            #expect(try !session.contains(ref))
+            let again = try await session.get(ref, timeout: .seconds(30))
+            #expect(equal(again, pattern(3 << 20)))
         }
-        // The damaged record is not counted on any more: it is written anew.
-        #expect(node.spillLocation(of: ref.id) == nil)
-        _ = await node.freeMemory(32 << 20)
-        #expect(try !session.contains(ref))
-        let again = try await session.get(ref, timeout: .seconds(30))
-        #expect(equal(again, pattern(3 << 20)))
-        await session.close()
-        await reader.close()
-        await cluster.stop()
     }
 
     /// A remote get must hear of the damage too, and not wait for its time.
@@ -121,24 +112,12 @@ import Testing
     private func withSpilled(
         _ body: (LocalCluster, Node, Session, [ObjectRef<Bytes>]) async throws -> Void
     ) async throws {
-        let scratch = try Scratch()
-        defer { scratch.remove() }
-        let cluster = try await LocalCluster()
-        let node = try await cluster.addNode(
-            capacity: 32 << 20, storage: FilesystemStorage(directories: [scratch.path + "/spill"], owner: "node"))
-        let session = try await Session.connect(socket: node.socketPath)
-        do {
+        try await withSpillingCluster(capacity: 32 << 20) { cluster, node, session, _ in
             var refs: [ObjectRef<Bytes>] = []
             for number in 0..<3 { refs.append(try session.put(bytes: pattern(300_000, seed: UInt64(number)))) }
             _ = await node.freeMemory(32 << 20)
             #expect(Set(refs.compactMap { node.spillLocation(of: $0.id)?.file }).count == 1)
             try await body(cluster, node, session, refs)
-        } catch {
-            await session.close()
-            await cluster.stop()
-            throw error
         }
-        await session.close()
-        await cluster.stop()
     }
 }

@@ -33,35 +33,29 @@ import Testing
 
     @Test(arguments: [false, true])
     func anotherNodesCopyMakesUpForADiskThatCannotRead(asPart: Bool) async throws {
-        let scratch = try Scratch()
-        defer { scratch.remove() }
         let storage = SwitchedStorage()
-        let cluster = try await LocalCluster()
-        let node = try await cluster.addNode(
-            capacity: 32 << 20, storage: storage.over(FilesystemStorage(directories: [scratch.path], owner: "one")))
-        let other = try await cluster.addNode()
-        let session = try await Session.connect(socket: node.socketPath)
-        let reader = try await Session.connect(socket: other.socketPath)
-        let bytes = pattern(9 << 20)
-        let ref = try session.put(bytes: bytes)
-        let there = try await reader.open(ref.shared())
-        _ = try await reader.get(there)
-        _ = await node.freeMemory(32 << 20)
-        #expect(try !session.contains(ref))
-        storage.isUnreadable = true
-        if asPart {
-            #expect(equal(try await session.read(ref, 5 << 20..<5 << 20 + 1000), Array(bytes[5 << 20..<5 << 20 + 1000])))
-        } else {
+        try await withSpillingAndReader(
+            capacity: 32 << 20, storage: { storage.over(FilesystemStorage(directories: [$0], owner: "node")) }
+        ) { node, session, reader, _ in
+            let bytes = pattern(9 << 20)
+            let ref = try session.put(bytes: bytes)
+            let there = try await reader.open(ref.shared())
+            _ = try await reader.get(there)
+            _ = await node.freeMemory(32 << 20)
+            #expect(try !session.contains(ref))
+            storage.isUnreadable = true
+            if asPart {
+                let part = 5 << 20..<5 << 20 + 1000
+                #expect(equal(try await session.read(ref, part), Array(bytes[part])))
+            } else {
+                #expect(equal(try await session.get(ref), bytes))
+            }
+            // The record is not counted on any more: it is written anew.
+            #expect(node.spillLocation(of: ref.id) == nil)
+            _ = await node.freeMemory(32 << 20)
+            #expect(node.spillLocation(of: ref.id) != nil)
+            storage.isUnreadable = false
             #expect(equal(try await session.get(ref), bytes))
         }
-        // The record is not counted on any more: it is written anew.
-        #expect(node.spillLocation(of: ref.id) == nil)
-        _ = await node.freeMemory(32 << 20)
-        #expect(node.spillLocation(of: ref.id) != nil)
-        storage.isUnreadable = false
-        #expect(equal(try await session.get(ref), bytes))
-        await session.close()
-        await reader.close()
-        await cluster.stop()
     }
 }

@@ -66,74 +66,15 @@ import Testing
     }
 
     @Test func aSpilledObjectIsReadOnAnotherNode() async throws {
-        let scratch = try Scratch()
-        defer { scratch.remove() }
-        let cluster = try await LocalCluster()
-        let node = try await cluster.addNode(
-            capacity: 32 << 20, storage: FilesystemStorage(directories: [scratch.path], owner: "one"))
-        let other = try await cluster.addNode()
-        let session = try await Session.connect(socket: node.socketPath)
-        let reader = try await Session.connect(socket: other.socketPath)
-        var refs: [ObjectRef<Bytes>] = []
-        for number in 0..<20 { refs.append(try await put(pattern(4 << 20, seed: UInt64(number)), session, node)) }
-        #expect(try !session.contains(refs[0]))
-        for number in 0..<8 {
-            let there = try await reader.open(refs[number].shared())
-            let value = try await reader.get(there)
-            #expect(equal(value, pattern(4 << 20, seed: UInt64(number))))
-        }
-        await session.close()
-        await reader.close()
-        await cluster.stop()
-    }
-}
-
-/// Puts when there is room; makes room first when there is none.
-func put(_ bytes: [UInt8], _ session: Session, _ node: Node) async throws -> ObjectRef<Bytes> {
-    for _ in 0..<100 {
-        let outcome = Result { () throws(RayStoreError) in try session.put(bytes: bytes) }
-        switch outcome {
-        case .success(let ref): return ref
-        case .failure(let error):
-            guard error.code == .storeFull else { throw error }
-            _ = await node.freeMemory(UInt64(bytes.count))
+        try await withSpillingAndReader(capacity: 32 << 20) { node, session, reader, _ in
+            var refs: [ObjectRef<Bytes>] = []
+            for number in 0..<20 { refs.append(try await put(pattern(4 << 20, seed: UInt64(number)), session, node)) }
+            #expect(try !session.contains(refs[0]))
+            for number in 0..<8 {
+                let there = try await reader.open(refs[number].shared())
+                let value = try await reader.get(there)
+                #expect(equal(value, pattern(4 << 20, seed: UInt64(number))))
+            }
         }
     }
-    throw SetUpFailure("no room comes for \(bytes.count) bytes")
-}
-
-func equal(_ value: Bytes, _ expected: [UInt8]) -> Bool {
-    // Not elementsEqual, which takes seconds for some megabytes in a debug build.
-    value.count == expected.count
-        && value.withUnsafeBytes { bytes in
-            expected.withUnsafeBytes { memcmp(bytes.baseAddress!, $0.baseAddress!, expected.count) == 0 }
-        }
-}
-
-/// Every file below the folder.
-func spillFiles(_ folder: String) -> [String] {
-    (FileManager.default.enumerator(atPath: folder)?.compactMap { $0 as? String } ?? []).filter { $0.contains("-multi-") }
-}
-
-func withSpilling(
-    capacity: UInt64, storage: (String) -> any ExternalStorage = { FilesystemStorage(directories: [$0], owner: "node") },
-    configure: (inout NodeOptions) -> Void = { _ in },
-    _ body: (Node, Session, String) async throws -> Void
-) async throws {
-    let scratch = try Scratch()
-    defer { scratch.remove() }
-    let folder = scratch.path + "/spill"
-    let cluster = try await LocalCluster()
-    let node = try await cluster.addNode(capacity: capacity, storage: storage(folder), configure: configure)
-    let session = try await Session.connect(socket: node.socketPath)
-    do {
-        try await body(node, session, folder)
-    } catch {
-        await session.close()
-        await cluster.stop()
-        throw error
-    }
-    await session.close()
-    await cluster.stop()
-    #expect(spillFiles(folder).isEmpty)
 }

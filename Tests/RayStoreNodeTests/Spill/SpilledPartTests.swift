@@ -54,23 +54,13 @@ import Testing
 
     /// A large object, spilled and not in memory, and a second node.
     private func withSpilled(_ body: (Scene) async throws -> Void) async throws {
-        let scratch = try Scratch()
-        defer { scratch.remove() }
-        let cluster = try await LocalCluster()
-        let node = try await cluster.addNode(
-            capacity: 64 << 20, storage: FilesystemStorage(directories: [scratch.path], owner: "one"))
-        let other = try await cluster.addNode()
-        let owner = try await Session.connect(socket: node.socketPath)
-        let reader = try await Session.connect(socket: other.socketPath)
-        let bytes = pattern(Self.size, seed: 5)
-        let ref = try owner.put(bytes: bytes)
-        _ = await node.freeMemory(64 << 20)
-        #expect(try !owner.contains(ref))
-        try await body(
-            Scene(node: node, owner: owner, reader: reader, ref: ref, bytes: bytes, folder: scratch.path))
-        await owner.close()
-        await reader.close()
-        await cluster.stop()
+        try await withSpillingAndReader(capacity: 64 << 20) { node, owner, reader, folder in
+            let bytes = pattern(Self.size, seed: 5)
+            let ref = try owner.put(bytes: bytes)
+            _ = await node.freeMemory(64 << 20)
+            #expect(try !owner.contains(ref))
+            try await body(Scene(node: node, owner: owner, reader: reader, ref: ref, bytes: bytes, folder: folder))
+        }
     }
 
     private func expectPart(_ part: Bytes, _ range: Range<Int>, of whole: [UInt8]) {

@@ -5,55 +5,31 @@ import RayStoreNode
 import Synchronization
 
 /// A storage that a test makes fail.
-final class SwitchedStorage: Sendable {
-    private struct Switches {
+@dynamicMemberLookup final class SwitchedStorage: Sendable {
+    struct Switches: Sendable {
         var isFull = false
         var isStuck = false
         var stuckCount = 0
         var failingRestores = 0
         var failingDeletions = 0
+        /// Reads fail as those of a disk with a block that cannot be read.
         var isUnreadable = false
+        /// How many have failed so.
         var unreadableCount = 0
     }
 
     private let switches = Mutex(Switches())
 
-    var isFull: Bool {
-        get { switches.withLock { $0.isFull } }
-        set { switches.withLock { $0.isFull = newValue } }
+    subscript<Value: Sendable>(dynamicMember path: WritableKeyPath<Switches, Value>) -> Value {
+        get { switches.withLock { $0[keyPath: path] } }
+        set { switches.withLock { $0[keyPath: path] = newValue } }
     }
-
-    var isStuck: Bool {
-        get { switches.withLock { $0.isStuck } }
-        set { switches.withLock { $0.isStuck = newValue } }
-    }
-
-    var stuckCount: Int { switches.withLock { $0.stuckCount } }
-
-    var failingRestores: Int {
-        get { switches.withLock { $0.failingRestores } }
-        set { switches.withLock { $0.failingRestores = newValue } }
-    }
-
-    var failingDeletions: Int {
-        get { switches.withLock { $0.failingDeletions } }
-        set { switches.withLock { $0.failingDeletions = newValue } }
-    }
-
-    /// Reads fail as those of a disk with a block that cannot be read.
-    var isUnreadable: Bool {
-        get { switches.withLock { $0.isUnreadable } }
-        set { switches.withLock { $0.isUnreadable = newValue } }
-    }
-
-    /// How many reads have failed so.
-    var unreadableCount: Int { switches.withLock { $0.unreadableCount } }
 
     func over(_ storage: any ExternalStorage) -> any ExternalStorage { Storage(storage: storage, switched: self) }
 
     private func waitWhileStuck() async {
         switches.withLock { $0.stuckCount += 1 }
-        while isStuck { try? await Task.sleep(for: .milliseconds(5)) }
+        while switches.withLock({ $0.isStuck }) { try? await Task.sleep(for: .milliseconds(5)) }
         switches.withLock { $0.stuckCount -= 1 }
     }
 

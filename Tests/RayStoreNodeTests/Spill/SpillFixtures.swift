@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+import Foundation
+import RayStore
+import RayStoreNode
+import TestSupport
+import Testing
+
+/// Puts when there is room; makes room first when there is none.
+func put(_ bytes: [UInt8], _ session: Session, _ node: Node) async throws -> ObjectRef<Bytes> {
+    for _ in 0..<100 {
+        let outcome = Result { () throws(RayStoreError) in try session.put(bytes: bytes) }
+        switch outcome {
+        case .success(let ref): return ref
+        case .failure(let error):
+            guard error.code == .storeFull else { throw error }
+            _ = await node.freeMemory(UInt64(bytes.count))
+        }
+    }
+    throw SetUpFailure("no room comes for \(bytes.count) bytes")
+}
+
+func equal(_ value: Bytes, _ expected: [UInt8]) -> Bool {
+    // Not elementsEqual, which takes seconds for some megabytes in a debug build.
+    value.count == expected.count
+        && value.withUnsafeBytes { bytes in
+            expected.withUnsafeBytes { memcmp(bytes.baseAddress!, $0.baseAddress!, expected.count) == 0 }
+        }
+}
+
+/// Every file below the folder.
+func spillFiles(_ folder: String) -> [String] {
+    (FileManager.default.enumerator(atPath: folder)?.compactMap { $0 as? String } ?? []).filter { $0.contains("-multi-") }
+}
+
+/// A node that spills into a folder of its own, which is empty at the end; in a cluster that the body may add to.
+func withSpillingCluster(
+    capacity: UInt64, storage: (String) -> any ExternalStorage = { FilesystemStorage(directories: [$0], owner: "node") },
+    configure: (inout NodeOptions) -> Void = { _ in },
+    _ body: (LocalCluster, Node, Session, String) async throws -> Void
+) async throws {
+    let scratch = try Scratch()
+    defer { scratch.remove() }
+    let folder = scratch.path + "/spill"
+    let cluster = try await LocalCluster()
+    let node = try await cluster.addNode(capacity: capacity, storage: storage(folder), configure: configure)
+    let session = try await Session.connect(socket: node.socketPath)
+    do {
+        try await body(cluster, node, session, folder)
+    } catch {
+        await session.close()
+        await cluster.stop()
+        throw error
+    }
+    await session.close()
+    await cluster.stop()
+    #expect(spillFiles(folder).isEmpty)
+}
+
+func withSpilling(
+    capacity: UInt64, storage: (String) -> any ExternalStorage = { FilesystemStorage(directories: [$0], owner: "node") },
+    configure: (inout NodeOptions) -> Void = { _ in },
+    _ body: (Node, Session, String) async throws -> Void
+) async throws {
+    try await withSpillingCluster(capacity: capacity, storage: storage, configure: configure) { _, node, session, folder in
+        try await body(node, session, folder)
+    }
+}
+
+/// The same with a session on a second node, which does not spill.
+func withSpillingAndReader(
+    capacity: UInt64, storage: (String) -> any ExternalStorage = { FilesystemStorage(directories: [$0], owner: "node") },
+    _ body: (Node, Session, _ reader: Session, String) async throws -> Void
+) async throws {
+    try await withSpillingCluster(capacity: capacity, storage: storage) { cluster, node, session, folder in
+        let reader = try await Session.connect(socket: cluster.addNode().socketPath)
+        do {
+            try await body(node, session, reader, folder)
+        } catch {
+            await reader.close()
+            throw error
+        }
+        await reader.close()
+    }
+}
