@@ -6,6 +6,9 @@ internal import RayStore
 /// The list of every file that the store made or took, kept in SQLite so that a restart finds what a killed node left behind.
 ///
 /// A row is written before the file appears and removed after it went; a row without a file is harmless, a file without a row cannot be.
+///
+/// When a file was last used is not in it: a copy of another node's file ends with the node that pulled it, as the refs do that it was pulled for,
+/// so no order of uses outlives a start.
 final class FileCatalogue: Sendable {
     struct Row: Codable, FetchableRecord, PersistableRecord, Sendable {
         static let databaseTableName = "file"

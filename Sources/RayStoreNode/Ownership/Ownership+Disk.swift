@@ -8,9 +8,12 @@ internal import Synchronization
 // A copy may go when no process has it open and its owner says that there is another. The owner counts this node out in the same step, so
 // that of two nodes with the last two copies only one may let go. The object stays known here, as remote: the next get pulls it again.
 extension Ownership: DiskReliever {
-    /// How long an owner may take to answer: a node that cannot be reached must not hold up what others would allow.
+    /// How long an owner may take to answer: a node that cannot be reached must not hold up what others would allow. The cluster gives up a node
+    /// that is silent for as long.
     private static let ownerPatience = Duration.seconds(2)
-    /// For how long a copy that has just come stays: whoever got it is about to open it.
+    /// For how long a copy that has just come stays: whoever got it is about to open it. Between the two lie the answer over the client's socket
+    /// and the waking of its thread: microseconds at rest, and some turns of the scheduler, of some milliseconds each, beside tens of busy threads.
+    /// Chosen, not measured: one that goes too early costs the get another pull and nothing else.
     static let firstUseGrace = Duration.milliseconds(250)
 
     func relieveDisk(of bytes: UInt64) async -> DiskRelief {
