@@ -77,7 +77,7 @@ void ray__pull_chunk_arrived(ray_pull *pull, uint32_t source, const ray_chunk_he
         }
         ray__account_arrived_locked(pull->sources[source].account, header);
         pull->sources[source].attempts = 0;
-        pull->unreachable_since_ns = 0;
+        pull->still_since_ns = 0;
         pull->sources[source].corrupt = 0;
         ray__partial_changed_locked(pull);
         if (pull->here_count == pull->chunk_count) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a caller does with a pull: begins it, adds sources, watches and cancels it.
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -127,7 +128,7 @@ ray_status ray_pull_add_source(ray_pull *pull, const ray_endpoint *source) {
         if (known != UINT32_MAX) {
             // The caller knows more than what it was given up for.
             ray__pull_source *again = &pull->sources[known];
-            again->ended = again->referred = again->partial = again->learned = false;
+            again->ended = again->referred = again->partial = again->learned = again->guides = false;
             again->attempts = again->corrupt = 0;
             again->retry_at_ns = 0;
         } else {
@@ -137,6 +138,14 @@ ray_status ray_pull_add_source(ray_pull *pull, const ray_endpoint *source) {
     }
     pthread_mutex_unlock(&pull->lock);
     return status;
+}
+
+size_t ray_pull_standstill(ray_pull *pull, char *text, size_t capacity) {
+    pthread_mutex_lock(&pull->lock);
+    bool still = pull->still_since_ns != 0 && !atomic_load(&pull->ended);
+    int size = snprintf(text, capacity, "%s", still ? pull->source_message : "");
+    pthread_mutex_unlock(&pull->lock);
+    return size < 0 ? 0 : (size_t)size;
 }
 
 void ray_pull_cancel(ray_pull *pull) {

@@ -8,8 +8,8 @@
 // When several sources failed, the reason that says most about the object is told.
 static int weight_of(ray_status status) {
     static const ray_status order[] = {RAY_EXISTS,         RAY_UNREACHABLE, RAY_PROTOCOL,   RAY_VERSION_MISMATCH, RAY_KEY_REFUSED,
-                                       RAY_NOT_FOUND,      RAY_NOT_LOCAL,   RAY_NOT_SEALED, RAY_OBJECT_LOST,      RAY_OWNER_DIED,
-                                       RAY_OBJECT_FREED,   RAY_CORRUPT,     RAY_SOURCE_CHANGED};
+                                       RAY_NOT_FOUND,      RAY_NOT_LOCAL,   RAY_NOT_SEALED, RAY_NO_HOLDER,        RAY_OBJECT_LOST,
+                                       RAY_OWNER_DIED,     RAY_OBJECT_FREED, RAY_CORRUPT,   RAY_SOURCE_CHANGED};
     for (int i = 0; i < (int)(sizeof order / sizeof order[0]); i++) {
         if (order[i] == status) {
             return 2 * i;
@@ -26,20 +26,29 @@ static bool final_of_all(const ray_pull *pull) {
     return pull->source_status == RAY_OK && !ray__pull_has_whole_locked(pull);
 }
 
-// Whether a source that cannot be reached is worth another try however many there were. Before anything is known of the object it is not:
-// then a wrong address would be waited for. Nor is it while another one serves.
-static bool is_patient(ray_pull *pull, const ray__pull_source *failed, ray_status status, uint64_t now) {
-    if (!pull->opened || failed->referred || !is_of_the_network(status)) {
-        return false;
-    }
+// What a source answers that may have the object again, or know who has.
+static bool may_change(ray_status status) {
+    return status == RAY_NOT_LOCAL || status == RAY_NO_HOLDER;
+}
+
+static bool another_serves(const ray_pull *pull, const ray__pull_source *than) {
     for (uint32_t i = 0; i < pull->source_count; i++) {
         const ray__pull_source *other = &pull->sources[i];
-        if (other != failed && !other->ended && !other->referred && other->answered && other->attempts == 0) {
-            return false;
+        if (other != than && !other->ended && !other->referred && other->answered && other->attempts == 0) {
+            return true;
         }
     }
-    pull->unreachable_since_ns = pull->unreachable_since_ns == 0 ? now : pull->unreachable_since_ns;
-    return now - pull->unreachable_since_ns < pull->patience_ns;
+    return false;
+}
+
+// Whether a pull to which nobody brings anything now goes on all the same. Before anything is known of the object it does not: then a wrong
+// address would be waited for.
+static bool is_patient(ray_pull *pull, const ray__pull_source *failed, uint64_t now) {
+    if (!pull->opened || pull->patience_ns == 0 || another_serves(pull, failed)) {
+        return false;
+    }
+    pull->still_since_ns = pull->still_since_ns == 0 ? now : pull->still_since_ns;
+    return now - pull->still_since_ns < pull->patience_ns;
 }
 
 static uint64_t backoff(uint32_t attempts) {
@@ -47,10 +56,54 @@ static uint64_t backoff(uint32_t attempts) {
     return pause < RAY__BACKOFF_MAX_NS ? pause : RAY__BACKOFF_MAX_NS;
 }
 
+// Those who know who has the object may know of others by now.
+static void ask_guides_locked(ray_pull *pull, uint64_t now) {
+    for (uint32_t i = 0; i < pull->source_count; i++) {
+        ray__pull_source *guide = &pull->sources[i];
+        if (guide->guides && guide->ended) {
+            guide->ended = false;
+            guide->attempts = 0;
+            guide->retry_at_ns = now;
+        }
+    }
+}
+
+void ray__pull_source_guides(ray_pull *pull, uint32_t source) {
+    pthread_mutex_lock(&pull->lock);
+    ray__pull_source *guide = &pull->sources[source];
+    uint64_t now = ray__now_ns();
+    guide->guides = true;
+    guide->ended = pull->still_since_ns == 0 || !is_patient(pull, guide, now);
+    guide->retry_at_ns = guide->ended ? 0 : now + backoff(++guide->attempts);
+    ray__referred_return_locked(pull, source);
+    pthread_mutex_unlock(&pull->lock);
+    ray__transfer_wake_supervisor(pull->transfer);
+}
+
+void ray__pull_named_locked(ray_pull *pull, const ray_endpoint *endpoint) {
+    uint32_t known = ray__pull_find_locked(pull, endpoint);
+    if (known == UINT32_MAX) {
+        ray__pull_add_locked(pull, endpoint, true);
+        return;
+    }
+    ray__pull_source *again = &pull->sources[known];
+    // One that sent damage is not believed once more because others name it.
+    if (pull->still_since_ns != 0 && again->ended && !again->guides && again->corrupt < RAY__CORRUPT_MAX) {
+        again->ended = again->referred = again->partial = false;
+        again->retry_at_ns = ray__now_ns() + backoff(++again->attempts);
+    }
+}
+
 void ray__pull_source_failed_locked(ray_pull *pull, uint32_t source, ray_status status, const char *message, bool final) {
     ray__pull_source *failed = &pull->sources[source];
     uint64_t now = ray__now_ns();
-    bool again = !final && (++failed->attempts <= RAY__ATTEMPTS_MAX || is_patient(pull, failed, status, now));
+    bool patient = !failed->referred && is_patient(pull, failed, now);
+    final = final && !(patient && may_change(status));
+    bool again = !final && (++failed->attempts <= RAY__ATTEMPTS_MAX || (patient && (is_of_the_network(status) || may_change(status))));
+    failed->guides = again && (failed->guides || may_change(status));
+    if (patient) {
+        ask_guides_locked(pull, now);
+    }
     failed->ended = failed->ended || !again;
     failed->retry_at_ns = again ? now + backoff(failed->attempts) : 0;
     // TIMED_OUT is the caller's own limit, and a copy that a card promised and that is not there is lost.

@@ -79,7 +79,7 @@ static void add_holders(ray_pull *pull, const ray__card_message *card) {
     ray_endpoint holder;
     pthread_mutex_lock(&pull->lock);
     while (ray__card_holder(card, &cursor, &holder)) {
-        ray__pull_add_locked(pull, &holder, true);
+        ray__pull_named_locked(pull, &holder);
     }
     pthread_mutex_unlock(&pull->lock);
 }
@@ -204,10 +204,7 @@ bool ray__link_answer(ray__link *link, const ray__card_message *card) {
         return false;
     }
     if ((card->flags & RAY__CARD_HERE) == 0) {
-        pthread_mutex_lock(&pull->lock);
-        pull->sources[link->source].ended = true;
-        ray__referred_return_locked(pull, link->source);
-        pthread_mutex_unlock(&pull->lock);
+        ray__pull_source_guides(pull, link->source);
         return false;
     }
     if (card->chunk_size != pull->chunk_size) {
@@ -241,6 +238,7 @@ bool ray__link_answer(ray__link *link, const ray__card_message *card) {
     }
     pthread_mutex_lock(&pull->lock);
     pull->sources[link->source].answered = true;
+    pull->sources[link->source].guides = false;
     ray__account_open_locked(&pull->sources[link->source].account);
     pull->sources[link->source].partial = (card->flags & RAY__CARD_PARTIAL) != 0;
     ray__pull_schedule_locked(pull, 0);

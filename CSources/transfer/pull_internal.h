@@ -31,6 +31,7 @@ typedef struct ray__pull_source {
     bool learned;      // from a card, not from the caller
     bool ended;        // not to be used any more
     bool answered;     // has given a card that fits
+    bool guides;       // knows, or will know, who has the object, and does not have it itself
     uint32_t links;    // queued or running
     uint32_t attempts; // failed in a row
     uint32_t corrupt;  // chunks in a row
@@ -118,7 +119,7 @@ struct ray_pull {
     ray_status source_status; // the weightiest reason why a source failed
     char source_message[RAY__TEXT_MAX];
     uint64_t grace_until_ns;
-    uint64_t unreachable_since_ns; // since a source could not be reached and no chunk came from any; 0: not so
+    uint64_t still_since_ns; // since a source failed that no other one stands in for; 0: a chunk has come since
     uint64_t progress_due_ns;
     ray__sink sink;
     uint32_t kind;
@@ -210,6 +211,10 @@ void ray__pull_chunk_was_here(ray_pull *pull, uint32_t index, bool is_right);
 // Records why a source failed; `final` ends its use.
 void ray__pull_source_failed(ray_pull *pull, uint32_t source, ray_status status, const char *message, bool final);
 void ray__pull_source_failed_locked(ray_pull *pull, uint32_t source, ray_status status, const char *message, bool final);
+// The source has named who has the object. It is asked again while nobody brings any of it.
+void ray__pull_source_guides(ray_pull *pull, uint32_t source);
+// A card names a place that may have been given up.
+void ray__pull_named_locked(ray_pull *pull, const ray_endpoint *endpoint);
 
 // tail.c: chunks that come twice
 enum ray__claimed { RAY__CLAIM_MINE, RAY__CLAIM_HERE, RAY__CLAIM_BUSY };

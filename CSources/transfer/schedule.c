@@ -65,7 +65,7 @@ static void schedule_fetching_locked(ray_pull *pull, uint64_t now) {
     uint32_t wanted = pull->missing_count;
     bool has_timely = false; // one that is whole and not late
     for (uint32_t i = 0; i < pull->source_count; i++) {
-        has_timely = has_timely || (!pull->sources[i].ended && !pull->sources[i].partial && !pull->sources[i].late);
+        has_timely = has_timely || (!pull->sources[i].ended && !pull->sources[i].partial && !pull->sources[i].guides && !pull->sources[i].late);
     }
     bool has_whole = ray__pull_has_whole_locked(pull);
     for (uint32_t round = 0; round < pull->connection_count; round++) {
@@ -75,12 +75,12 @@ static void schedule_fetching_locked(ray_pull *pull, uint64_t now) {
             bool useful = source->referred_count > 0 || (wanted > 0 && !late && (!source->partial || !has_whole));
             if (source->links > round) {
                 // A link of one that is late does not take what is missing.
-                wanted -= wanted > 0 && !source->partial && !late;
+                wanted -= wanted > 0 && !source->partial && !source->guides && !late;
             } else if (useful && usable(source, now)) {
                 // A source that never answered gets one link, until it has.
                 if (round == 0 || (source->answered && !source->partial)) {
                     start_link_locked(pull, i);
-                    wanted -= wanted > 0 && !source->partial;
+                    wanted -= wanted > 0 && !source->partial && !source->guides;
                 }
             }
         }

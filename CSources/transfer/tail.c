@@ -75,7 +75,9 @@ enum ray__claimed ray__claim_wait(ray__link *link, uint32_t index) {
 
 bool ray__pull_has_whole_locked(const ray_pull *pull) {
     for (uint32_t i = 0; i < pull->source_count; i++) {
-        if (!pull->sources[i].ended && !pull->sources[i].partial) {
+        const ray__pull_source *source = &pull->sources[i];
+        // One that is only waited for has nothing for now.
+        if (!source->ended && !source->partial && !source->guides && source->attempts <= RAY__ATTEMPTS_MAX) {
             return true;
         }
     }
@@ -122,7 +124,8 @@ static void look_at_link_locked(ray_pull *pull, ray__link *link, uint64_t now) {
 static uint64_t look_for_rescue_locked(ray_pull *pull, uint64_t now) {
     bool hopeless = now - (pull->arrived_ns > pull->rescue_since_ns ? pull->arrived_ns : pull->rescue_since_ns) > RAY__RESCUE_NS;
     for (uint32_t i = 0; i < pull->source_count; i++) {
-        if (hopeless && pull->sources[i].due_count == 0 && !pull->sources[i].ended) {
+        // What else is waited for ends with the pull's patience.
+        if (hopeless && pull->sources[i].due_count == 0 && !pull->sources[i].ended && pull->sources[i].partial) {
             pull->sources[i].ended = true;
             ray__referred_return_locked(pull, i);
         }

@@ -39,6 +39,7 @@ typedef int32_t ray_status RAY_SWIFT_STRUCT;
     X(OWNER_DIED, 22, ownerDied, "the object's owner died")                                            \
     X(RETRIES_EXHAUSTED, 23, retriesExhausted, "every retry failed")                                   \
     X(FETCH_TIMED_OUT, 24, fetchTimedOut, "no copy of the object could be fetched in time")            \
+    X(NO_HOLDER, 25, noHolder, "no node that has the object can be reached now")                       \
     X(STORE_FULL, 30, storeFull, "the store has no room")                                              \
     X(OUT_OF_DISK, 31, outOfDisk, "the disk has no room")                                              \
     X(TABLE_FULL, 32, tableFull, "the object table is full")                                           \

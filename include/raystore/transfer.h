@@ -62,7 +62,7 @@ typedef struct ray_endpoint {
 } ray_endpoint;
 
 // Looks up what a peer asks for. Answer with the ray_answer_* functions and return RAY_OK, or return why not (RAY_NOT_FOUND,
-// RAY_OBJECT_FREED, RAY_OWNER_DIED, ...). Called on a connection's thread; must not block for long.
+// RAY_OBJECT_FREED, RAY_OWNER_DIED, ...; RAY_NO_HOLDER when nobody has it now and somebody may again: a patient pull asks again). Called on a connection's thread; must not block for long.
 typedef ray_status (*ray_find_fn)(void *RAY_NULLABLE context, const ray_object_id *id, ray_answer *answer);
 
 // The same for what a peer asks for by a name: any bytes but NUL, 1 to RAY_NAME_MAX of them. Answer with ray_answer_beneath, and return
@@ -246,8 +246,9 @@ typedef struct ray_pull_options {
     // more messages, and a partial file of another chunk size is begun anew.
     uint32_t chunk_size;
     uint32_t urgency;          // RAY_URGENCY_*
-    // Once a source has answered: for how long sources that cannot be reached are tried again while no chunk comes from any. What has come
-    // is kept meanwhile, so a link may be cut for so long. 0: five times each, and half a second for another one.
+    // Once a source has answered: for how long sources that cannot be reached are tried again while no chunk comes from any, and those asked
+    // again that had only named holders, or said RAY_NOT_LOCAL or RAY_NO_HOLDER: whom they name then is asked too. What has come is kept
+    // meanwhile, so a link may be cut for so long, and another holder may turn up. 0: five times each, and half a second for another one.
     uint64_t patience_ns;
 } ray_pull_options;
 
@@ -362,6 +363,9 @@ RAY_API ray_status ray_pull_explain_source(ray_pull *pull, uint32_t index, ray_s
 // with a newline. Writes at most capacity bytes with the NUL, and answers how many characters all of it has, as snprintf does. The wording
 // may change; programs read the numbers.
 RAY_API size_t ray_pull_explain(ray_pull *pull, char *RAY_NULLABLE text, size_t capacity);
+
+// Why nothing comes now, as the sources last said; "" while something does, and after the end. Otherwise as ray_pull_explain.
+RAY_API size_t ray_pull_standstill(ray_pull *pull, char *RAY_NULLABLE text, size_t capacity);
 
 // Gives the handle up; does not cancel. Accepts NULL.
 RAY_API void ray_pull_release(ray_pull *RAY_NULLABLE pull);
