@@ -120,7 +120,7 @@ private struct Gathering {
         guard let error = answer.error else { return }
         // A node names the object that failed; where only one was missing there is no doubt anyway.
         guard error.code == .timedOut else { throw missing.count == 1 ? error.about(ids[missing[0]]) : error }
-        try lookLast()
+        try lookLast(told: error)
     }
 
     mutating func accept(_ outcome: LocalWait.Outcome) throws(RayStoreError) {
@@ -132,10 +132,10 @@ private struct Gathering {
     }
 
     // The time is over: what arrived in the meantime is there.
-    private mutating func lookLast() throws(RayStoreError) {
+    private mutating func lookLast(told: RayStoreError? = nil) throws(RayStoreError) {
         try pinWhatIsHere()
         if !missing.isEmpty {
-            throw deadline.error(missing: missing.map { ids[$0] }, of: ids.count)
+            throw deadline.error(missing: missing.map { ids[$0] }, of: ids.count, told: told)
         }
     }
 

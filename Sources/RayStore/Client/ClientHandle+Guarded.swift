@@ -88,6 +88,8 @@ private struct GuardedGathering {
     private var fruitlessRounds = 0
     private var foundCount = 0
     private var reason: RayStoreError?
+    /// By the node, when its time was over.
+    private var told: RayStoreError?
 
     init(
         _ refs: [AnyObjectRef], timeout: Duration?, tuning: TransferTuning, over handle: ClientHandle
@@ -111,7 +113,7 @@ private struct GuardedGathering {
     mutating func next() throws(RayStoreError) -> Step? {
         if !untried.isEmpty { return .pin(GuardedPins(untried.prefix(GuardedPins.limit).map { ids[$0] }, over: handle)) }
         guard !absent.isEmpty else { return nil }
-        if isLast { throw deadline.error(missing: absent.map { ids[$0] }, of: ids.count) }
+        if isLast { throw deadline.error(missing: absent.map { ids[$0] }, of: ids.count, told: told) }
         // The node says that all are here, and one was evicted before it was pinned: ask again, but not for ever.
         fruitlessRounds = foundCount > 0 ? 0 : fruitlessRounds + 1
         if fruitlessRounds > 100, let reason { throw reason }
@@ -144,6 +146,7 @@ private struct GuardedGathering {
     mutating func accept(_ answer: PendingRequest.Answer) throws(RayStoreError) {
         if let error = answer.error {
             guard error.code == .timedOut else { throw absent.count == 1 ? error.about(ids[absent[0]]) : error }
+            told = error
             isLast = true
         }
         (untried, absent) = (absent, [])

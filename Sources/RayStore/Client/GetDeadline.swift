@@ -18,12 +18,15 @@ struct GetDeadline {
     /// How long to wait for an answer: a node that answers late is given this much more than the time it was told.
     func limit(grace: Duration) -> Duration? { remaining.map { $0 + grace } }
 
-    /// - Parameter missing: not empty.
-    func error(missing: [ObjectID], of count: Int) -> RayStoreError {
+    /// - Parameters:
+    ///   - missing: not empty.
+    ///   - told: what the node said when its time was over.
+    func error(missing: [ObjectID], of count: Int, told: RayStoreError? = nil) -> RayStoreError {
         let shown = missing.prefix(8).map(\.description).joined(separator: ", ")
         let more = missing.count > 8 ? ", and \(missing.count - 8) more" : ""
         let span = timeout.map { "within \($0)" } ?? "in time"
+        let message = "\(missing.count) of \(count) objects did not arrive \(span): \(shown)\(more)"
         return RayStoreError(
-            .timedOut, "\(missing.count) of \(count) objects did not arrive \(span): \(shown)\(more)", object: missing.first)
+            .timedOut, WaitReason.append(told.flatMap(WaitReason.of), to: message), object: missing.first)
     }
 }

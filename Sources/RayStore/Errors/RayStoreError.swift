@@ -71,6 +71,7 @@ extension RayStoreError.Code {
     public static let ownerDied = Self(.ownerDied)
     public static let retriesExhausted = Self(.retriesExhausted)
     public static let fetchTimedOut = Self(.fetchTimedOut)
+    public static let noHolder = Self(.noHolder)
     public static let storeFull = Self(.storeFull)
     public static let outOfDisk = Self(.outOfDisk)
     public static let tableFull = Self(.tableFull)

@@ -267,7 +267,7 @@ final class ClientDesk: ClientHostDelegate {
             try await prefetching.begin(
                 id, on: node, keepingFor: time == 0 ? .seconds(600) : .nanoseconds(Int64(clamping: time)), tuning: tuning)
             if flags & UInt32(RAY_PREFETCH_WAIT) != 0 { try await prefetching.awaitEnd(of: id, on: node) }
-        } orThrow: {
+        } orThrow: { _ in
             RayStoreError(.timedOut, "object \(id) did not arrive on node \(node.short) in time", object: id)
         }
     }
@@ -286,7 +286,7 @@ final class ClientDesk: ClientHostDelegate {
             try await withTimeout(timeout, clock: rooms.clock) { () async throws(RayStoreError) in
                 let fetched = try await ownership.read(range, of: id, for: session.slot, tuning: tuning) { observer(id, $0) }
                 part.withLock { $0 = fetched }
-            } orThrow: {
+            } orThrow: { _ in
                 RayStoreError(.timedOut, "the part of \(id) did not arrive in time", object: id)
             }
         } catch {
@@ -301,15 +301,18 @@ final class ClientDesk: ClientHostDelegate {
         observer: @escaping @Sendable (ObjectID, ray_transfer_progress) -> Void
     ) async throws(RayStoreError) {
         let ownership = rooms.ownership
+        let limit = timeout == .max ? nil : Duration.nanoseconds(Int64(clamping: timeout))
         try await withTimeout(timeout, clock: rooms.clock) { () async throws(RayStoreError) in
             try await gather(ids) { (id) async throws(RayStoreError) in
-                try await ownership.makeLocal(id, lingering: false, tuning: tuning) { observer(id, $0) }
+                try await ownership.makeLocal(id, lingering: false, tuning: tuning, limit: limit) { observer(id, $0) }
             }
-        } orThrow: {
+        } orThrow: { cancelled in
             let missing = ids.filter { self.rooms.store.entry(of: $0)?.state != .sealed }
             let named = missing.prefix(3).map(\.description).joined(separator: ", ") + (missing.count > 3 ? ", ..." : "")
+            let message = "\(missing.count) of \(ids.count) objects did not arrive in time: \(named)"
+            // What it waited for, where something held it up.
             return RayStoreError(
-                .timedOut, "\(missing.count) of \(ids.count) objects did not arrive in time: \(named)", object: missing.first)
+                .timedOut, WaitReason.append(cancelled.flatMap(WaitReason.of), to: message), object: missing.first)
         }
     }
 
@@ -320,13 +323,14 @@ final class ClientDesk: ClientHostDelegate {
             throw RayStoreError(.invalidArgument, "waiting for \(wanted) of \(ids.count) objects is not possible")
         }
         let ownership = rooms.ownership
+        let limit = timeout == .max ? nil : Duration.nanoseconds(Int64(clamping: timeout))
         let clock = rooms.clock
         return await withTaskGroup(of: WaitStep.self) { group in
             for (index, id) in ids.enumerated() {
                 group.addTask {
                     do throws(RayStoreError) {
                         if fetches {
-                            try await ownership.makeLocal(id, lingering: true, tuning: tuning, observer: nil)
+                            try await ownership.makeLocal(id, lingering: true, tuning: tuning, limit: limit, observer: nil)
                         } else {
                             while !(try await ownership.isAvailable(id)) {
                                 try? await clock.sleep(for: .milliseconds(20))

@@ -2,9 +2,11 @@
 internal import RayStore
 
 /// Runs work for at most so many nanoseconds; `UInt64.max` is without end. Work that runs over is cancelled and waited for.
+///
+/// - Parameter timeoutError: told what the work threw when it was cancelled.
 func withTimeout(
     _ nanoseconds: UInt64, clock: any NodeClock, _ work: @escaping @Sendable () async throws(RayStoreError) -> Void,
-    orThrow timeoutError: @Sendable () -> RayStoreError
+    orThrow timeoutError: @Sendable (_ cancelled: RayStoreError?) -> RayStoreError
 ) async throws(RayStoreError) {
     if nanoseconds == .max {
         try await work()
@@ -13,6 +15,7 @@ func withTimeout(
     enum Outcome {
         case done(RayStoreError?)
         case timeIsUp
+        case cancelled(RayStoreError?)
     }
     let outcome = await withTaskGroup(of: Outcome.self) { group in
         group.addTask {
@@ -29,11 +32,13 @@ func withTimeout(
         }
         let first = await group.next()!
         group.cancelAll()
-        return first
+        guard case .timeIsUp = first, case .done(let error)? = await group.next() else { return first }
+        return .cancelled(error)
     }
     switch outcome {
     case .done(nil): return
     case .done(let error?): throw error
-    case .timeIsUp: throw timeoutError()
+    case .timeIsUp: throw timeoutError(nil)
+    case .cancelled(let error): throw timeoutError(error)
     }
 }

@@ -1,6 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
+internal import CRayStore
 internal import Logging
 internal import RayStore
+internal import Synchronization
+
+/// What a pull is to do.
+private struct PullWork: Sendable {
+    let id: ObjectID
+    let owner: NodeID
+    let tuning: TransferTuning
+    let urgency: PullUrgency
+    /// For how long what has come is kept while nobody brings more.
+    let patience: Duration
+    let observe: Pulls.Observer
+}
 
 // Getting an object onto this node.
 extension Ownership {
@@ -9,16 +22,17 @@ extension Ownership {
     /// - Parameters:
     ///   - lingering: the pull goes on when the caller gives up.
     ///   - tuning: of the pull, if none is under way; one that is becomes at most more urgent.
+    ///   - limit: how long the caller will wait; nil: as long as it takes. Only who has one waits for a new holder for longer than a minute.
     /// - Throws: what the object failed with; `notFound` for an id that no process of this node has opened; `sourceChanged`.
     func makeLocal(
-        _ id: ObjectID, lingering: Bool, tuning: TransferTuning, observer: Pulls.Observer?
+        _ id: ObjectID, lingering: Bool, tuning: TransferTuning, limit: Duration? = nil, observer: Pulls.Observer?
     ) async throws(RayStoreError) {
         while true {
             switch try whereabouts(of: id) {
             case .here:
                 return
             case .elsewhere(let owner):
-                try await pull(id, owner: owner, lingering: lingering, tuning: tuning, observer: observer)
+                try await pull(id, owner: owner, lingering: lingering, tuning: tuning, limit: limit, observer: observer)
             case .spilled(let spiller):
                 try await restore(id, lingering: lingering, by: spiller)
             case .moved:
@@ -68,7 +82,7 @@ extension Ownership {
             _ = try record(of: id)
             return .beingMade
         }
-        if let record = owned[id], !record.holders.isEmpty { return .elsewhere(owner: me) }
+        if let record = owned[id], !record.holders.isEmpty || !record.lostHolders.isEmpty { return .elsewhere(owner: me) }
         let absence = catalog.absence(of: id)
         guard absence.code == .notFound else { throw absence }
         if let damage = spiller.index.damage(of: id) { throw damage }
@@ -90,12 +104,15 @@ extension Ownership {
     }
 
     func pull(
-        _ id: ObjectID, owner: NodeID, lingering: Bool, tuning: TransferTuning, observer: Pulls.Observer?
+        _ id: ObjectID, owner: NodeID, lingering: Bool, tuning: TransferTuning, limit: Duration? = nil, observer: Pulls.Observer?
     ) async throws(RayStoreError) {
         try await pulls.fetch(
-            id, lingering: lingering, urgency: tuning.urgency ?? .get, observer: observer
+            id, lingering: lingering, urgency: tuning.urgency ?? .get, isLimited: limit != nil, observer: observer
         ) { observe, urgency throws(RayStoreError) in
-            try await self.pullUntilHere(id, owner: owner, tuning: tuning, urgency: urgency, observe: observe)
+            let work = PullWork(
+                id: id, owner: owner, tuning: tuning, urgency: urgency, patience: max(PullOperation.patience, limit ?? .zero),
+                observe: observe)
+            try await self.pullUntilHere(work)
         }
     }
 
@@ -103,17 +120,15 @@ extension Ownership {
     ///
     /// A file that has come in part stays for the next try, and goes with the last one; unless it had come in an earlier life of the node,
     /// and whoever wanted it has only given up.
-    private func pullUntilHere(
-        _ id: ObjectID, owner: NodeID, tuning: TransferTuning, urgency: PullUrgency,
-        observe: @escaping Pulls.Observer
-    ) async throws(RayStoreError) {
+    private func pullUntilHere(_ work: PullWork) async throws(RayStoreError) {
+        let id = work.id
         let admission = DiskAdmission(id, in: files.room)
         let room = StoreAdmission(id, in: store, by: room)
         // After what is left of a failure is gone.
         defer { admission.end() }
         let wasLeft = files.left.take(id)
         do throws(RayStoreError) {
-            try await pullAgainAndAgain(id, owner: owner, tuning: tuning, urgency: urgency, admission, room, observe: observe)
+            try await pullAgainAndAgain(work, admission, room)
         } catch {
             if wasLeft, error.code == .cancelled, catalog.absence(of: id).code == .notFound {
                 let files = files
@@ -126,29 +141,31 @@ extension Ownership {
     }
 
     private func pullAgainAndAgain(
-        _ id: ObjectID, owner: NodeID, tuning: TransferTuning, urgency: PullUrgency, _ admission: DiskAdmission,
-        _ room: StoreAdmission, observe: @escaping Pulls.Observer
+        _ work: PullWork, _ admission: DiskAdmission, _ room: StoreAdmission
     ) async throws(RayStoreError) {
+        let id = work.id
         var pause = Duration.milliseconds(10)
+        let moved = Mutex(clock.now)
         while true {
             // A pull that was cancelled in its last moment may have brought it nevertheless.
             if store.entry(of: id)?.state == .sealed {
-                try await announce(id, to: owner)
+                try await announce(id, to: work.owner)
                 return
             }
-            let sources = sources(of: id, owner: owner)
-            guard !sources.isEmpty else {
-                throw RayStoreError(
-                    .ownerDied, "the owner of \(id), node \(owner.short), is not in the cluster any more", object: id)
-            }
             do throws(RayStoreError) {
+                let sources = sources(of: id, owner: work.owner)
+                if sources.isEmpty { throw absence(of: id, owner: work.owner) }
                 let pulled = try await transfer.pull(
-                    id, from: sources, partialPath: files.partialPath(id), room: room, admit: admission.open, tuning: tuning,
-                    urgency: urgency, progress: observe)
+                    id, from: sources, partialPath: files.partialPath(id), room: room, patience: work.patience,
+                    admit: admission.open, tuning: work.tuning, urgency: work.urgency
+                ) { [clock] progress in
+                    if work.urgency.noteProgress(progress.done_bytes) { moved.withLock { $0 = clock.now } }
+                    work.observe(progress)
+                }
                 if case .file(let metadata, let descriptor) = pulled.place {
                     try await files.placePulled(id, metadata: metadata, descriptor: descriptor)
                 }
-                try await announce(id, to: owner)
+                try await announce(id, to: work.owner)
                 return
             } catch {
                 guard !Task.isCancelled else { throw error }
@@ -161,12 +178,28 @@ extension Ownership {
                     continue
                 }
                 guard Self.mayPass(error.code) else { throw error }
+                work.urgency.noteHindrance(error.message)
+                if error.code == .noHolder, clock.now - moved.withLock({ $0 }) >= PullOperation.patience {
+                    let lost = RayStoreError(.objectLost, error.message, object: id)
+                    guard await pulls.endUnlimited(id, because: lost) else { throw lost }
+                }
                 log.debug("pull again", metadata: ["object": "\(id)", "reason": "\(error.message)"])
             }
             try? await clock.sleep(for: pause)
             pause = min(pause * 2, .milliseconds(500))
             if Task.isCancelled { throw RayStoreError(.cancelled, "the get of \(id) was cancelled", object: id) }
         }
+    }
+
+    /// Why there is nobody to ask.
+    func absence(of id: ObjectID, owner: NodeID) -> RayStoreError {
+        guard owner == me else {
+            return RayStoreError(
+                .ownerDied, "the owner of \(id), node \(owner.short), is not in the cluster any more", object: id)
+        }
+        if let wait = catalog.wait(for: id) { return wait }
+        let absence = catalog.absence(of: id)
+        return absence.code == .notFound ? RayStoreError(.objectLost, "every copy of \(id) is lost", object: id) : absence
     }
 
     func sources(of id: ObjectID, owner: NodeID) -> [BulkEndpoint] {
@@ -177,10 +210,10 @@ extension Ownership {
         return sources
     }
 
-    /// Failures that end by themselves: the object is sealed later, or the membership decides that the node is gone. In use is a file whose
+    /// Failures that end by themselves: the object is sealed later, or there is a holder again, or the membership decides that the node is gone. In use is a file whose
     /// last pull has told of its end and not yet given up the lock.
     static func mayPass(_ code: RayStoreError.Code) -> Bool {
-        [.notSealed, .notLocal, .unreachable, .peerClosed, .fetchTimedOut, .inUse].contains(code)
+        [.notSealed, .notLocal, .noHolder, .unreachable, .peerClosed, .fetchTimedOut, .inUse].contains(code)
     }
 
     /// Tells the owner of the new copy. One that has ended meanwhile is dropped again.

@@ -148,7 +148,7 @@ extension Ownership: DiskReliever {
         } else if spiller.index.record(of: id) == nil, !record.holders.contains(where: { $0 != holder && peers[$0] != nil }) {
             throw RayStoreError(.inUse, "node \(holder.short) has the last copy of \(id)", object: id)
         }
-        owned[id]!.holders.remove(holder)
+        owned[id]!.removeHolder(holder)
         publishHolders(of: id)
     }
 }

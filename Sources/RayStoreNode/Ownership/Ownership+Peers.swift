@@ -10,7 +10,7 @@ extension Ownership {
         case .release(let ids):
             for id in ids {
                 owned[id]?.borrowers.remove(sender)
-                owned[id]?.holders.remove(sender)
+                owned[id]?.removeHolder(sender)
                 publishHolders(of: id)
                 await settle(id)
             }
@@ -19,7 +19,9 @@ extension Ownership {
         case .endShares(let session):
             await endShares(of: Sharer(node: sender, session: session))
         case .hold(let ids):
-            return .outcomes(ids.map { id in outcome { () throws(RayStoreError) in try noteHolder(of: id, sender) } })
+            let outcomes = ids.map { id in outcome { () throws(RayStoreError) in try noteHolder(of: id, sender) } }
+            await offerHolder(of: ids, sender)
+            return .outcomes(outcomes)
         case .letGo(let ids):
             return .outcomes(ids.map { id in outcome { () throws(RayStoreError) in try allowLettingGo(of: id, to: sender) } })
         case .available(let ids):
@@ -73,8 +75,16 @@ extension Ownership {
 
     private func noteHolder(of id: ObjectID, _ holder: NodeID) throws(RayStoreError) {
         guard owned[id] != nil else { throw catalog.absence(of: id) }
-        owned[id]!.holders.insert(holder)
+        owned[id]!.addHolder(holder)
         publishHolders(of: id)
+    }
+
+    /// Pulls of this node's own objects hear of a new holder while they run; others ask this node.
+    private func offerHolder(of ids: [ObjectID], _ holder: NodeID) async {
+        guard let node = peers[holder] else { return }
+        for id in ids where owned[id] != nil && store.entry(of: id)?.state != .sealed {
+            await pulls.offer(BulkEndpoint(host: node.host, port: node.bulkPort), of: id)
+        }
     }
 
     private func requireSealed(_ id: ObjectID) throws(RayStoreError) {
@@ -83,7 +93,10 @@ extension Ownership {
         case .creating: throw RayStoreError(.notSealed, "object \(id) is not sealed yet", object: id)
         default:
             let isKept = spiller.index.isKnown(id) == true || catalog.moved[id] != nil
-            guard isKept || owned[id]?.holders.isEmpty == false else { throw catalog.absence(of: id) }
+            guard isKept || owned[id]?.holders.isEmpty == false else {
+                if catalog.wait(for: id) != nil { throw RayStoreError(.notSealed, "object \(id) waits for a holder", object: id) }
+                throw catalog.absence(of: id)
+            }
         }
     }
 

@@ -56,12 +56,9 @@ extension Ownership {
                 await awaitChange(of: id)
             case .elsewhere(let owner):
                 let sources = sources(of: id, owner: owner)
-                guard !sources.isEmpty else {
-                    throw RayStoreError(
-                        .ownerDied, "the owner of \(id), node \(owner.short), is not in the cluster any more", object: id)
-                }
-                let part = StoredRange(range, as: name, in: store, by: room)
                 do throws(RayStoreError) {
+                    if sources.isEmpty { throw absence(of: id, owner: owner) }
+                    let part = StoredRange(range, as: name, in: store, by: room)
                     let size = try await transfer.pull(part, of: id, from: sources, tuning: tuning, progress: observer)
                     return .part(try hand(part.part, to: client), size: size)
                 } catch {

@@ -237,7 +237,7 @@ actor Ownership {
                     || record.shares.keys.contains(where: { $0.node == node })
             else { continue }
             owned[id]?.borrowers.remove(node)
-            owned[id]?.holders.remove(node)
+            owned[id]?.loseHolder(node)
             owned[id]?.shares = record.shares.filter { $0.key.node != node }
             publishHolders(of: id)
             await settle(id)
@@ -250,10 +250,18 @@ actor Ownership {
         }
     }
 
-    /// Lets the transfer engine tell who else has a copy.
+    /// Lets the transfer engine tell who else has a copy, or that one may come back.
     func publishHolders(of id: ObjectID) {
         let holders = (owned[id]?.holders ?? []).compactMap { peers[$0] }
         catalog.setHolders(holders.map { BulkEndpoint(host: $0.host, port: $0.bulkPort) }, of: id)
+        catalog.setWait(for: id, holders.isEmpty ? wait(for: id) : nil)
+    }
+
+    private func wait(for id: ObjectID) -> RayStoreError? {
+        guard let record = owned[id], record.holders.isEmpty, let last = record.lostHolders.last else { return nil }
+        return RayStoreError(
+            .noHolder, "object \(id) waits for a new holder: the last one, node \(last.short), is not in the cluster any more",
+            object: id)
     }
 
     /// After the control store had given this node up: the owners count it again.

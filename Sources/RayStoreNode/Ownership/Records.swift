@@ -8,6 +8,8 @@ struct OwnedObject {
     var borrowers: Set<NodeID> = []
     /// Other nodes that have a complete copy.
     var holders: Set<NodeID> = []
+    /// Nodes that had a complete copy when the cluster gave them up, the latest last: one whose link was cut comes back with it.
+    var lostHolders: [NodeID] = []
     /// Refs that were passed on and not opened yet, by who passed them; each until its time.
     var shares: [Sharer: [Duration]] = [:]
     /// Objects that this one contains, and so keeps alive.
@@ -20,6 +22,23 @@ struct OwnedObject {
     /// Whether anyone but a process of this node wants it.
     var isWanted: Bool {
         isDetached || containerCount > 0 || !borrowers.isEmpty || !shares.isEmpty
+    }
+
+    mutating func addHolder(_ node: NodeID) {
+        holders.insert(node)
+        lostHolders.removeAll { $0 == node }
+    }
+
+    mutating func removeHolder(_ node: NodeID) {
+        holders.remove(node)
+        lostHolders.removeAll { $0 == node }
+    }
+
+    /// The cluster has given the node up.
+    mutating func loseHolder(_ node: NodeID) {
+        guard holders.remove(node) != nil else { return }
+        lostHolders.removeAll { $0 == node }
+        lostHolders.append(node)
     }
 
     /// One of the refs in flight has arrived.

@@ -4,6 +4,12 @@ internal import Logging
 internal import RayStore
 internal import Synchronization
 
+#if canImport(Musl)
+    internal import Musl
+#else
+    internal import Glibc
+#endif
+
 /// The node's transfer engine: it serves what the store and the catalog have, and pulls what others have.
 ///
 /// `@unchecked Sendable`: the C engine may be used by any thread, and its handle knows when it is gone; the finder is released once, by `stop`.
@@ -98,17 +104,19 @@ final class BulkTransfer: @unchecked Sendable {
     ///
     /// - Parameters:
     ///   - room: where an object goes.
+    ///   - patience: for how long what has come is kept while no source is to be had.
     ///   - admit: told the size of a file before it is filled; answers why it must not be.
     /// - Throws: what the sources answered; `unreachable` naming the peer; `cancelled` when the task is; `inUse` while an earlier pull of
     ///   the same file is at its last step.
     func pull(
         _ id: ObjectID, from sources: [BulkEndpoint], partialPath: String, room: StoreAdmission? = nil,
+        patience: Duration = PullOperation.patience,
         admit: @escaping @Sendable (UInt64) -> RayStoreError? = { _ in nil },
         tuning: TransferTuning = .init(), urgency: PullUrgency = PullUrgency(.get),
         progress: @escaping @Sendable (ray_transfer_progress) -> Void
     ) async throws(RayStoreError) -> PulledObject {
         let operation = PullOperation(
-            into: partialPath, tuning: tuning, urgency: urgency, room: room, admit: admit, progress: progress)
+            into: partialPath, tuning: tuning, urgency: urgency, room: room, patience: patience, admit: admit, progress: progress)
         defer { note(operation, of: id) }
         return try await operation.run(.object(id), from: sources, on: engine)
     }
@@ -179,7 +187,7 @@ private final class Finder: Sendable {
             default:
                 isHere = offerRecord(of: id, answer)
                 let isMoved = catalog.moved[id] != nil && catalog.holders(of: id).isEmpty
-                absence = isHere ? nil : isMoved ? catalog.moved.answerWanted(id) : spilled(id)
+                absence = isHere ? nil : isMoved ? catalog.moved.answerWanted(id) : missing(id)
             }
         }
         let holders = catalog.holders(of: id)
@@ -194,7 +202,10 @@ private final class Finder: Sendable {
 
     /// What was spilled to a file of this machine is sent from there.
     private func offerRecord(of id: ObjectID, _ answer: OpaquePointer) -> Bool {
-        guard let record = catalog.spilled.record(of: id), let path = record.path, !record.isPacked else { return false }
+        // Without its file a record is looked at by who restores it, and says what is wrong: others may have a copy.
+        guard let record = catalog.spilled.record(of: id), let path = record.path, !record.isPacked,
+            access(path, F_OK) == 0
+        else { return false }
         path.withCString { path in
             record.blockSums.withUnsafeBufferPointer { sums in
                 var spilled = ray_spilled(
@@ -206,6 +217,15 @@ private final class Finder: Sendable {
             }
         }
         return true
+    }
+
+    /// Why there is no copy to send now, here or elsewhere.
+    private func missing(_ id: ObjectID) -> RayStoreError? {
+        let reason = spilled(id)
+        // Without its file a record cannot be brought back, though that may be found only when there is room to try.
+        let isGone = catalog.spilled.record(of: id)?.path.map { access($0, F_OK) != 0 } ?? false
+        if let reason, !isGone, Ownership.mayPass(reason.code) { return reason }
+        return catalog.wait(for: id) ?? reason
     }
 
     /// Why a spilled object cannot be sent yet, or never. It is brought back meanwhile, and the receiver asks again.

@@ -23,6 +23,7 @@ final class Catalog: Sendable {
     private struct Contents {
         var files: [ObjectID: ServedFile] = [:]
         var holders: [ObjectID: [BulkEndpoint]] = [:]
+        var waits: [ObjectID: PeerFailure] = [:]
         var ended: [ObjectID: PeerFailure] = [:]
         var endedInOrder: [ObjectID] = []
     }
@@ -61,6 +62,7 @@ final class Catalog: Sendable {
         contents.withLock { contents in
             contents.files[id] = nil
             contents.holders[id] = nil
+            contents.waits[id] = nil
         }
     }
 
@@ -70,6 +72,16 @@ final class Catalog: Sendable {
 
     func holders(of id: ObjectID) -> [BulkEndpoint] {
         contents.withLock { $0.holders[id] ?? [] }
+    }
+
+    /// Says that nobody has the object now and somebody may have it again; nil when somebody has it.
+    func setWait(for id: ObjectID, _ reason: RayStoreError?) {
+        contents.withLock { $0.waits[id] = reason.map(PeerFailure.init) }
+    }
+
+    /// Why whoever wants the object has to wait for a holder, if that is so.
+    func wait(for id: ObjectID) -> RayStoreError? {
+        contents.withLock { $0.waits[id] }?.error
     }
 
     /// Remembers why an object ended, so that a late question gets the right answer.

@@ -13,9 +13,9 @@ final class PullOperation: @unchecked Sendable {
         case name(String)
     }
 
-    /// What a node has of an object is not given up while its link to the others is cut: the cluster says when one of them is gone. Not for
-    /// ever, since meanwhile others may have got a copy, of which only a new pull hears.
-    private static let patience = Duration.seconds(60)
+    /// What a node has of an object is not given up while its link to the others is cut, or their last holder is gone: the cluster says when
+    /// one of them is gone, the owner when there is another. Whoever waits for longer than this says so.
+    static let patience = Duration.seconds(60)
 
     private struct State {
         var handle: CHandle?
@@ -38,6 +38,7 @@ final class PullOperation: @unchecked Sendable {
     private let place: @Sendable () -> RayStoreError?
     private let progress: @Sendable (ray_transfer_progress) -> Void
     private let range: (any RangeSink)?
+    private let patience: Duration
 
     /// - Parameters:
     ///   - partialPath: where a file is filled.
@@ -45,11 +46,12 @@ final class PullOperation: @unchecked Sendable {
     ///   - urgency: may be raised while it runs.
     ///   - keepsEarlier: goes on with what an earlier pull left there; else begins anew.
     ///   - room: where an object goes.
+    ///   - patience: for how long it waits for a source once it has begun; for objects.
     ///   - admit: told a file's size before it is filled; answers why it must not be. Must not block for long.
     ///   - place: gives a complete file its place while nobody else may touch it; answers why it could not. Must not block for long.
     init(
         into partialPath: String, tuning: TransferTuning, urgency: PullUrgency, keepsEarlier: Bool = true,
-        room: StoreAdmission? = nil,
+        room: StoreAdmission? = nil, patience: Duration = PullOperation.patience,
         admit: @escaping @Sendable (UInt64) -> RayStoreError? = { _ in nil },
         place: @escaping @Sendable () -> RayStoreError? = { nil },
         progress: @escaping @Sendable (ray_transfer_progress) -> Void
@@ -62,6 +64,7 @@ final class PullOperation: @unchecked Sendable {
         self.admit = admit
         self.place = place
         self.progress = progress
+        self.patience = patience
         range = nil
     }
 
@@ -78,6 +81,7 @@ final class PullOperation: @unchecked Sendable {
         admit = { _ in nil }
         place = { nil }
         self.progress = progress
+        patience = Self.patience
         self.range = range
     }
 
@@ -123,7 +127,7 @@ final class PullOperation: @unchecked Sendable {
         var options = ray_pull_options()
         options.struct_size = UInt32(MemoryLayout<ray_pull_options>.size)
         options.resume = UInt16(keepsEarlier ? RAY_RESUME_KEEP : RAY_RESUME_ANEW)
-        if case .object = question { options.patience_ns = Self.patience.nanosecondsClamped }
+        if case .object = question { options.patience_ns = patience.nanosecondsClamped }
         options.range_offset = range?.wanted.offset ?? 0
         options.range_size = range?.wanted.size ?? 0
         options.codec = tuning.codecNumber

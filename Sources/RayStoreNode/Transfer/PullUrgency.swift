@@ -3,12 +3,16 @@ internal import CRayStore
 internal import RayStore
 internal import Synchronization
 
-/// How urgent a pull is: it may become more urgent while the engine works on it, and before and between its attempts.
+/// A pull as seen by those who wait for it, while the engine works on it, and before and between its attempts: how urgent it is, which may
+/// become more, what holds it up, and where else the object is to be had.
 final class PullUrgency: Sendable {
     private struct State {
         var urgency: TransferTuning.Urgency
         /// Of the engine's pull under way; valid as long as it is here.
         var handle: CHandle?
+        /// Why the latest attempt ended, until the next one brings something.
+        var hindrance: String?
+        var doneBytes: UInt64 = 0
     }
 
     private let state: Mutex<State>
@@ -43,5 +47,43 @@ final class PullUrgency: Sendable {
     private static func tell(_ state: State) {
         guard let handle = state.handle else { return }
         _ = ray_pull_set_urgency(handle.pointer, UInt32(state.urgency.number))
+    }
+
+    // MARK: What holds it up
+
+    /// Why nothing comes now; nil while something does.
+    var hindrance: String? {
+        state.withLock { state in
+            guard let handle = state.handle else { return state.hindrance }
+            let text = withUnsafeTemporaryAllocation(of: CChar.self, capacity: 512) { bytes in
+                let size = ray_pull_standstill(handle.pointer, bytes.baseAddress, bytes.count)
+                return String(decoding: bytes.prefix(min(size, bytes.count - 1)).map(UInt8.init(bitPattern:)), as: UTF8.self)
+            }
+            return text.isEmpty ? state.hindrance : text
+        }
+    }
+
+    func noteHindrance(_ text: String) {
+        state.withLock { $0.hindrance = text }
+    }
+
+    /// - Returns: whether more is here than at the latest look.
+    func noteProgress(_ doneBytes: UInt64) -> Bool {
+        state.withLock { state in
+            let moves = doneBytes > state.doneBytes
+            if moves { state.hindrance = nil }
+            state.doneBytes = doneBytes
+            return moves
+        }
+    }
+
+    /// Somebody else has the object now. A pull that begins later hears of it by itself.
+    func offer(_ source: BulkEndpoint) {
+        state.withLock { state in
+            guard let handle = state.handle else { return }
+            var endpoint = ray_endpoint(source)
+            // One that has just ended has no use for it.
+            _ = ray_pull_add_source(handle.pointer, &endpoint)
+        }
     }
 }

@@ -7,7 +7,11 @@ internal import Synchronization
 ///
 /// A waiter that gives up disturbs nobody; when the last one does, the pull ends, unless it was asked to linger.
 actor Pulls {
-    private typealias Waiter = CheckedContinuation<Result<Void, RayStoreError>, Never>
+    private struct Waiter {
+        let continuation: CheckedContinuation<Result<Void, RayStoreError>, Never>
+        /// It has a time of its own after which it gives up.
+        let isLimited: Bool
+    }
     typealias Observer = @Sendable (ray_transfer_progress) -> Void
 
     private struct Running {
@@ -42,8 +46,11 @@ actor Pulls {
     var count: Int { running.count }
 
     /// Waits for the object, starting `work` if nobody has yet; if somebody has, it becomes as urgent as this, if it was less.
+    ///
+    /// - Parameter isLimited: the caller gives up after some time.
+    /// - Throws: why it does not come; `cancelled` with what the pull waited for when the caller gives up.
     func fetch(
-        _ id: ObjectID, lingering: Bool, urgency: TransferTuning.Urgency, observer: Observer?,
+        _ id: ObjectID, lingering: Bool, urgency: TransferTuning.Urgency, isLimited: Bool = false, observer: Observer?,
         work: @escaping @Sendable (@escaping Observer, PullUrgency) async throws(RayStoreError) -> Void
     ) async throws(RayStoreError) {
         nextTicket += 1
@@ -70,13 +77,9 @@ actor Pulls {
         if lingering { running[id]?.lingers = true }
         if let observer { running[id]?.observers.add(ticket, observer) }
         let result = await withTaskCancellationHandler {
-            await withCheckedContinuation { (continuation: Waiter) in
-                if Task.isCancelled {
-                    continuation.resume(returning: .failure(RayStoreError(.cancelled, "", object: id)))
-                    leave(id, ticket)
-                } else {
-                    running[id]?.waiters[ticket] = continuation
-                }
+            await withCheckedContinuation { continuation in
+                running[id]?.waiters[ticket] = Waiter(continuation: continuation, isLimited: isLimited)
+                if Task.isCancelled { leave(id, ticket) }
             }
         } onCancel: {
             Task { await self.leave(id, ticket) }
@@ -100,7 +103,8 @@ actor Pulls {
         pull.observers.remove(ticket)
         let waiter = pull.waiters.removeValue(forKey: ticket)
         running[id] = pull
-        waiter?.resume(returning: .failure(RayStoreError(.cancelled, "", object: id)))
+        let message = WaitReason.append(pull.urgency.hindrance, to: "the get of \(id) was cancelled")
+        waiter?.continuation.resume(returning: .failure(RayStoreError(.cancelled, message, object: id)))
         if pull.waiters.isEmpty && !pull.lingers { cancel(id, because: nil) }
     }
 
@@ -109,7 +113,27 @@ actor Pulls {
         var result = result
         if case .failure = result, let reason = pull.endReason { result = .failure(reason) }
         metrics?.pullEnded(result.failure, after: clock.now - pull.begin)
-        for waiter in pull.waiters.values { waiter.resume(returning: result) }
+        for waiter in pull.waiters.values { waiter.continuation.resume(returning: result) }
+    }
+
+    /// Ends the waits of those who have no time of their own.
+    ///
+    /// - Returns: whether anybody waits on.
+    func endUnlimited(_ id: ObjectID, because reason: RayStoreError) -> Bool {
+        guard var pull = running[id] else { return false }
+        let ended = pull.waiters.filter { !$0.value.isLimited }
+        for ticket in ended.keys {
+            pull.waiters[ticket] = nil
+            pull.observers.remove(ticket)
+        }
+        running[id] = pull
+        for waiter in ended.values { waiter.continuation.resume(returning: .failure(explain(reason))) }
+        return !pull.waiters.isEmpty
+    }
+
+    /// Another node has the object now.
+    func offer(_ source: BulkEndpoint, of id: ObjectID) {
+        running[id]?.urgency.offer(source)
     }
 }
 
