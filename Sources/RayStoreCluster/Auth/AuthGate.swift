@@ -25,6 +25,9 @@ final class AuthGate: Sendable {
     let key: ClusterKey
     let role: Role
     let timeout: TimeAmount
+    /// For the rest of a frame that has begun, once the key is proved; longer than a link is cut. The transport's keepalive is satisfied by
+    /// any byte. Nil: the peer is not watched.
+    let frameTimeout: TimeAmount?
     private let pendingLimit: Int
     private let state = Mutex(State())
 
@@ -33,10 +36,14 @@ final class AuthGate: Sendable {
         case accepting
     }
 
-    init(key: ClusterKey, role: Role, timeout: Duration = .seconds(5), pendingLimit: Int = usualPendingLimit) {
+    init(
+        key: ClusterKey, role: Role, timeout: Duration = .seconds(5), pendingLimit: Int = usualPendingLimit,
+        frameTimeout: Duration? = nil
+    ) {
         self.key = key
         self.role = role
         self.timeout = TimeAmount(timeout)
+        self.frameTimeout = frameTimeout.map { TimeAmount($0) }
         self.pendingLimit = pendingLimit
     }
 

@@ -24,6 +24,9 @@ final class AuthHandler: ChannelDuplexHandler {
     private var heldWrites: [(data: NIOAny, promise: EventLoopPromise<Void>?)] = []
     private var holdsFlush = false
     private var deadline: Scheduled<Void>?
+    private var frames = FrameWatch()
+    /// Ends a connection whose peer does not end its frame.
+    private var frameDeadline: Scheduled<Void>?
 
     init(gate: AuthGate) {
         self.gate = gate
@@ -50,12 +53,14 @@ final class AuthHandler: ChannelDuplexHandler {
                 RayStoreError(.peerClosed, "the peer closed the connection before the cluster's key was proved"),
                 context, close: false)
         }
+        frameDeadline?.cancel()
         failHeldWrites()
         context.fireChannelInactive()
     }
 
     func handlerRemoved(context: ChannelHandlerContext) {
         deadline?.cancel()
+        frameDeadline?.cancel()
         failHeldWrites()
     }
 
@@ -72,17 +77,31 @@ final class AuthHandler: ChannelDuplexHandler {
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         switch state {
         case .proved:
+            follow(unwrapInboundIn(data), context)
             context.fireChannelRead(data)
         case .proving(let auth):
             var bytes = unwrapInboundIn(data)
             step(auth, &bytes, context)
-            if case .proved = state, bytes.readableBytes > 0 {
-                context.fireChannelRead(wrapInboundOut(bytes))
+            if case .proved = state {
+                follow(bytes, context)
+                if bytes.readableBytes > 0 { context.fireChannelRead(wrapInboundOut(bytes)) }
             }
         case .idle, .failed:
             // Bytes of somebody who was turned away are nobody's.
             break
         }
+    }
+
+    /// Each frame has its time from its first byte on.
+    private func follow(_ bytes: ByteBuffer, _ context: ChannelHandlerContext) {
+        guard let limit = gate.frameTimeout else { return }
+        let before = frames.wholeCount
+        frames.read(bytes.readableBytesView)
+        if frames.isOwed, frameDeadline != nil, frames.wholeCount == before { return }
+        frameDeadline?.cancel()
+        frameDeadline = nil
+        guard frames.isOwed else { return }
+        frameDeadline = context.eventLoop.assumeIsolated().scheduleTask(in: limit) { context.close(promise: nil) }
     }
 
     func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {

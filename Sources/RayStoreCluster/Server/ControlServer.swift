@@ -28,9 +28,11 @@ final class ControlServer: Sendable {
     /// - Throws: `addressInUse` naming the address; `invalidArgument` when the host is not one of this machine; `system`.
     static func start(
         host: String, port: UInt16, key: ClusterKey, control: (any ControlStore)? = nil,
-        handshakeTimeout: Duration = .seconds(5), strangerLimit: Int = AuthGate.usualPendingLimit
+        handshakeTimeout: Duration = .seconds(5), strangerLimit: Int = AuthGate.usualPendingLimit,
+        frameTimeout: Duration = .seconds(15)
     ) async throws(RayStoreError) -> ControlServer {
-        let gate = AuthGate(key: key, role: .accepting, timeout: handshakeTimeout, pendingLimit: strangerLimit)
+        let gate = AuthGate(
+            key: key, role: .accepting, timeout: handshakeTimeout, pendingLimit: strangerLimit, frameTimeout: frameTimeout)
         let relay = PeerRelay()
         let transport = HTTP2ServerTransport.Posix(
             address: try address(host, port), transportSecurity: .plaintext,
