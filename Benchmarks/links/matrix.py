@@ -52,6 +52,7 @@ def main():
     worst_best, worst_raw = (9.0, ""), (9.0, "")
     with figures.scratch(max(sizes.values()), *kinds) as folder, Link() as link, Mover(link, folder, os.path.abspath(arguments.mover)) as mover:
         # Whoever is first pays for memory that was never used, at both ends and in the machine below: that is nobody's figure.
+        link.shape(speeds[0][1])
         for wish in (FIXED["raw"], FIXED["zstd1"]):
             mover.fetch(f"{kinds[0]}.bin", *wish)
         for speed, gbits in speeds:
