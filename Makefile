@@ -329,13 +329,14 @@ LINKS ?=
 MATRIX ?=
 BENCH_BUILD ?= release
 BENCH_SWIFT := $(if $(filter debug,$(BENCH_BUILD)),$(SWIFT_FLAGS),-c release)
-bench-transfer: $(BUILD)/bench/transfer $(BUILD)/bench/fetches $(BUILD)/bench/mover $(BUILD)/bench/delay $(BUILD)/bench/crowd
+bench-transfer: $(BUILD)/bench/transfer $(BUILD)/bench/fetches $(BUILD)/bench/mover $(BUILD)/bench/delay $(BUILD)/bench/far $(BUILD)/bench/crowd
 	@swift build $(BENCH_SWIFT) --product raystore >&2
 	@status=0; \
 	$(BUILD)/bench/transfer || status=1; \
 	python3 Benchmarks/links/fetching.py $(LINKS) .build/$(BENCH_BUILD)/raystore $(BUILD)/bench/fetches || status=1; \
 	python3 Benchmarks/links/broadcast.py $(BUILD)/bench/crowd || status=1; \
 	python3 Benchmarks/links/delayed.py $(BUILD)/bench/mover $(BUILD)/bench/delay || status=1; \
+	python3 Benchmarks/links/far.py $(BUILD)/bench/mover $(BUILD)/bench/far || status=1; \
 	python3 Benchmarks/links/matrix.py $(MATRIX) $(BUILD)/bench/mover || status=1; \
 	exit $$status
 

@@ -4,6 +4,8 @@
 import os
 import subprocess
 
+from processes import Conversation
+
 
 def _run(*command):
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
@@ -54,6 +56,43 @@ class Link:
                 burst = max(256 << 10, int(gbits * 1e9 / 8 / 250))
                 _run("tc", "-n", name, "qdisc", "add", "dev", device, "root", "tbf", "rate", f"{int(gbits * 1000)}mbit",
                      "burst", str(burst), "latency", "50ms")
+
+    def at(self, end, command):
+        """The command as it runs at end 0 or 1."""
+        return ["ip", "netns", "exec", self.names[end], *command]
+
+
+class FarLink:
+    """Two machines far apart: namespaces joined by Benchmarks/core/far.c, through which each packet takes so many milliseconds."""
+
+    hosts = ("10.97.1.1", "10.97.1.2")
+    device = "far0"
+
+    def __init__(self, program, one_way_ms, gbits):
+        tag = f"rsf{os.getpid()}"
+        self.names = (f"{tag}a", f"{tag}b")
+        self.command = [program, self.device, *self.names, str(one_way_ms), str(int(gbits * 1000))]
+
+    def __enter__(self):
+        self.program = None
+        try:
+            for name in self.names:
+                _run("ip", "netns", "add", name)
+            self.program = Conversation(self.command, "the far link")
+            self.program.answer()
+            for name, host in zip(self.names, self.hosts):
+                _run("ip", "-n", name, "address", "add", f"{host}/30", "dev", self.device)
+                _run("ip", "-n", name, "link", "set", self.device, "mtu", "1500", "up")
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        for name in self.names:
+            subprocess.run(["ip", "netns", "delete", name], stderr=subprocess.DEVNULL)
+        if self.program is not None:
+            self.program.__exit__()
 
     def at(self, end, command):
         """The command as it runs at end 0 or 1."""

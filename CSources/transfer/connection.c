@@ -173,6 +173,14 @@ void ray__connection_close(ray__connection *connection) {
     }
 }
 
+uint64_t ray__connection_round_trip_ns(const ray__connection *connection) {
+    struct tcp_info info;
+    memset(&info, 0, sizeof info);
+    socklen_t size = sizeof info;
+    bool is_known = getsockopt(connection->socket, IPPROTO_TCP, TCP_INFO, &info, &size) == 0;
+    return is_known && info.tcpi_min_rtt != UINT32_MAX ? (uint64_t)info.tcpi_min_rtt * 1000 : 0;
+}
+
 void ray__connection_drain(const ray__connection *connection, ray__drain *drain) {
     struct tcp_info info;
     memset(&info, 0, sizeof info);

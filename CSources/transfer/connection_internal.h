@@ -51,6 +51,8 @@ typedef struct ray__drain {
     uint64_t limited_ns; // time with data on its way that was not spent waiting for room at the peer
     uint64_t receiver_ns; // time that was
 } ray__drain;
+// The least time to the peer and back that the kernel has seen lately; 0: not known.
+uint64_t ray__connection_round_trip_ns(const ray__connection *connection);
 void ray__connection_drain(const ray__connection *connection, ray__drain *drain);
 
 #endif

@@ -189,6 +189,14 @@ static void try_again_alone(ray__link *link) {
     ray__transfer_wake_supervisor(pull->transfer);
 }
 
+// An equal part of the window, by the connections that the source gets.
+static void set_depth_locked(ray__link *link) {
+    const ray_pull *pull = link->pull;
+    uint64_t depth = pull->window_bytes / ray__pull_connections_locked(pull, link->source) / pull->chunk_size;
+    uint64_t depth_max = sizeof link->due / sizeof link->due[0];
+    link->depth = (uint32_t)(depth < 2 ? 2 : depth > depth_max ? depth_max : depth);
+}
+
 bool ray__link_answer(ray__link *link, const ray__card_message *card) {
     ray_pull *pull = link->pull;
     if (card->status == RAY_AGAIN) {
@@ -237,10 +245,15 @@ bool ray__link_answer(ray__link *link, const ray__card_message *card) {
         return false;
     }
     pthread_mutex_lock(&pull->lock);
-    pull->sources[link->source].answered = true;
-    pull->sources[link->source].guides = false;
-    ray__account_open_locked(&pull->sources[link->source].account);
-    pull->sources[link->source].partial = (card->flags & RAY__CARD_PARTIAL) != 0;
+    ray__pull_source *source = &pull->sources[link->source];
+    uint64_t round_trip_ns = ray__connection_round_trip_ns(&link->connection);
+    // What a busy link adds is not distance.
+    source->round_trip_ns = !source->answered || round_trip_ns < source->round_trip_ns ? round_trip_ns : source->round_trip_ns;
+    source->answered = true;
+    source->guides = false;
+    set_depth_locked(link);
+    ray__account_open_locked(&source->account);
+    source->partial = (card->flags & RAY__CARD_PARTIAL) != 0;
     ray__pull_schedule_locked(pull, 0);
     pthread_mutex_unlock(&pull->lock);
     return true;
@@ -312,9 +325,9 @@ static ray_status run_once(ray__link *link, const ray_endpoint *endpoint, bool f
 void ray__link_begin(ray__link *link, ray_pull *pull, uint32_t source) {
     link->pull = pull;
     link->source = source;
-    uint64_t depth = pull->window_bytes / pull->connection_count / pull->chunk_size;
-    uint64_t depth_max = sizeof link->due / sizeof link->due[0];
-    link->depth = (uint32_t)(depth < 2 ? 2 : depth > depth_max ? depth_max : depth);
+    pthread_mutex_lock(&pull->lock);
+    set_depth_locked(link);
+    pthread_mutex_unlock(&pull->lock);
     link->due_count = 0;
     link->kicked = false;
     link->noted = false;

@@ -32,6 +32,7 @@ typedef struct ray__pull_source {
     bool ended;        // not to be used any more
     bool answered;     // has given a card that fits
     bool guides;       // knows, or will know, who has the object, and does not have it itself
+    uint64_t round_trip_ns; // to it and back, once it has answered
     uint32_t links;    // queued or running
     uint32_t attempts; // failed in a row
     uint32_t corrupt;  // chunks in a row
@@ -82,7 +83,7 @@ struct ray_pull {
     ray_object_id id;
     char *name; // NULL: asked for by its id
     uint64_t token;
-    uint32_t connection_count;
+    uint32_t connection_count; // to each source; 0: by its distance
     uint16_t codec;
     int16_t level;
     uint16_t resume; // RAY_RESUME_*
@@ -174,6 +175,8 @@ uint64_t ray__pull_tend(ray_pull *pull, uint64_t now);
 
 // schedule.c
 // Which source it is, or UINT32_MAX.
+// How many connections the source gets.
+uint32_t ray__pull_connections_locked(const ray_pull *pull, uint32_t source);
 uint32_t ray__pull_find_locked(const ray_pull *pull, const ray_endpoint *endpoint);
 void ray__pull_add_locked(ray_pull *pull, const ray_endpoint *endpoint, bool learned);
 // Queues links where they are useful, and ends the pull if nothing can help it any more. Under the pull's lock.

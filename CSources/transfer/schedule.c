@@ -7,6 +7,20 @@
 #include "base/error_internal.h"
 #include "transfer/transfer_internal.h"
 
+// To a source that is near: one alone does not fill a fast link.
+#define CONNECTIONS 2u
+// Of a round trip for one more. What a connection has on its way is bounded by the kernel (tcp_wmem: 4 MiB by default), so in a second it
+// brings the less the longer the way is.
+#define ROUND_TRIP_PART_NS 5000000u
+
+uint32_t ray__pull_connections_locked(const ray_pull *pull, uint32_t source) {
+    if (pull->connection_count != 0) {
+        return pull->connection_count;
+    }
+    uint64_t more = pull->sources[source].round_trip_ns / ROUND_TRIP_PART_NS;
+    return more > RAY_CONNECTION_COUNT_MAX - CONNECTIONS ? RAY_CONNECTION_COUNT_MAX : CONNECTIONS + (uint32_t)more;
+}
+
 uint32_t ray__pull_find_locked(const ray_pull *pull, const ray_endpoint *endpoint) {
     for (uint32_t i = 0; i < pull->source_count; i++) {
         if (pull->sources[i].endpoint.port == endpoint->port && strcasecmp(pull->sources[i].endpoint.host, endpoint->host) == 0) {
@@ -68,7 +82,7 @@ static void schedule_fetching_locked(ray_pull *pull, uint64_t now) {
         has_timely = has_timely || (!pull->sources[i].ended && !pull->sources[i].partial && !pull->sources[i].guides && !pull->sources[i].late);
     }
     bool has_whole = ray__pull_has_whole_locked(pull);
-    for (uint32_t round = 0; round < pull->connection_count; round++) {
+    for (uint32_t round = 0; round < RAY_CONNECTION_COUNT_MAX; round++) {
         for (uint32_t i = 0; i < pull->source_count && !atomic_load(&pull->ended); i++) {
             ray__pull_source *source = &pull->sources[i];
             bool late = source->late && has_timely;
@@ -76,7 +90,7 @@ static void schedule_fetching_locked(ray_pull *pull, uint64_t now) {
             if (source->links > round) {
                 // A link of one that is late does not take what is missing.
                 wanted -= wanted > 0 && !source->partial && !source->guides && !late;
-            } else if (useful && usable(source, now)) {
+            } else if (useful && usable(source, now) && round < ray__pull_connections_locked(pull, i)) {
                 // A source that never answered gets one link, until it has.
                 if (round == 0 || (source->answered && !source->partial)) {
                     start_link_locked(pull, i);

@@ -14,7 +14,6 @@
 #include "transfer/transfer_internal.h"
 
 #define WINDOW_BYTES (64u << 20)
-#define CONNECTIONS 2u
 // A slow receiver holds what was packed for it, up to this many in all; beyond, chunks leave raw.
 #define SEND_BUFFERS 32u
 
@@ -208,7 +207,7 @@ ray_status ray_transfer_create(const ray_transfer_options *options, ray_transfer
     ray__share_init(&made->cards_received, &made->memory, 0);
     made->listener = -1;
     made->stop = -1;
-    made->connection_count = given.connection_count == 0 ? CONNECTIONS : given.connection_count;
+    made->connection_count = given.connection_count;
     made->codec = given.codec;
     made->level = (int16_t)(given.level < INT16_MIN ? INT16_MIN : given.level > INT16_MAX ? INT16_MAX : given.level);
     made->window_bytes = given.window_bytes == 0 ? WINDOW_BYTES : given.window_bytes;

@@ -25,7 +25,7 @@
 typedef struct ray__served ray__served;
 
 struct ray_transfer {
-    uint32_t connection_count;
+    uint32_t connection_count; // 0: by a source's distance
     uint16_t codec;
     int16_t level;
     uint64_t window_bytes;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Who of a swarm is sent a chunk and who is referred, without a network: more receivers than the swarm notes.
+// Decisions that need no network: who of a swarm is sent a chunk and who is referred, and how many connections a source gets.
 #include "check.h"
 #include "transfer/relay_internal.h"
 #include "transfer/swarm_internal.h"
@@ -74,9 +74,26 @@ static void whatIsSmallIsSentToAll(void) {
     end();
 }
 
+// As many bytes are on a connection's way as the kernel allows, however long the way is: so a far source gets more connections.
+static void aFarSourceGetsMoreConnections(void) {
+    const struct {
+        uint64_t round_trip_ms;
+        uint32_t connections;
+    } cases[] = {{0, 2}, {4, 2}, {5, 3}, {50, 12}, {70, 16}, {10000, 16}};
+    static ray_pull pull;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        pull.connection_count = 0;
+        pull.sources[0].round_trip_ns = cases[i].round_trip_ms * 1000000;
+        CHECK_EQUAL(ray__pull_connections_locked(&pull, 0), cases[i].connections);
+        pull.connection_count = 7;
+        CHECK_EQUAL(ray__pull_connections_locked(&pull, 0), 7);
+    }
+}
+
 int main(void) {
     RUN(moreReceiversThanAreNotedTakeOneCopyToo);
     RUN(whoMayNotBeReferredIsSentIt);
     RUN(whatIsSmallIsSentToAll);
+    RUN(aFarSourceGetsMoreConnections);
     return 0;
 }
