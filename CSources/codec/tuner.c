@@ -76,6 +76,7 @@ void ray__tuner_place_locked(ray__tuner *tuner) {
     double highest;
     tuner->placed_rate = tuner->link_rate;
     tuner->settled = 0;
+    tuner->usual_price = 0; // of what was known before
     look_at_gain(tuner);
     ray__ladder_prices(tuner, &tuner->price, &highest);
     tuner->price = tuner->is_clear ? ray__ladder_price(tuner, CORES_PART * tuner->threads, &ratio) : highest * BEYOND;

@@ -280,6 +280,35 @@ static void aPastThatIsWrongCostsLittle(void) {
     }
 }
 
+// Short transfers over a link that is not any more what it was: each learns a little, and what was wrong does not stay.
+static void shortTransfersForgetAPastThatIsWrong(void) {
+    enum { CHUNKS = 12, TRANSFERS = 4 };
+    const world_data *kinds[] = {&text, &training};
+    const double links[] = {unshaped, ten_gigabit, gigabit};
+    for (size_t k = 0; k < 2; k++) {
+        for (size_t l = 0; l < sizeof links / sizeof links[0]; l++) {
+            ray__past past = {0};
+            double took = 0;
+            for (uint32_t i = 0; i < 2 * TRANSFERS; i++) {
+                ray__tuner tuner;
+                ray__tuner_init(&tuner, 2, 2);
+                ray__tuner_recall(&tuner, &past);
+                world w = world_of(kinds[k], i < TRANSFERS ? links[l] : hundred_megabit, 2, 0);
+                took = world_bring(&w, WORLD_AUTO, &tuner, CHUNKS);
+                ray__tuner_remember(&tuner, &past);
+                ray__tuner_end(&tuner);
+            }
+            world w = world_of(kinds[k], hundred_megabit, 2, 0);
+            uint32_t best = 0;
+            double least = world_best_fixed(&w, CHUNKS, &best);
+            if (least < 0.9 * took) {
+                fprintf(stderr, "%s, from %.0f MB/s: rung %u takes %.3f s, automatic %.3f s\n", kinds[k]->name, links[l] / 1e6, best, least, took);
+                exit(1);
+            }
+        }
+    }
+}
+
 static void ofEachKindOfDataSomethingElseIsKept(void) {
     ray__past past = {0};
     const world_data *kinds[] = {&training, &text, &columns};
@@ -358,6 +387,7 @@ int main(void) {
     RUN(theNextTransferBeginsWithWhatTheLastOneFound);
     RUN(ofAFastLinkThatIsKnownNotEvenTheFirstChunkIsPacked);
     RUN(aPastThatIsWrongCostsLittle);
+    RUN(shortTransfersForgetAPastThatIsWrong);
     RUN(ofEachKindOfDataSomethingElseIsKept);
     RUN(dataThatDoesNotShrinkIsSentRawAndRarelyLookedAt);
     RUN(aSlowLinkGetsTheStrongestThatGains);
