@@ -70,9 +70,8 @@ import Testing
             let ref = try session.put(bytes: pattern(3 << 20))
             let there = try await reader.open(ref.shared())
             _ = try await reader.get(there)
-            _ = await node.freeMemory(32 << 20)
+            try await spillAll(of: node, until: { try !session.contains(ref) })
             let location = try #require(node.spillLocation(of: ref.id))
-            #expect(try !session.contains(ref))
             try alter(location.file) { bytes in bytes[Int(location.offset) + 5000] ^= 1 }
             do {
                 let value = try await session.get(ref, timeout: .seconds(30))

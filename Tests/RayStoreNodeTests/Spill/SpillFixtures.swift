@@ -19,6 +19,17 @@ func put(_ bytes: [UInt8], _ session: Session, _ node: Node) async throws -> Obj
     throw SetUpFailure("no room comes for \(bytes.count) bytes")
 }
 
+/// Frees all memory that nobody has pinned, until the objects meant are among it: what was sent stays pinned for a moment after it has arrived.
+func spillAll(of node: Node, until isGone: () throws -> Bool) async throws {
+    let end = ContinuousClock.now + .seconds(15)
+    repeat {
+        _ = await node.freeMemory(64 << 20)
+        if try isGone() { return }
+        try await Task.sleep(for: .milliseconds(5))
+    } while ContinuousClock.now < end
+    throw SetUpFailure("an object is still in memory after 15 s")
+}
+
 func equal(_ value: Bytes, _ expected: [UInt8]) -> Bool {
     // Not elementsEqual, which takes seconds for some megabytes in a debug build.
     value.count == expected.count
