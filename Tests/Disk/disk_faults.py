@@ -18,6 +18,7 @@ Usage: disk_faults.py RAYSTORE DISK_CLIENT FAILING_DISK_SO [KIND...]
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -196,6 +197,8 @@ def run(kind, raystore, client, library):
 
 
 def main():
+    # What a time limit ends cleans up as well.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     raystore, client, library = (os.path.abspath(path) for path in sys.argv[1:4])
     kinds = sys.argv[4:] or [*INTERPOSED, *MOUNTED]
     for kind in kinds:

@@ -17,6 +17,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import threading
@@ -131,6 +132,8 @@ def flood(total, memory, node, client, seed):
 
 
 def main():
+    # What a time limit ends cleans up as well.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     total = int(sys.argv[1]) << 20
     raystore, client = os.path.abspath(sys.argv[2]), os.path.abspath(sys.argv[3])
     seed = int(os.environ.get("RAYSTORE_SEED", "0")) or random.SystemRandom().getrandbits(31)
