@@ -63,6 +63,7 @@ static ray_status send_card(ray__session *s, uint32_t name, ray__offer *offer, b
             memset(&card, 0, sizeof card);
             card.status = status;
             snprintf(card.text, sizeof card.text, "%s", ray_last_error_message());
+            ray__spilled_note(s->transfer, offer, status);
         }
     }
     uint32_t size = ray__card_size(&card);

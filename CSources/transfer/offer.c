@@ -168,6 +168,7 @@ ray_status ray__offer_open(ray_transfer *transfer, const ray__open *open, const 
     made->status = find_and_open(transfer, made);
     if (made->status != RAY_OK) {
         snprintf(made->answer.text, sizeof made->answer.text, "%s", ray_last_error_message());
+        ray__spilled_note(transfer, made, made->status);
     } else if (made->answer.kind != RAY__ANSWER_NOTHING && made->size_bytes > RAY_INLINE_MAX) {
         ray__swarm_join(transfer, made, open);
     }

@@ -132,6 +132,8 @@ ray_status ray__offer_check(ray__offer *offer) RAY_NODISCARD;
 // spilled.c: an offer of what lies in a spill file
 ray_status ray__spilled_open(ray__offer *offer) RAY_NODISCARD;
 ray_status ray__spilled_check(ray__offer *offer) RAY_NODISCARD;
+// Tells the node why the offer, or a chunk of it, could not be sent, with the thread's message, if that is because of its file.
+void ray__spilled_note(ray_transfer *transfer, const ray__offer *offer, ray_status status);
 // Whether all of the data, of one block at most, is what was spilled. RAY_CORRUPT naming file and offset.
 ray_status ray__spilled_matches(const ray__offer *offer, const void *bytes, uint64_t size) RAY_NODISCARD;
 // The checksum of a chunk, after the block that it is in was hashed, through room for RAY_CHECKSUM_PIECE, and found to be what was spilled.

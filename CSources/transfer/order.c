@@ -244,6 +244,7 @@ void ray__order_prepare(ray__job *job, ray__worker *worker) {
     }
     if (order->status != RAY_OK) {
         snprintf(order->text, sizeof order->text, "%s", ray_last_error_message());
+        ray__spilled_note(order->transfer, order->offer, order->status);
         ray__buffers_give(&order->transfer->send_buffers, order->packed);
         order->packed = NULL;
     }

@@ -74,6 +74,12 @@ ray_status ray__spilled_open(ray__offer *offer) {
     return read_metadata(offer);
 }
 
+void ray__spilled_note(ray_transfer *transfer, const ray__offer *offer, ray_status status) {
+    if (offer->answer.is_spilled && (status == RAY_CORRUPT || status == RAY_OBJECT_LOST) && transfer->damaged != NULL) {
+        transfer->damaged(transfer->context, &offer->id, offer->answer.path, offer->answer.file_offset, status, ray_last_error_message());
+    }
+}
+
 ray_status ray__spilled_matches(const ray__offer *offer, const void *bytes, uint64_t size) {
     bool same = size == 0 || ray__checksum_of(bytes, (size_t)size) == offer->answer.sums[0];
     return same ? RAY_OK : altered(offer, offer->answer.file_offset, size);

@@ -219,6 +219,7 @@ ray_status ray_transfer_create(const ray_transfer_options *options, ray_transfer
     made->find = given.find;
     made->find_named = given.find_named;
     made->served_by_name = given.served;
+    made->damaged = given.damaged;
     made->context = given.context;
     made->disk = (ray__disk_limits){given.disk_reserve_bytes, given.disk_watermark_permille};
     made->advertise_port = given.bind_host == NULL ? 0 : given.advertise_port;

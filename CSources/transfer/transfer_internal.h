@@ -34,6 +34,7 @@ struct ray_transfer {
     ray_find_fn find;
     ray_find_named_fn find_named;
     ray_served_fn served_by_name;
+    ray_damaged_fn damaged;
     void *context;
     ray__workers workers;
     ray__memory memory;

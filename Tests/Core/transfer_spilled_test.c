@@ -19,6 +19,15 @@ static struct {
 } file;
 
 static bool is_without_sums;
+// What the sender was told of damage, the latest.
+static struct {
+    pthread_mutex_t lock;
+    uint32_t count;
+    ray_object_id id;
+    uint64_t data_offset;
+    ray_status status;
+    char message[512];
+} told = {.lock = PTHREAD_MUTEX_INITIALIZER};
 static ray_transfer *sender;
 static ray_transfer *receiver;
 static ray_store *store;
@@ -45,6 +54,31 @@ static ray_status find(void *context, const ray_object_id *id, ray_answer *answe
     return RAY_NOT_FOUND;
 }
 
+static void note_damage(void *context, const ray_object_id *id, const char *path, uint64_t offset, ray_status status, const char *message) {
+    CHECK(context == &told);
+    CHECK(strcmp(path, file.path) == 0);
+    pthread_mutex_lock(&told.lock);
+    told.count++;
+    told.id = *id;
+    told.data_offset = offset;
+    told.status = status;
+    snprintf(told.message, sizeof told.message, "%s", message);
+    pthread_mutex_unlock(&told.lock);
+}
+
+// Since the last look, of this object and no other.
+static void check_told(int which, ray_status status, const char *receivers_message) {
+    pthread_mutex_lock(&told.lock);
+    ray_object_id id = fixture_id((uint32_t)which);
+    CHECK(told.count > 0);
+    CHECK(ray_object_id_equal(&told.id, &id));
+    CHECK_EQUAL(told.data_offset, data_offset(which));
+    CHECK_EQUAL(told.status, status);
+    CHECK(strstr(receivers_message, told.message) != NULL);
+    told.count = 0;
+    pthread_mutex_unlock(&told.lock);
+}
+
 static void spill(void) {
     static const uint64_t sizes[COUNT] = {LARGE_SIZE, 50000, 0, OTHER_SIZE};
     uint8_t headers[COUNT * RAY_SPILL_HEADER_SIZE];
@@ -67,7 +101,7 @@ static void spill(void) {
 static void begin(uint64_t send_rate) {
     spill();
     ray_transfer_options options = {.struct_size = sizeof options, .key = fixture_key, .bind_host = "127.0.0.1", .find = find,
-                                    .send_rate_max_bytes = send_rate};
+                                    .send_rate_max_bytes = send_rate, .damaged = note_damage, .context = &told};
     CHECK_OK(ray_transfer_create(&options, &sender));
     ray_store_options room = {.struct_size = sizeof room, .capacity_bytes = 64 * MIB};
     CHECK_OK(ray_store_create(&room, &store));
@@ -291,6 +325,32 @@ static void whatIsDamagedHereIsFetchedFromAnother(void) {
     end();
 }
 
+// With a chunk, with the card, and before either.
+static void theNodeIsToldWhatIsDamaged(void) {
+    begin(0);
+    told.count = 0;
+    fixture_pull p;
+    CHECK_STATUS(pull(&p, LARGE, NULL), RAY_OK);
+    check_object(LARGE);
+    CHECK_EQUAL(told.count, 0);
+    flip(data_offset(LARGE) + 9 * MIB);
+    CHECK_STATUS(pull(&p, LARGE, NULL), RAY_CORRUPT);
+    check_told(LARGE, RAY_CORRUPT, p.message);
+    flip(data_offset(SMALL) + 1);
+    CHECK_STATUS(pull(&p, SMALL, NULL), RAY_CORRUPT);
+    check_told(SMALL, RAY_CORRUPT, p.message);
+    flip(data_offset(EMPTY) - 1);
+    CHECK_STATUS(pull(&p, EMPTY, NULL), RAY_CORRUPT);
+    check_told(EMPTY, RAY_CORRUPT, p.message);
+    CHECK_STATUS(pull(&p, OTHER, NULL), RAY_OK);
+    check_object(OTHER);
+    CHECK_EQUAL(told.count, 0);
+    CHECK(unlink(file.path) == 0);
+    CHECK_STATUS(pull(&p, OTHER, NULL), RAY_OBJECT_LOST);
+    check_told(OTHER, RAY_OBJECT_LOST, p.message);
+    end();
+}
+
 static void whatHasNoSumsIsNotSent(void) {
     begin(0);
     is_without_sums = true;
@@ -313,6 +373,7 @@ int main(void) {
     RUN(aFileThatWasCutOrTakenAwayIsToldAtOnce);
     RUN(aFileThatIsCutWhileItIsSentIsAnErrorThatNamesIt);
     RUN(whatIsDamagedHereIsFetchedFromAnother);
+    RUN(theNodeIsToldWhatIsDamaged);
     RUN(whatHasNoSumsIsNotSent);
     for (int i = 0; i < COUNT; i++) {
         free(file.data[i]);

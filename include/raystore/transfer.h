@@ -81,6 +81,11 @@ typedef struct ray_served {
     uint64_t elapsed_ns;
 } ray_served;
 
+// Called when what ray_answer_spilled offers cannot be sent: RAY_CORRUPT it was altered or cut, RAY_OBJECT_LOST it is gone; the message names file and
+// byte. data_offset is where the record's data begins. On a thread of the transfer's, perhaps several times; must not block for long.
+typedef void (*ray_damaged_fn)(void *RAY_NULLABLE context, const ray_object_id *id, const char *path, uint64_t data_offset,
+                               ray_status status, const char *message);
+
 // Called when the last connection of a pull by name is done with it.
 typedef void (*ray_served_fn)(void *RAY_NULLABLE context, const ray_served *served);
 
@@ -116,6 +121,7 @@ typedef struct ray_transfer_options {
     // neither. RAY_OUT_OF_DISK otherwise.
     uint64_t disk_reserve_bytes;
     uint32_t disk_watermark_permille; // up to 1000
+    ray_damaged_fn RAY_NULLABLE damaged; // NULL: nobody is told
 } ray_transfer_options;
 
 // Starts serving, if bind_host is given. RAY_ADDRESS_IN_USE names the address, RAY_INVALID_ARGUMENT the option that is not possible.

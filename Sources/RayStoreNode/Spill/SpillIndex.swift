@@ -25,6 +25,7 @@ final class SpillIndex: Sendable {
         var recordCount: UInt64 = 0
         var recordBytes: UInt64 = 0
         var recordOwnBytes: UInt64 = 0
+        var damagedCount: UInt64 = 0
 
         /// Takes a record away. Answers its file's URL if that has no other.
         mutating func drop(_ record: SpillRecord) -> String? {
@@ -114,9 +115,16 @@ final class SpillIndex: Sendable {
     func noteDamage(of id: ObjectID, _ record: SpillRecord, _ failure: RayStoreError) -> Bool {
         contents.withLock { contents in
             guard contents.places[id]?.record == record else { return false }
+            guard contents.places[id]!.damage == nil else { return true }
             contents.places[id]!.damage = failure
+            contents.damagedCount += 1
             return true
         }
+    }
+
+    /// Records that were found damaged since the start.
+    var damagedCount: UInt64 {
+        contents.withLock { $0.damagedCount }
     }
 
     var counts: (records: UInt64, recordBytes: UInt64, recordOwnBytes: UInt64, files: UInt64, fileBytes: UInt64) {

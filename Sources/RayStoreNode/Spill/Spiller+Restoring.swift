@@ -273,26 +273,11 @@ extension Spiller {
     ///
     /// - Returns: why, or nil when the failure does not mean that.
     func noteDamage(to id: ObjectID, _ record: SpillRecord, _ error: RayStoreError) -> RayStoreError? {
-        guard let damage = Self.damage(to: id, record.location, error), index.noteDamage(of: id, record, damage) else {
+        guard let damage = record.location.damage(to: id, error), index.noteDamage(of: id, record, damage) else {
             return nil
         }
-        counters.damagedRecords += 1
         log.debug("a spilled object is damaged", metadata: ["object": "\(id)", "reason": "\(damage.message)"])
         return damage
     }
 
-    private static func damage(to id: ObjectID, _ location: SpillLocation, _ error: RayStoreError) -> RayStoreError? {
-        let place = "\(location.file), \(location.size) bytes at byte \(location.offset)"
-        switch error.code {
-        case .corrupt:
-            return RayStoreError(
-                .corrupt, "\(place): what was spilled there of object \(id) is damaged: \(error.message)", object: id)
-        case .fileNotFound:
-            return RayStoreError(
-                .objectLost, "\(place): the file is gone, and object \(id) with it, which was spilled there",
-                systemErrno: error.systemErrno, object: id)
-        default:
-            return nil
-        }
-    }
 }

@@ -99,6 +99,7 @@ actor Spiller {
         now.restoreSeconds = restoreTimer.busy(at: clock.now) / .seconds(1)
         let counts = index.counts
         now.recordCount = counts.records
+        now.damagedRecords = index.damagedCount
         now.recordBytes = counts.recordBytes
         now.recordOwnBytes = counts.recordOwnBytes
         now.fileCount = counts.files

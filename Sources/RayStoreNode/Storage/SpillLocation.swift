@@ -43,3 +43,21 @@ package struct SpillLocation: Hashable, Sendable {
         RayStoreError(.invalidArgument, "'\(text)' is not where something was spilled; that is URL?offset=O&size=N")
     }
 }
+
+extension SpillLocation {
+    /// What a failure to read an object there means for it; nil when that may pass.
+    func damage(to id: ObjectID, _ error: RayStoreError) -> RayStoreError? {
+        let place = "\(file), \(size) bytes at byte \(offset)"
+        switch error.code {
+        case .corrupt:
+            return RayStoreError(
+                .corrupt, "\(place): what was spilled there of object \(id) is damaged: \(error.message)", object: id)
+        case .fileNotFound, .objectLost:
+            return RayStoreError(
+                .objectLost, "\(place): the file is gone, and object \(id) with it, which was spilled there",
+                systemErrno: error.systemErrno, object: id)
+        default:
+            return nil
+        }
+    }
+}

@@ -52,6 +52,11 @@ final class BulkTransfer: @unchecked Sendable {
             options.find = { context, id, answer in
                 Unmanaged<Finder>.fromOpaque(context!).takeUnretainedValue().find(ObjectID(c: id.pointee), answer)
             }
+            options.damaged = { context, id, path, dataOffset, status, message in
+                Unmanaged<Finder>.fromOpaque(context!).takeUnretainedValue().noteDamage(
+                    to: ObjectID(c: id.pointee), String(cString: path), dataOffset,
+                    RayStoreError(RayStoreError.Code(rawValue: status.rawValue), String(cString: message)))
+            }
             options.context = finder.toOpaque()
             return ray_transfer_create(&options, &made)
         }
@@ -226,6 +231,15 @@ private final class Finder: Sendable {
         let isGone = catalog.spilled.record(of: id)?.path.map { access($0, F_OK) != 0 } ?? false
         if let reason, !isGone, Ownership.mayPass(reason.code) { return reason }
         return catalog.wait(for: id) ?? reason
+    }
+
+    /// A record was found damaged while it was sent. The next get knows at once, and has another copy if there is one.
+    func noteDamage(to id: ObjectID, _ path: String, _ dataOffset: UInt64, _ failure: RayStoreError) {
+        // It may have been spilled anew since.
+        guard let record = catalog.spilled.record(of: id), record.path == path, record.dataOffset == dataOffset,
+            let damage = record.location.damage(to: id, failure)
+        else { return }
+        _ = catalog.spilled.noteDamage(of: id, record, damage)
     }
 
     /// Why a spilled object cannot be sent yet, or never. It is brought back meanwhile, and the receiver asks again.

@@ -97,6 +97,32 @@ import Testing
             let error = await failure { _ = try await reader.get(there, timeout: .seconds(30)) }
             #expect(error?.code == .corrupt)
             #expect(error?.message.contains(location.file) == true)
+            // Whoever asks next is told without a look at the file, here too.
+            #expect(await node.spillCounters()?.damagedRecords == 1)
+            #expect(node.spillLocation(of: refs[1].id) == nil)
+            try FileManager.default.removeItem(atPath: location.file)
+            let here = await failure { _ = try await session.get(refs[1], timeout: .seconds(30)) }
+            #expect(here?.code == .corrupt && here?.message.contains("at byte \(location.offset)") == true)
+            let again = await failure { _ = try await reader.get(there, timeout: .seconds(30)) }
+            #expect(again?.code == .corrupt)
+            await reader.close()
+        }
+    }
+
+    /// What a remote get finds damaged is had from another copy by all others, and written anew when that is here again.
+    @Test func damageFoundWhileSendingIsMadeUpForByACopy() async throws {
+        try await withSpilled { cluster, node, session, refs in
+            let holder = try await Session.connect(socket: try await cluster.addNode().socketPath)
+            let reader = try await Session.connect(socket: try await cluster.addNode().socketPath)
+            let held = try await holder.open(refs[1].shared())
+            _ = try await holder.get(held)
+            let location = try #require(node.spillLocation(of: refs[1].id))
+            try alter(location.file) { bytes in bytes[Int(location.offset) + 5000] ^= 1 }
+            let there = try await reader.open(refs[1].shared())
+            #expect(equal(try await reader.get(there, timeout: .seconds(30)), pattern(300_000, seed: 1)))
+            // Either source may have been asked; the next ones have it from the copy.
+            #expect(equal(try await session.get(refs[1], timeout: .seconds(30)), pattern(300_000, seed: 1)))
+            await holder.close()
             await reader.close()
         }
     }
