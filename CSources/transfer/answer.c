@@ -27,6 +27,10 @@ void ray__answer_end(ray_answer *answer) {
         close(answer->file);
     }
     answer->file = -1;
+    if (answer->source.release != NULL) {
+        answer->source.release(answer->source.context);
+    }
+    memset(&answer->source, 0, sizeof answer->source);
     free(answer->path);
     free(answer->metadata);
     free(answer->descriptor);
@@ -68,16 +72,10 @@ static void keep_path(ray_answer *answer, const char *path) {
     }
 }
 
-void ray_answer_file(ray_answer *answer, const char *path, uint64_t size_bytes, int64_t mtime_ns, const void *metadata,
-                     size_t metadata_size, const void *descriptor, size_t descriptor_size) {
-    ray__answer_end(answer);
-    answer->kind = RAY_KIND_FILE;
-    answer->size_bytes = size_bytes;
-    answer->mtime_ns = mtime_ns;
-    keep_path(answer, path);
+static void keep_about(ray_answer *answer, const void *metadata, size_t metadata_size, const void *descriptor, size_t descriptor_size) {
     if (metadata_size > RAY_METADATA_MAX || descriptor_size > RAY_METADATA_MAX) {
         answer->failure = RAY_TOO_LARGE;
-        snprintf(answer->text, sizeof answer->text, "metadata and descriptor of a file are at most %u bytes", RAY_METADATA_MAX);
+        snprintf(answer->text, sizeof answer->text, "metadata and descriptor are at most %u bytes", RAY_METADATA_MAX);
         return;
     }
     // Both at once: who has one and waits for the other would keep others from either.
@@ -91,6 +89,24 @@ void ray_answer_file(ray_answer *answer, const char *path, uint64_t size_bytes, 
     answer->metadata_size = answer->metadata == NULL ? 0 : (uint32_t)metadata_size;
     answer->descriptor = keep(answer, descriptor, descriptor_size);
     answer->descriptor_size = answer->descriptor == NULL ? 0 : (uint32_t)descriptor_size;
+}
+
+void ray_answer_file(ray_answer *answer, const char *path, uint64_t size_bytes, int64_t mtime_ns, const void *metadata,
+                     size_t metadata_size, const void *descriptor, size_t descriptor_size) {
+    ray__answer_end(answer);
+    answer->kind = RAY_KIND_FILE;
+    answer->size_bytes = size_bytes;
+    answer->mtime_ns = mtime_ns;
+    keep_path(answer, path);
+    keep_about(answer, metadata, metadata_size, descriptor, descriptor_size);
+}
+
+void ray_answer_source(ray_answer *answer, const ray_source *source) {
+    ray__answer_end(answer);
+    memcpy(&answer->source, source, source->struct_size < sizeof answer->source ? source->struct_size : sizeof answer->source);
+    answer->kind = (int)source->kind;
+    answer->size_bytes = source->size_bytes;
+    keep_about(answer, source->metadata, source->metadata_size, source->descriptor, source->descriptor_size);
 }
 
 void ray_answer_spilled(ray_answer *answer, const ray_spilled *spilled) {

@@ -14,6 +14,9 @@
 #include "codec/bytes_internal.h"
 #include "transfer/answer_internal.h"
 
+// Threads for sources that may be slow.
+#define READERS 4u
+
 static const char *when(const ray__offer *offer) {
     return offer->name != NULL ? "while it was fetched" : "after it was put";
 }
@@ -76,6 +79,16 @@ static ray_status open_object(ray_transfer *transfer, ray__offer *offer) {
     return RAY_OK;
 }
 
+static ray_status open_source(ray_transfer *transfer, ray__offer *offer) {
+    offer->size_bytes = offer->answer.size_bytes;
+    offer->view.metadata = offer->answer.metadata;
+    offer->view.metadata_size = offer->answer.metadata_size;
+    pthread_mutex_lock(&transfer->offers_lock);
+    ray_status status = transfer->readers.jobs != NULL ? RAY_OK : ray__workers_start(&transfer->readers, &transfer->memory, READERS);
+    pthread_mutex_unlock(&transfer->offers_lock);
+    return status;
+}
+
 static ray_status find(ray_transfer *transfer, ray__offer *offer) {
     if (offer->name != NULL && transfer->find_named == NULL) {
         ray_answer_message(&offer->answer, "nothing is served by name here: this is a node's port, or it serves objects by their ids");
@@ -102,6 +115,9 @@ static ray_status find_and_open(ray_transfer *transfer, ray__offer *offer) {
     if (offer->answer.failure != RAY_OK) {
         return ray__fail(offer->answer.failure, "%s",
                          offer->answer.text[0] != '\0' ? offer->answer.text : ray_status_text(offer->answer.failure));
+    }
+    if (offer->answer.source.read != NULL) {
+        return open_source(transfer, offer);
     }
     if (offer->answer.kind == RAY_KIND_FILE) {
         return open_file(offer);
@@ -269,7 +285,9 @@ void ray__offer_card(const ray__offer *offer, bool with_data, ray__card_message 
     card->metadata_size = is_object ? offer->view.metadata_size : offer->answer.metadata_size;
     card->descriptor = offer->answer.descriptor;
     card->descriptor_size = offer->answer.descriptor_size;
-    if (with_data && offer->size_bytes <= RAY_INLINE_MAX) {
+    // A slow source is not waited for by a connection, which others use too.
+    bool is_slow = offer->answer.source.read != NULL && offer->size_bytes > 0;
+    if (with_data && !is_slow && offer->size_bytes <= RAY_INLINE_MAX) {
         card->flags |= RAY__CARD_INLINE;
         card->inline_size = (uint32_t)offer->size_bytes;
         card->inline_data = offer->view.data; // a file's is read by the caller

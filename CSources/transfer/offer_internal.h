@@ -31,6 +31,7 @@ struct ray_answer {
     uint64_t file_offset; // of its data
     uint64_t *sums;       // of its blocks
     uint64_t metadata_checksum;
+    ray_source source;    // read is NULL: none
     uint8_t *metadata;
     uint32_t metadata_size;
     uint8_t *descriptor;

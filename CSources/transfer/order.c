@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/checksum_internal.h"
+#include "base/clock_internal.h"
 #include "base/error_internal.h"
 #include "codec/frame_internal.h"
 #include "transfer/transfer_internal.h"
@@ -204,18 +205,8 @@ static ray_status pack_uniform(ray__order *order, ray__worker *worker, const uin
     return sum_of(order, worker, raw, raw_size, worker->uniform.checksum, &order->header.checksum);
 }
 
-static ray_status prepare(ray__order *order, ray__worker *worker) {
-    ray__offer *offer = order->offer;
-    uint32_t raw_size = ray__chunk_raw_size(offer->size_bytes, offer->chunk_size, order->index);
-    const uint8_t *raw = offer->file >= 0 ? NULL : offer->view.data + offset_of(order);
-    order->header = (ray_chunk_header){
-        .id = offer->id,
-        .index = order->index,
-        .raw_size = raw_size,
-        .stored_size = raw_size,
-        .codec = RAY_CODEC_NONE,
-    };
-    RAY_TRY(ray__offer_check(offer));
+// raw is NULL: in the offer's file.
+static ray_status prepare_raw(ray__order *order, ray__worker *worker, const uint8_t *raw, uint32_t raw_size) {
     bool is_uniform = false;
     if (is_automatic(order)) {
         RAY_TRY(pack_uniform(order, worker, raw, raw_size, &is_uniform));
@@ -228,8 +219,49 @@ static ray_status prepare(ray__order *order, ray__worker *worker) {
     if (choice.codec != RAY_CODEC_NONE) {
         RAY_TRY(pack(order, worker, &raw, raw_size, choice));
     }
-    RAY_TRY(sum_of(order, worker, raw, raw_size, 0, &order->header.checksum));
-    return RAY_OK;
+    return sum_of(order, worker, raw, raw_size, 0, &order->header.checksum);
+}
+
+// How long a reader waits for a buffer: others wait for the reader.
+#define BUFFER_NS (10 * RAY__SECOND)
+
+// From a source: through a buffer, in which the chunk stays if it leaves raw.
+static ray_status prepare_read(ray__order *order, ray__worker *worker, uint32_t raw_size) {
+    const ray_source *source = &order->offer->answer.source;
+    uint8_t *buffer = ray__buffers_take(&order->transfer->send_buffers, BUFFER_NS);
+    if (buffer == NULL) {
+        return ray__fail(RAY_NOT_LOCAL, "there is no memory to read it into; it is asked for again");
+    }
+    char message[RAY__TEXT_MAX] = "";
+    ray_status status = source->read(source->context, offset_of(order), buffer, raw_size, message, sizeof message);
+    if (status != RAY_OK) {
+        status = ray__fail(status, "%s", message[0] != '\0' ? message : ray_status_text(status));
+    } else {
+        status = prepare_raw(order, worker, buffer, raw_size);
+    }
+    if (status == RAY_OK && order->packed == NULL) {
+        order->packed = buffer;
+    } else {
+        ray__buffers_give(&order->transfer->send_buffers, buffer);
+    }
+    return status;
+}
+
+static ray_status prepare(ray__order *order, ray__worker *worker) {
+    ray__offer *offer = order->offer;
+    uint32_t raw_size = ray__chunk_raw_size(offer->size_bytes, offer->chunk_size, order->index);
+    order->header = (ray_chunk_header){
+        .id = offer->id,
+        .index = order->index,
+        .raw_size = raw_size,
+        .stored_size = raw_size,
+        .codec = RAY_CODEC_NONE,
+    };
+    if (offer->answer.source.read != NULL) {
+        return prepare_read(order, worker, raw_size);
+    }
+    RAY_TRY(ray__offer_check(offer));
+    return prepare_raw(order, worker, offer->file >= 0 ? NULL : offer->view.data + offset_of(order), raw_size);
 }
 
 void ray__order_prepare(ray__job *job, ray__worker *worker) {

@@ -33,7 +33,8 @@ static void submit_order(ray__session *s, ray__stream *of, const ray__waiting *n
     order->has_place = has_place;
     of->orders++;
     atomic_fetch_add(&s->at_workers, 1);
-    ray__workers_submit(&s->transfer->workers, &order->job);
+    bool is_read = of->offer->answer.source.read != NULL;
+    ray__workers_submit(is_read ? &s->transfer->readers : &s->transfer->workers, &order->job);
 }
 
 enum fate { FATE_KEPT, FATE_BEGUN, FATE_OVER };
@@ -62,7 +63,9 @@ static ray_status try_waiting(ray__session *s, const ray__waiting *next, enum fa
     if (presence == RAY__GONE) {
         return ray__session_send_failed(s, next->stream, next->index, RAY_NOT_LOCAL, "the pull that was to bring it here has failed");
     }
-    if (!ray__gauge_begin(of->offer, next->codec == RAY_CODEC_AUTO && s->transfer->codec == RAY_CODEC_AUTO)) {
+    // What is read may take longer than a receiver bears silence, so no connection waits for another's.
+    bool waits = of->offer->answer.source.read == NULL && next->codec == RAY_CODEC_AUTO && s->transfer->codec == RAY_CODEC_AUTO;
+    if (!ray__gauge_begin(of->offer, waits)) {
         *gated = of->offer;
         *fate = FATE_KEPT;
         return RAY_OK;
@@ -121,6 +124,28 @@ static ray__order *next_prepared(ray__session *s) {
     return item;
 }
 
+// Tells who waits for a chunk that is being read that we are alive.
+static ray_status say_alive(ray__session *s) {
+    for (uint32_t i = 0; i < RAY__STREAMS_MAX; i++) {
+        if (s->streams[i].offer != NULL && s->streams[i].orders > 0 && !s->streams[i].closed) {
+            uint8_t message[RAY__MESSAGE_HEADER_SIZE];
+            ray__message_seal(message, RAY__MESSAGE_WAIT, s->streams[i].name, 0);
+            return ray__session_send(s, message, sizeof message, false);
+        }
+    }
+    return RAY_OK;
+}
+
+static ray_status send_next_prepared(ray__session *s) {
+    void *item = NULL;
+    while (ray__ring_pop(s->prepared, &item, RAY__WAIT_NS) != RAY_OK) {
+        RAY_TRY(say_alive(s));
+    }
+    ray_status status = ray__session_send_prepared(s, item);
+    ray__session_put_back(s, item);
+    return status;
+}
+
 // Nothing that is asked for can be sent now: waits until that may have changed, or a request comes. Says now and then that we are alive.
 static ray_status wait_for_turn(ray__session *s) {
     bool has_room = s->waiting_count + RAY__INDICES_MAX <= RAY__WAITING_MAX;
@@ -171,9 +196,7 @@ static ray_status serve_requests(ray__session *s) {
         }
         all_wait = s->free_count == s->order_count && s->waiting_count > 0;
         if (status == RAY_OK && s->free_count < s->order_count) {
-            ray__order *order = next_prepared(s);
-            status = ray__session_send_prepared(s, order);
-            ray__session_put_back(s, order);
+            status = send_next_prepared(s);
         }
     }
     for (uint32_t i = 0; i < RAY__STREAMS_MAX; i++) {

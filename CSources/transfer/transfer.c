@@ -141,7 +141,7 @@ static ray_status start(ray_transfer *transfer, const char *bind_host, uint16_t 
         return ray__fail_errno(RAY_SYSTEM, "an event for a transfer; raise the limit of open files");
     }
     RAY_TRY(ray__sums_cache_create(&transfer->sums));
-    RAY_TRY(ray__workers_start(&transfer->workers, &transfer->memory));
+    RAY_TRY(ray__workers_start(&transfer->workers, &transfer->memory, 0));
     RAY_TRY(deal_memory_out(transfer));
     RAY_TRY(ray__thread_start(&transfer->supervisor, "ray-supervisor", supervise, transfer));
     transfer->supervising = true;
@@ -265,6 +265,7 @@ void ray_transfer_destroy(ray_transfer *transfer) {
     }
     ray__serving_stop(transfer);
     ray__workers_stop(&transfer->workers);
+    ray__workers_stop(&transfer->readers);
     ray__idle_expire(transfer, UINT64_MAX);
     ray__swarms_expire(transfer, UINT64_MAX);
     ray__sums_cache_destroy(transfer->sums);

@@ -5,6 +5,7 @@
 //   1 supervisor     deadlines, progress callbacks, retries that are due, idle connections
 //   1 acceptor       if it listens
 //   <= 16 workers    one a core: hash, pack, unpack, place (workers_internal.h)
+//   <= 4 readers     for chunks of sources that may block (offer.c)
 //   <= 32 links      a link pulls from one source over one connection (link.c); made when needed
 //   <= 256 served    a thread for each accepted connection (serve.c)
 //
@@ -37,6 +38,7 @@ struct ray_transfer {
     ray_damaged_fn damaged;
     void *context;
     ray__workers workers;
+    ray__workers readers; // of sources, begun with the first; under offers_lock until then
     ray__memory memory;
     uint64_t memory_max_bytes;
     ray__share answers;

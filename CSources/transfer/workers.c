@@ -34,11 +34,11 @@ static uint32_t core_count(void) {
     return (uint32_t)count > RAY__WORKERS_MAX ? RAY__WORKERS_MAX : (uint32_t)count;
 }
 
-ray_status ray__workers_start(ray__workers *workers, ray__memory *memory) {
+ray_status ray__workers_start(ray__workers *workers, ray__memory *memory, uint32_t count) {
     memset(workers, 0, sizeof *workers);
     workers->memory = memory;
     RAY_TRY(ray__ring_create(RAY__JOBS_MAX, &workers->jobs));
-    uint32_t wanted = core_count();
+    uint32_t wanted = count == 0 ? core_count() : count;
     ray_status status = RAY_OK;
     while (workers->count < wanted && status == RAY_OK) {
         ray__worker *worker = &workers->workers[workers->count];

@@ -36,7 +36,8 @@ typedef struct ray__workers {
     ray__worker workers[RAY__WORKERS_MAX];
 } ray__workers;
 
-ray_status ray__workers_start(ray__workers *workers, ray__memory *memory) RAY_NODISCARD;
+// count 0: one for each core.
+ray_status ray__workers_start(ray__workers *workers, ray__memory *memory, uint32_t count) RAY_NODISCARD;
 // Runs what was submitted, then joins. Nothing may be submitted any more.
 void ray__workers_stop(ray__workers *workers);
 void ray__workers_submit(ray__workers *workers, ray__job *job);

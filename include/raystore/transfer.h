@@ -179,6 +179,26 @@ typedef struct ray_spilled {
 // when it is gone, with the file and the byte. The file may hold other records, and may be removed while it is sent.
 RAY_API void ray_answer_spilled(ray_answer *answer, const ray_spilled *spilled);
 
+// What lies neither in the store nor in a file as it is to be sent: far away, or packed. struct_size says which fields there are.
+typedef struct ray_source {
+    uint32_t struct_size;
+    uint32_t kind;            // RAY_KIND_*
+    uint64_t size_bytes;
+    const void *RAY_NULLABLE metadata;
+    const void *RAY_NULLABLE descriptor; // of a file
+    uint32_t metadata_size;   // at most RAY_METADATA_MAX, both of them
+    uint32_t descriptor_size;
+    void *RAY_NULLABLE context;
+    // Reads size bytes from offset on and makes sure that they are right: a chunk of the size that the peer asked for, or less at the end. May block as on
+    // a network, on threads that do nothing else. A failure reaches the peer, with why in message, a text of at most message_capacity bytes with its NUL.
+    ray_status (*read)(void *RAY_NULLABLE context, uint64_t offset, void *bytes, size_t size, char *message, size_t message_capacity);
+    // Called once, when nobody reads any more.
+    void (*RAY_NULLABLE release)(void *RAY_NULLABLE context);
+} ray_source;
+
+// The object, or file, is to be had from there, chunk by chunk. Four threads for all of a transfer's sources together, of 4 MiB each, begin with the first.
+RAY_API void ray_answer_source(ray_answer *answer, const ray_source *source);
+
 // For find_named: the regular file of this name below an open directory, as it is now. Nothing outside of the directory is ever opened,
 // not by "..", an absolute path or a symbolic link. The peer hears RAY_SOURCE_CHANGED if the file is changed while it is sent. Answers
 // RAY_INVALID_ARGUMENT for a name that leads out, RAY_FILE_NOT_FOUND, RAY_FILE_NOT_READABLE, RAY_NOT_A_FILE, each with a message that
