@@ -66,9 +66,21 @@ struct MovedFileTests {
             let report = try await scene.disk()
             #expect(report.movedFileCount == 1 && report.movedFileBytes == 35 << 20 && report.moves == 1)
             #expect(try !scene.owner.contains(large))
-            // Another node gets it: it comes back, and one that was not wanted for longer goes.
+            // Another node reads a part of it, then gets it, and a part is read here: from where it lies.
             let there = try await scene.other.open(large.shared())
-            #expect(try read(await scene.other.get(there, timeout: .seconds(60)).path) == pattern(35 << 20, seed: 1))
+            let whole = pattern(35 << 20, seed: 1)
+            for range in [(31 << 20) + 5..<(33 << 20) + 5, 0..<1, (35 << 20) - 9..<(35 << 20) + 9, 5..<5] {
+                let expected = Array(whole[range.clamped(to: 0..<whole.count)])
+                for session in [scene.other, scene.owner] {
+                    let part = try await session.read(session === scene.other ? there : large, range)
+                    #expect(expected.isEmpty ? part.count == 0 : equal(part, expected), "\(range)")
+                }
+            }
+            #expect(try read(await scene.other.get(there, timeout: .seconds(60)).path) == whole)
+            #expect([large, b, c].map(scene.isHere) == [false, true, true])
+            #expect(try await scene.disk().returns == 0)
+            // Whoever gets it here has it brought back, and one that was not wanted for longer goes.
+            #expect(try read(await scene.owner.get(large, timeout: .seconds(60)).path) == whole)
             #expect([large, b, c].map(scene.isHere) == [true, false, true])
             #expect(try read(await scene.owner.get(b, timeout: .seconds(60)).path) == pattern(Self.size, seed: 2))
             #expect(try await scene.disk().returns == 2)

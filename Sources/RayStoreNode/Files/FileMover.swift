@@ -51,14 +51,14 @@ actor FileMover {
             throw RayStoreError(.notLocal, "the file of object \(id) is not here", object: id)
         }
         serial += 1
-        var parts: [SpillLocation] = []
+        var parts: [SpillRecord] = []
         do throws(RayStoreError) {
             for number in 0..<Self.partCount(of: descriptor.size) {
                 let name = "\(id)-file-\(serial)-\(number)"
                 parts.append(try await copyPart(number, of: descriptor, as: id, name: name))
             }
         } catch {
-            delete(parts.map(\.file))
+            delete(parts.map(\.location.file))
             throw error
         }
         return MovedFile(descriptor: descriptor, metadata: FileDescriptor.metadata, parts: parts)
@@ -70,7 +70,7 @@ actor FileMover {
 
     private func copyPart(
         _ number: Int, of descriptor: FileDescriptor, as id: ObjectID, name: String
-    ) async throws(RayStoreError) -> SpillLocation {
+    ) async throws(RayStoreError) -> SpillRecord {
         let buffer = PartBuffer(count: Int(min(Self.partBytes, descriptor.size - UInt64(number) * Self.partBytes)))
         let layout = try await runBlocking { () throws(RayStoreError) in
             var count = 0
@@ -92,7 +92,7 @@ actor FileMover {
             delete([written.url])
             throw RayStoreError(.system, "the storage \(storage.typeName) took no part of \(descriptor.path)", object: id)
         }
-        return layout.location(0, in: written.url)
+        return layout.record(0, in: written.url, path: storage.localPath(of: written.url))
     }
 
     /// The value is given up: the file lies in the storage from now on. Returns when it is gone from the disk.
@@ -102,7 +102,7 @@ actor FileMover {
 
     /// It stays where it is.
     func abandon(_ file: MovedFile) {
-        delete(file.parts.map(\.file))
+        delete(file.parts.map(\.location.file))
     }
 
     // MARK: Back
@@ -130,7 +130,7 @@ actor FileMover {
         }
         try await files.placeRestored(id, file)
         moved.noteReturn(of: file, as: id)
-        delete(file.parts.map(\.file))
+        delete(file.parts.map(\.location.file))
     }
 
     private func fill(_ file: MovedFile, as id: ObjectID) async throws(RayStoreError) {
@@ -140,21 +140,54 @@ actor FileMover {
             let buffer = PartBuffer(count: Int(min(Self.partBytes, file.descriptor.size - offset)))
             do throws(RayStoreError) {
                 try await storage.restore(
-                    part.file, from: part.offset + UInt64(RAY_SPILL_HEADER_SIZE), into: SpillMemory(unsafePieces: [buffer.bytes]))
+                    part.location.file, from: part.dataOffset, into: SpillMemory(unsafePieces: [buffer.bytes]))
             } catch {
                 guard error.code == .fileNotFound || error.code == .corrupt else { throw error }
                 throw RayStoreError(
-                    .objectLost, "the file of object \(id) was moved to \(part.text), which is gone or cut: \(error.message)",
+                    .objectLost,
+                    "the file of object \(id) was moved to \(part.location.text), which is gone or cut: \(error.message)",
                     object: id)
             }
             try await runBlocking { () throws(RayStoreError) in
-                guard ray_spill_matches(buffer.bytes.baseAddress!, UInt64(buffer.bytes.count), part.checksum ?? 0) else {
+                guard ray_spill_matches(buffer.bytes.baseAddress!, UInt64(buffer.bytes.count), part.location.checksum ?? 0) else {
                     throw RayStoreError(
-                        .corrupt, "the file of object \(id) was moved to \(part.text), and what is there is not it", object: id)
+                        .corrupt, "the file of object \(id) was moved to \(part.location.text), and what is there is not it",
+                        object: id)
                 }
                 try target.write(UnsafeRawBufferPointer(buffer.bytes), at: offset)
             }
         }
+    }
+
+    // MARK: In parts
+
+    /// Reads a part of a moved file into an object of its own, without bringing the file back.
+    ///
+    /// - Returns: the part's size; nil when the file has to be brought back for it: it is not in the storage any more, or that cannot be read so.
+    /// - Throws: `storeFull`; `corrupt` and `objectLost` naming the storage file; `notLocal` for what may pass.
+    func read(_ range: ByteRange, of id: ObjectID, by room: StoreAdmission, in store: NodeStore) async throws(RayStoreError)
+        -> UInt64?
+    {
+        guard let file = moved[id], let storage = storage as? any DirectStorage else { return nil }
+        let source = moved.source(of: file, as: id, in: storage)
+        let size = range.count(of: source.size)
+        try await runBlocking(on: .slow) { () throws(RayStoreError) in
+            var writer = ray_object_writer()
+            try RayStoreError.check(object: id) {
+                room.create(dataSize: size, metadataSize: UInt32(file.metadata.count), &writer).rawValue
+            }
+            do throws(RayStoreError) {
+                UnsafeMutableRawBufferPointer(start: writer.metadata, count: file.metadata.count).copyBytes(from: file.metadata)
+                try source.read(
+                    from: min(range.offset, source.size),
+                    into: UnsafeMutableRawBufferPointer(start: writer.data, count: Int(size)))
+            } catch {
+                ray_object_abort(store.handle, &writer)
+                throw error
+            }
+            try RayStoreError.check(object: id) { ray_object_seal(store.handle, &writer).rawValue }
+        }
+        return size
     }
 
     // MARK: The end
@@ -162,7 +195,7 @@ actor FileMover {
     /// The object has ended.
     func forget(_ id: ObjectID) {
         guard let file = moved.remove(id) else { return }
-        delete(file.parts.map(\.file))
+        delete(file.parts.map(\.location.file))
         files.forgetMoved(id)
     }
 

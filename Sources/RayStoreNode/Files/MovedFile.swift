@@ -7,11 +7,11 @@ struct MovedFile: Sendable {
     let descriptor: FileDescriptor
     let metadata: [UInt8]
     /// Its bytes in order, each part a storage file of its own.
-    let parts: [SpillLocation]
+    let parts: [SpillRecord]
 
     /// As the catalogue keeps it.
-    static func text(_ parts: [SpillLocation]) -> String {
-        parts.map(\.text).joined(separator: "\n")
+    static func text(_ parts: [SpillRecord]) -> String {
+        parts.map(\.location.text).joined(separator: "\n")
     }
 
     /// The storage files that such a text names.
@@ -33,6 +33,7 @@ final class MovedFiles: Sendable {
     }
 
     private let contents = Mutex(Contents())
+    private let kept = KeptBlocks()
 
     subscript(id: ObjectID) -> MovedFile? {
         contents.withLock { $0.files[id] }
@@ -60,6 +61,28 @@ final class MovedFiles: Sendable {
             guard contents.files[id]?.parts == file.parts else { return }
             contents.files[id] = nil
             contents.failures[id] = nil
+        }
+    }
+
+    /// The file's bytes from where they lie.
+    func source(of file: MovedFile, as id: ObjectID, in storage: any DirectStorage) -> RecordSource {
+        RecordSource(id, file.parts, in: storage, keeping: kept) { [weak self] part, failure in
+            let place = part.location.text
+            switch failure.code {
+            case _ where self?[id]?.parts != file.parts:
+                return RayStoreError(.notLocal, "the file of object \(id) is not at \(place) any more", object: id)
+            case .corrupt:
+                return RayStoreError(
+                    .corrupt,
+                    "the file of object \(id) was moved to \(place), and what is there is not it: \(failure.message)", object: id)
+            case .fileNotFound:
+                return RayStoreError(
+                    .objectLost, "the file of object \(id) was moved to \(place), which is gone: \(failure.message)", object: id)
+            default:
+                return RayStoreError(
+                    .notLocal, "the file of object \(id) is at \(place), which cannot be read now: \(failure.message)",
+                    systemErrno: failure.systemErrno, object: id)
+            }
         }
     }
 

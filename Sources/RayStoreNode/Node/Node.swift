@@ -77,6 +77,7 @@ public final class Node: PeerService {
         let catalog = Catalog(spilled: index)
         let transfer = try BulkTransfer(
             store: store, catalog: catalog, key: key, bindHost: options.bindHost, port: options.bulkPort,
+            storage: storage.storage as? any DirectStorage,
             advertisedHost: advertisedHost, advertisedPort: options.advertisedBulkPort, caps: options.caps, disk: disk,
             log: log)
         let description: NodeDescription

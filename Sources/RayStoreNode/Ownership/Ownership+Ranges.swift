@@ -51,7 +51,21 @@ extension Ownership {
                 }
                 try await restore(id, lingering: false, by: spiller)
             case .moved:
-                try await bringBack(id)
+                do throws(RayStoreError) {
+                    if let size = try await mover?.read(range, of: id, by: room, in: store) {
+                        return .part(try hand(name, to: client), size: size)
+                    }
+                    try await bringBack(id)
+                    continue
+                } catch {
+                    if error.code == .storeFull, !Task.isCancelled {
+                        try await awaitRoom(room, after: error)
+                        continue
+                    }
+                    guard Self.mayPass(error.code), !Task.isCancelled else { throw error }
+                }
+                try? await clock.sleep(for: pause)
+                pause = min(pause * 2, .milliseconds(500))
             case .beingMade:
                 await awaitChange(of: id)
             case .elsewhere(let owner):

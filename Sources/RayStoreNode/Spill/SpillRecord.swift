@@ -15,6 +15,8 @@ struct SpillRecord: Sendable, Hashable {
     let blockSums: [UInt64]
     /// Bytes of the record's metadata before the object's own; mostly 0.
     let announcedSize: UInt64
+    /// The object's metadata, where it is short and whoever asks for the object from elsewhere cannot have it from a file; else nil.
+    let metadata: [UInt8]?
     /// The sizes of the frames that the data is packed in, one for each block; none when it is not packed.
     let frames: [UInt32]
 

@@ -110,7 +110,7 @@ public final class FilesystemStorage: ExternalStorage {
 
     public func restore(_ file: String, from offset: UInt64, into memory: SpillMemory) async throws(RayStoreError) {
         try await runBlocking(on: .slow) { () throws(RayStoreError) in
-            try RayStoreError.check { ray_spill_read(file, offset, memory.parts, UInt32(memory.parts.count)).rawValue }
+            try self.restoreHere(file, from: offset, into: memory)
         }
     }
 

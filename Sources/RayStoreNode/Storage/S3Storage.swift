@@ -16,7 +16,7 @@ public final class S3Storage: ExternalStorage, @unchecked Sendable {
     public let packsByDefault = true
     public let takesBytesByRange = true
 
-    private let client: OpaquePointer
+    let client: OpaquePointer
     private let places: [S3Location]
     private let next: Atomic<UInt>
 
@@ -101,14 +101,7 @@ public final class S3Storage: ExternalStorage, @unchecked Sendable {
     }
 
     public func restore(_ file: String, from offset: UInt64, into memory: SpillMemory) async throws(RayStoreError) {
-        let place = try S3Location(file)
-        try await call { client throws(RayStoreError) in
-            let status = ray_s3_get(client, place.bucket, place.path, offset, memory.parts, UInt32(memory.parts.count))
-            if status == .notFound {
-                throw RayStoreError(.fileNotFound, String(cString: ray_last_error_message()))
-            }
-            try RayStoreError.check { status.rawValue }
-        }
+        try await call { _ throws(RayStoreError) in try self.restoreHere(file, from: offset, into: memory) }
     }
 
     public func delete(_ file: String) async throws(RayStoreError) {

@@ -89,17 +89,23 @@ package final class SpillLayout: @unchecked Sendable {
         return SpillLocation(file: url, offset: object.offset, size: object.size, checksum: object.checksum)
     }
 
+    private static func shortMetadata(of object: ray_spill_object) -> [UInt8]? {
+        guard object.metadata_size <= 1024 else { return nil }
+        return Array(UnsafeRawBufferPointer(start: object.metadata, count: Int(object.metadata_size)))
+    }
+
     /// The same, and what must be found there.
     ///
     /// - Parameter path: where the file can be read without asking the storage.
     func record(_ index: Int, in url: String, path: String?) -> SpillRecord {
         let object = objects[index]
         let blocks = Int(ray_spill_sum_count(object.data_size))
+        let isDirect = path != nil && object.frames == nil
         return SpillRecord(
             location: location(index, in: url), path: path, ownerSize: object.owner_size, metadataSize: object.metadata_size,
             dataSize: object.data_size, metadataChecksum: object.metadata_checksum,
             blockSums: Array(UnsafeBufferPointer(start: object.sums, count: blocks)),
-            announcedSize: UInt64(object.announced_size),
+            announcedSize: UInt64(object.announced_size), metadata: isDirect ? nil : Self.shortMetadata(of: object),
             frames: object.frames == nil ? [] : Array(UnsafeBufferPointer(start: object.frames, count: blocks)))
     }
 }

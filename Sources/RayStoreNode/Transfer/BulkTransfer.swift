@@ -4,12 +4,6 @@ internal import Logging
 internal import RayStore
 internal import Synchronization
 
-#if canImport(Musl)
-    internal import Musl
-#else
-    internal import Glibc
-#endif
-
 /// The node's transfer engine: it serves what the store and the catalog have, and pulls what others have.
 ///
 /// `@unchecked Sendable`: the C engine may be used by any thread, and its handle knows when it is gone; the finder is released once, by `stop`.
@@ -26,16 +20,18 @@ final class BulkTransfer: @unchecked Sendable {
     private let log: Logger
 
     /// - Parameters:
+    ///   - storage: what was spilled to it, or moved there, is sent from where it lies; nil: it is brought back first.
     ///   - advertisedHost: where others reach this node, as its description says; nil: where its connections come from.
     ///   - advertisedPort: nil: the port that it listens on.
     init(
         store: NodeStore, catalog: Catalog, key: ClusterKey, bindHost: String?, port: UInt16,
-        advertisedHost: String? = nil, advertisedPort: UInt16? = nil, caps: TransferCaps = .init(),
+        storage: (any DirectStorage)? = nil, advertisedHost: String? = nil, advertisedPort: UInt16? = nil,
+        caps: TransferCaps = .init(),
         disk: DiskLimits = DiskLimits(reserve: 0),
         log: Logger = Logger(label: "raystore", factory: { _ in SwiftLogNoOpLogHandler() })
     ) throws(RayStoreError) {
         try caps.check()
-        let finder = Unmanaged.passRetained(Finder(store: store, catalog: catalog))
+        let finder = Unmanaged.passRetained(Finder(store: store, catalog: catalog, storage: storage))
         var made: OpaquePointer?
         let status = Self.withOptionalCStrings(bindHost, advertisedHost) { host, advertised in
             var options = ray_transfer_options()
@@ -159,97 +155,6 @@ struct PulledObject: Sendable {
     let place: Place
     let size: UInt64
     let progress: ray_transfer_progress
-}
-
-/// Answers the engine's questions from the store and the catalog.
-private final class Finder: Sendable {
-    let store: NodeStore
-    let catalog: Catalog
-
-    init(store: NodeStore, catalog: Catalog) {
-        self.store = store
-        self.catalog = catalog
-    }
-
-    func find(_ id: ObjectID, _ answer: OpaquePointer) -> ray_status {
-        var isHere = true
-        var absence: RayStoreError?
-        if let file = catalog.file(id) {
-            ray_answer_file(
-                answer, file.path, file.size, file.modifiedNanoseconds, file.metadata, file.metadata.count,
-                file.descriptor, file.descriptor.count)
-        } else {
-            let entry = store.entry(of: id)
-            switch entry?.state {
-            case .sealed:
-                ray_answer_object(answer)
-            case .creating where catalog.spilled.record(of: id).map({ $0.path == nil || $0.isPacked }) ?? true:
-                isHere = false
-                absence = RayStoreError(.notSealed, "object \(id) is not sealed yet", object: id)
-            case .failed:
-                isHere = false
-                absence = RayStoreError(entry!.failure, "object \(id): \(entry!.failure.text)", object: id)
-            default:
-                isHere = offerRecord(of: id, answer)
-                let isMoved = catalog.moved[id] != nil && catalog.holders(of: id).isEmpty
-                absence = isHere ? nil : isMoved ? catalog.moved.answerWanted(id) : missing(id)
-            }
-        }
-        let holders = catalog.holders(of: id)
-        for holder in holders {
-            ray_answer_holder(answer, holder.host, holder.port)
-        }
-        if isHere || !holders.isEmpty { return .ok }
-        let reason = absence ?? catalog.absence(of: id)
-        ray_answer_message(answer, reason.message)
-        return ray_status(rawValue: reason.code.rawValue)
-    }
-
-    /// What was spilled to a file of this machine is sent from there.
-    private func offerRecord(of id: ObjectID, _ answer: OpaquePointer) -> Bool {
-        // Without its file a record is looked at by who restores it, and says what is wrong: others may have a copy.
-        guard let record = catalog.spilled.record(of: id), let path = record.path, !record.isPacked,
-            access(path, F_OK) == 0
-        else { return false }
-        path.withCString { path in
-            record.blockSums.withUnsafeBufferPointer { sums in
-                var spilled = ray_spilled(
-                    struct_size: UInt32(MemoryLayout<ray_spilled>.size), path: path, offset: record.location.offset,
-                    owner_size: record.ownerSize + record.announcedSize, metadata_size: record.metadataSize,
-                    data_size: record.dataSize,
-                    metadata_checksum: record.metadataChecksum, sums: sums.baseAddress)
-                ray_answer_spilled(answer, &spilled)
-            }
-        }
-        return true
-    }
-
-    /// Why there is no copy to send now, here or elsewhere.
-    private func missing(_ id: ObjectID) -> RayStoreError? {
-        let reason = spilled(id)
-        // Without its file a record cannot be brought back, though that may be found only when there is room to try.
-        let isGone = catalog.spilled.record(of: id)?.path.map { access($0, F_OK) != 0 } ?? false
-        if let reason, !isGone, Ownership.mayPass(reason.code) { return reason }
-        return catalog.wait(for: id) ?? reason
-    }
-
-    /// A record was found damaged while it was sent. The next get knows at once, and has another copy if there is one.
-    func noteDamage(to id: ObjectID, _ path: String, _ dataOffset: UInt64, _ failure: RayStoreError) {
-        // It may have been spilled anew since.
-        guard let record = catalog.spilled.record(of: id), record.path == path, record.dataOffset == dataOffset,
-            let damage = record.location.damage(to: id, failure)
-        else { return }
-        _ = catalog.spilled.noteDamage(of: id, record, damage)
-    }
-
-    /// Why a spilled object cannot be sent yet, or never. It is brought back meanwhile, and the receiver asks again.
-    private func spilled(_ id: ObjectID) -> RayStoreError? {
-        let index = catalog.spilled
-        if let damage = index.damage(of: id) { return damage }
-        guard index.record(of: id) != nil else { return nil }
-        catalog.noteWanted(id)
-        return RayStoreError(.notLocal, "object \(id) is spilled, and being brought back", object: id)
-    }
 }
 
 extension ray_endpoint {

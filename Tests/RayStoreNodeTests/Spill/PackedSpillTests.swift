@@ -115,6 +115,8 @@ import Testing
             }
             #expect(equal(try await reader.get(there, timeout: .seconds(60)), bytes), "\(number)")
         }
+        // From where it lies, if the storage can be read by whoever sends.
+        #expect((await node.spillCounters()?.restoredObjects == 0) == (backend != .table))
         await session.close()
         await reader.close()
         await cluster.stop()
