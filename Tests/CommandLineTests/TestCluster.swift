@@ -41,15 +41,17 @@ final class TestCluster {
     }
 
     @discardableResult
-    func addNode(memory: String = "32MiB") async throws -> Member {
+    func addNode(
+        memory: String = "32MiB", with more: [String] = [], environment: [String: String] = [:]
+    ) async throws -> Member {
         let name = "n\(members.count)"
-        var arguments = ["start", "--json", "--state-dir", name, "--memory", memory, "--port", "0"]
+        var arguments = ["start", "--json", "--state-dir", name, "--memory", memory, "--port", "0"] + more
         if let head = members.first {
             arguments += ["--address", head.address, "--key-file", head.keyFile]
         } else {
             arguments += ["--head"]
         }
-        let outcome = try await Tool.run(arguments, in: directory)
+        let outcome = try await Tool.run(arguments, in: directory, environment: environment)
         try #require(outcome.status == 0, "\(outcome.errors)")
         let launch = try JSONDecoder().decode(NodeLaunch.self, from: outcome.output)
         let member = Member(

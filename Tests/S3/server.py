@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """An S3 service for the tests: moto's server, which checks signatures once the user and the buckets are there.
 
-Prints one line, `READY PORT ACCESS_KEY SECRET_KEY`, and serves until its standard input ends. The buckets are `spill` and `other`.
+Prints one line, `READY PORT ACCESS_KEY SECRET_KEY`, and serves until its standard input ends. The buckets are `spill` and `other`. The lines
+`shut` and `open` there make it unreachable, with all that is under way cut, and reachable again with what it had; each is answered by itself.
 """
 import json
 import logging
@@ -14,6 +15,7 @@ import threading
 os.environ["INITIAL_NO_AUTH_ACTION_COUNT"] = "5"
 
 import boto3  # noqa: E402
+from gate import Gate  # noqa: E402
 from moto.server import ThreadedMotoServer  # noqa: E402
 
 REGION = "us-east-1"
@@ -34,8 +36,17 @@ def main() -> None:
     s3 = boto3.client("s3", **anybody)
     for bucket in ("spill", "other"):
         s3.create_bucket(Bucket=bucket)
-    print("READY", port, key["AccessKeyId"], key["SecretAccessKey"], flush=True)
-    threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0))).start()
+    gate = Gate(port)
+    print("READY", gate.port, key["AccessKeyId"], key["SecretAccessKey"], flush=True)
+    threading.Thread(target=obey, args=(gate,)).start()
+
+
+def obey(gate: Gate) -> None:
+    for line in sys.stdin:
+        word = line.strip()
+        {"shut": gate.shut, "open": gate.open}[word]()
+        print(word, flush=True)
+    os._exit(0)
 
 
 main()

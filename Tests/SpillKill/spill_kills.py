@@ -5,7 +5,7 @@ killed at random moments.
 
 When a client is killed, the others must still have every object of theirs, bit by bit. When the node is killed, the next one, started on the same
 state directory, must leave nothing of what the earlier ones have spilled. In every second life the storage is unstable_fs: of ten spills one fails and
-two come only in part. At the end the node is stopped, and nothing may be left at all. Nobody may stand still for 30 s.
+two come only in part; in two of four lives records are packed. At the end the node is stopped, and nothing may be left at all. Nobody may stand still for 30 s.
 
 One JSON object a line on standard output: spill.kills.wrong, .lost, .leaked_files, all of which must be 0, and what was done. RAYSTORE_SEED
 repeats the choices; when a process is interrupted stays the machine's.
@@ -117,8 +117,9 @@ class Loop:
 
     def start_node(self):
         kind = "unstable_fs" if self.life % 2 else "filesystem"
+        compression = "on" if self.life // 2 % 2 else "off"
         self.life += 1
-        storage = json.dumps({"type": kind, "params": {"directory_path": self.spilled}})
+        storage = json.dumps({"type": kind, "params": {"directory_path": self.spilled, "compression": compression}})
         command = [self.raystore, "start", "--head", "--block", "--json", "--port", "0", "--state-dir", self.state, "--memory",
                    str(MEMORY), "--storage", storage]
         self.node = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)

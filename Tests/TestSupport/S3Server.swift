@@ -30,6 +30,25 @@ package final class S3Server: Sendable {
             credentials: S3Service.Credentials(accessKey: words[2], secretKey: words[3]))
     }
 
+    /// What a process needs to find it.
+    package var environment: [String: String] {
+        [
+            "AWS_ACCESS_KEY_ID": service.credentials.accessKey, "AWS_SECRET_ACCESS_KEY": service.credentials.secretKey,
+            "AWS_ENDPOINT_URL": service.endpoint, "AWS_REGION": service.region,
+        ]
+    }
+
+    /// Makes it unreachable, with every connection cut; what it has stays.
+    package func shut() async throws { try await tell("shut") }
+
+    /// Makes it reachable again.
+    package func open() async throws { try await tell("open") }
+
+    private func tell(_ word: String) async throws {
+        try process.tell(word)
+        guard await process.nextLine() == word else { throw Failure.doesNotObey }
+    }
+
     package func stop() {
         process.end()
     }
@@ -37,5 +56,6 @@ package final class S3Server: Sendable {
     private enum Failure: Error {
         case noEnvironment
         case didNotStart
+        case doesNotObey
     }
 }
