@@ -117,16 +117,18 @@ static ray_status look(room *in, const uint8_t *raw, uint32_t size, bool *shrink
     return RAY_OK;
 }
 
-// Writes the frame of a block, packed or, if that gains nothing, as it is.
-static ray_status make_frame(const ray_spill_packed *packed, room *in, const packed_object *object, uint32_t block, uint8_t *frame,
-                             uint32_t *frame_size) {
-    const uint8_t *raw = object->data + (size_t)block * RAY_SPILL_SUM_BYTES;
+static const uint8_t *begin_of_block(const packed_object *object, uint32_t block) {
+    return object->data + (size_t)block * RAY_SPILL_SUM_BYTES;
+}
+
+// Writes the frame of a block, packed if it may shrink, and as it is if that gains nothing.
+static ray_status make_frame(const ray_spill_packed *packed, room *in, const packed_object *object, uint32_t block, bool may_shrink,
+                             uint8_t *frame, uint32_t *frame_size) {
+    const uint8_t *raw = begin_of_block(object, block);
     uint32_t size = size_of_block(object, block);
     ray_chunk_header header = {.id = object->id, .index = block, .raw_size = size, .checksum = object->sums[block]};
-    bool shrinks = false;
     in->object = NOTHING; // what is in it goes
-    RAY_TRY(look(in, raw, size, &shrinks));
-    if (shrinks) {
+    if (may_shrink) {
         ray__filter_wish wish = {.may_delta = packed->packing.codec == RAY_CODEC_ZSTD};
         RAY_TRY(ray__chunk_pack_filtered(in->codec, packed->packing.codec, packed->packing.level, wish, raw, size,
                                          frame + RAY_CHUNK_HEADER_SIZE, &header.stored_size, &header.filter));
@@ -154,27 +156,41 @@ static void end_object(packed_object *object) {
     object->begins = NULL;
 }
 
+// Notes for each block in the place of its frame's size whether it may shrink. Bytes that do not are not touched again.
+static ray_status look_at_blocks(room *in, packed_object *object, uint32_t count, bool *any) {
+    *any = false;
+    for (uint32_t block = 0; block < count; block++) {
+        bool shrinks = false;
+        RAY_TRY(look(in, begin_of_block(object, block), size_of_block(object, block), &shrinks));
+        object->frames[block] = shrinks;
+        *any = *any || shrinks;
+    }
+    return RAY_OK;
+}
+
 // Packs all blocks. The object stays unpacked when too little is gained, or when there is no place for it.
 static ray_status pack_blocks(ray_spill_packed *packed, room *in, packed_object *object, bool *is_kept, uint64_t *total) {
     uint32_t count = (uint32_t)ray_spill_sum_count(object->data_size);
     uint64_t kept_before = packed->kept_size;
-    ray_status status = RAY_OK;
+    bool any = false;
+    in->object = NOTHING;
+    ray_status status = look_at_blocks(in, object, count, &any);
     *is_kept = true;
     *total = 0;
-    for (uint32_t block = 0; block < count && status == RAY_OK; block++) {
+    for (uint32_t block = 0; block < count && any && status == RAY_OK; block++) {
         *is_kept = *is_kept && packed->kept_capacity - packed->kept_size >= FRAME_ROOM;
         if (!*is_kept && !packed->packing.by_range) {
             break;
         }
         // Beyond the bound the frame is made for its size alone.
         uint8_t *frame = *is_kept ? packed->kept + packed->kept_size : in->frame;
-        status = make_frame(packed, in, object, block, frame, &object->frames[block]);
+        status = make_frame(packed, in, object, block, object->frames[block] != 0, frame, &object->frames[block]);
         packed->kept_size += *is_kept ? object->frames[block] : 0;
         object->begins[block] = *total;
         *total += object->frames[block];
     }
     bool has_place = *is_kept || packed->packing.by_range;
-    bool gains = *total + RAY_SPILL_ANNOUNCED_SIZE + (uint64_t)count * 4 < object->data_size - object->data_size / 50;
+    bool gains = any && *total + RAY_SPILL_ANNOUNCED_SIZE + (uint64_t)count * 4 < object->data_size - object->data_size / 50;
     if (status != RAY_OK || !has_place || !gains || !*is_kept) {
         packed->kept_size = kept_before;
     }
@@ -342,7 +358,8 @@ ray_status ray_spill_packed_read(ray_spill_packed *packed, uint32_t part, uint64
         uint32_t frame_size = object->frames[block];
         ray_status status = RAY_OK;
         if (in->object != number || in->block != block) {
-            status = make_frame(packed, in, object, block, in->frame, &frame_size);
+            bool was_packed = frame_size < RAY_CHUNK_HEADER_SIZE + size_of_block(object, block);
+            status = make_frame(packed, in, object, block, was_packed, in->frame, &frame_size);
         }
         if (status == RAY_OK && frame_size != object->frames[block]) {
             status = ray__fail(RAY_SOURCE_CHANGED, "block %u was changed while it was spilled: it packs to %u bytes, not to %u", block,
