@@ -91,6 +91,11 @@ import Testing
         try await Tool.run(["start", "--head", "--memory", "8000000GiB"]).expectOneLine("--memory", "machine")
     }
 
+    @Test(arguments: ["zstd", "", "ON"]) func aCompressionThatIsNoneIsRefused(text: String) async throws {
+        try await Tool.run(["start", "--head", "--spill-compression", text])
+            .expectOneLine("--spill-compression", "off, on or auto", status: 64)
+    }
+
     @Test func aStorageThatCannotBe() async throws {
         try await TestCluster.with(1) { cluster in
             let directory = cluster.directory
