@@ -158,7 +158,7 @@ void ray_pull_progress(ray_pull *pull, ray_transfer_progress *progress) {
     if (!pull->finishing) {
         progress->elapsed_ns = ray__now_ns() - pull->started_ns;
         for (uint32_t i = 0; i < pull->source_count; i++) {
-            progress->source_count += pull->sources[i].answered && pull->sources[i].links > 0;
+            progress->source_count += pull->sources[i].answered && pull->sources[i].links > 0 && pull->sources[i].attempts == 0;
         }
     }
     pthread_mutex_unlock(&pull->lock);

@@ -20,6 +20,8 @@ public struct FetchProgress: Hashable, Sendable {
     public let zstdLevel: Int
     /// Chunks that were asked for again.
     public let retriedChunks: Int
+    /// 1 while the server serves it, 0 while it is waited for.
+    public let sources: Int
     /// Why it went as it did; nil until it has ended.
     public let explanation: TransferExplanation?
 
@@ -35,5 +37,6 @@ public struct FetchProgress: Hashable, Sendable {
         zstdChunks = Int(progress.zstd_count)
         zstdLevel = Int(progress.zstd_level)
         retriedChunks = Int(progress.retried_count)
+        sources = Int(progress.source_count)
     }
 }

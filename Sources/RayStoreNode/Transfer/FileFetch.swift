@@ -27,6 +27,11 @@ public struct FileFetch: Sendable {
     public var range: Range<UInt64>?
     /// The permissions of the file.
     public var mode: UInt32 = 0o600
+    /// Once the server has answered: for how long it is tried again while nothing comes from it, as when the link is cut or the server is
+    /// started again. What has come is kept meanwhile. Zero for a few tries within two seconds.
+    public var patience = Duration.seconds(60)
+    /// For all of it; nil for no limit. What has come by then is kept for another fetch.
+    public var timeout: Duration?
     /// How it is transferred; nothing of it need be fixed.
     public var tuning = TransferTuning()
 
@@ -53,7 +58,7 @@ public struct FileFetch: Sendable {
     ///
     /// - Throws: `fileNotFound`, `notAFile`, `fileNotReadable` or `invalidArgument` (the name leads out of the directory) as the server says;
     ///   `sourceChanged`; `unreachable`; `keyRefused`; `exists` when there is a file at the destination; `inUse` when it is being fetched;
-    ///   `invalidArgument` naming the field of the tuning that is not possible; `outOfDisk`; `cancelled` when the task is.
+    ///   `invalidArgument` naming the field of the tuning that is not possible; `outOfDisk`; `timedOut`; `cancelled` when the task is.
     public func run(progress: @escaping @Sendable (FetchProgress) -> Void) async throws(RayStoreError) -> FetchProgress {
         try tuning.check()
         var options = ray_transfer_options()
@@ -63,15 +68,16 @@ public struct FileFetch: Sendable {
         try RayStoreError.check { ray_transfer_create(&options, &made).rawValue }
         let transfer = EngineHandle(made!)
         let (fetch, partial) = (self, partialPath)
+        let patience = max(.zero, self.patience)
         let operation =
             if let range {
                 PullOperation(
                     of: part(range, at: partial + ".\(getpid())"), tuning: tuning, urgency: PullUrgency(tuning.urgency ?? .get),
-                    progress: { progress(FetchProgress($0)) })
+                    patience: patience, timeout: timeout, progress: { progress(FetchProgress($0)) })
             } else {
                 PullOperation(
                     into: partial, tuning: tuning, urgency: PullUrgency(tuning.urgency ?? .get), keepsEarlier: resumes,
-                    place: { fetch.place(partial) },
+                    patience: patience, timeout: timeout, place: { fetch.place(partial) },
                     progress: { progress(FetchProgress($0)) })
             }
         do throws(RayStoreError) {

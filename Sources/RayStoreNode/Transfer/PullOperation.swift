@@ -13,8 +13,8 @@ final class PullOperation: @unchecked Sendable {
         case name(String)
     }
 
-    /// What a node has of an object is not given up while its link to the others is cut, or their last holder is gone: the cluster says when
-    /// one of them is gone, the owner when there is another. Whoever waits for longer than this says so.
+    /// What has come is not given up while the link to the sources is cut, or the last holder is gone: in a cluster it says when one of them is
+    /// gone, and the owner when there is another. Whoever waits for longer than this says so.
     static let patience = Duration.seconds(60)
 
     private struct State {
@@ -39,6 +39,8 @@ final class PullOperation: @unchecked Sendable {
     private let progress: @Sendable (ray_transfer_progress) -> Void
     private let range: (any RangeSink)?
     private let patience: Duration
+    /// For all of it; nil for no limit.
+    private let timeout: Duration?
 
     /// - Parameters:
     ///   - partialPath: where a file is filled.
@@ -46,12 +48,12 @@ final class PullOperation: @unchecked Sendable {
     ///   - urgency: may be raised while it runs.
     ///   - keepsEarlier: goes on with what an earlier pull left there; else begins anew.
     ///   - room: where an object goes.
-    ///   - patience: for how long it waits for a source once it has begun; for objects.
+    ///   - patience: for how long it waits for a source once it has begun.
     ///   - admit: told a file's size before it is filled; answers why it must not be. Must not block for long.
     ///   - place: gives a complete file its place while nobody else may touch it; answers why it could not. Must not block for long.
     init(
         into partialPath: String, tuning: TransferTuning, urgency: PullUrgency, keepsEarlier: Bool = true,
-        room: StoreAdmission? = nil, patience: Duration = PullOperation.patience,
+        room: StoreAdmission? = nil, patience: Duration = PullOperation.patience, timeout: Duration? = nil,
         admit: @escaping @Sendable (UInt64) -> RayStoreError? = { _ in nil },
         place: @escaping @Sendable () -> RayStoreError? = { nil },
         progress: @escaping @Sendable (ray_transfer_progress) -> Void
@@ -65,12 +67,14 @@ final class PullOperation: @unchecked Sendable {
         self.place = place
         self.progress = progress
         self.patience = patience
+        self.timeout = timeout
         range = nil
     }
 
     /// A pull of a part of the data.
     init(
         of range: any RangeSink, tuning: TransferTuning, urgency: PullUrgency,
+        patience: Duration = PullOperation.patience, timeout: Duration? = nil,
         progress: @escaping @Sendable (ray_transfer_progress) -> Void
     ) {
         partialPath = ""
@@ -81,7 +85,8 @@ final class PullOperation: @unchecked Sendable {
         admit = { _ in nil }
         place = { nil }
         self.progress = progress
-        patience = Self.patience
+        self.patience = patience
+        self.timeout = timeout
         self.range = range
     }
 
@@ -127,7 +132,9 @@ final class PullOperation: @unchecked Sendable {
         var options = ray_pull_options()
         options.struct_size = UInt32(MemoryLayout<ray_pull_options>.size)
         options.resume = UInt16(keepsEarlier ? RAY_RESUME_KEEP : RAY_RESUME_ANEW)
-        if case .object = question { options.patience_ns = patience.nanosecondsClamped }
+        options.patience_ns = patience.nanosecondsClamped
+        // 0 would be no limit.
+        options.timeout_ns = timeout.map { max(1, $0.nanosecondsClamped) } ?? 0
         options.range_offset = range?.wanted.offset ?? 0
         options.range_size = range?.wanted.size ?? 0
         options.codec = tuning.codecNumber

@@ -4,6 +4,7 @@ internal import Foundation
 internal import RayStore
 internal import RayStoreCluster
 internal import RayStoreNode
+internal import Synchronization
 
 struct FetchCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -16,7 +17,8 @@ struct FetchCommand: AsyncParsableCommand {
 
             The file is complete and verified when it appears. A fetch that was interrupted, by Ctrl-C or a crash, goes on where it was when the \
             same command is given again; until then .NAME.raystore-part and .NAME.raystore-part.chunks lie beside the destination. If the file \
-            has changed at its source meanwhile, the fetch fails and the next one begins anew.
+            has changed at its source meanwhile, the fetch fails and the next one begins anew. A link that is cut and a server that is \
+            started again are waited for, for a minute or as --patience says.
             """)
 
     @Argument(
@@ -45,6 +47,16 @@ struct FetchCommand: AsyncParsableCommand {
 
     @Flag(name: .customLong("no-resume"), help: "Forget what an interrupted fetch left, and begin anew.")
     var noResume = false
+
+    @Option(
+        help: ArgumentHelp(
+            "How long a server that answered before is waited for when nothing comes from it any more.", valueName: "seconds"))
+    var patience: Double = 60
+
+    @Option(
+        help: ArgumentHelp(
+            "Give up after so many seconds; what has come is kept for the next fetch. (default: never)", valueName: "seconds"))
+    var timeout: Double?
 
     @OptionGroup(title: "Transfer") var tuning: TuningChoice
 
@@ -85,6 +97,10 @@ struct FetchCommand: AsyncParsableCommand {
 
     func validate() throws {
         if let output, output.isEmpty { throw ValidationError("the path after -o is empty") }
+        if !(patience >= 0 && patience < 1e9) { throw ValidationError("--patience \(patience) is not a number of seconds") }
+        if let timeout, !(timeout > 0 && timeout < 1e9) {
+            throw ValidationError("--timeout \(timeout) is not a number of seconds")
+        }
         if output == "-" { throw ValidationError("a fetch can be resumed, so it needs a file: -o - is not possible") }
     }
 
@@ -106,10 +122,13 @@ struct FetchCommand: AsyncParsableCommand {
         request.range = range.map { UInt64($0.positions.lowerBound)..<UInt64($0.positions.upperBound) }
         request.mode = Self.usualMode
         request.tuning = tuning.tuning
+        request.patience = .seconds(patience)
+        request.timeout = timeout.map { .seconds($0) }
         let fetch = request
         let bar = ProgressBar(name, isSilent: json)
+        let watch = Watch(server: source.address)
         do {
-            let result = try await interruptible { try await fetch.run { bar.update(TransferState($0)) } }
+            let result = try await interruptible { try await fetch.run { bar.update(watch.state($0)) } }
             bar.update(TransferState(result))
             let state = bar.finish() ?? TransferState()
             guard json else {
@@ -132,6 +151,30 @@ struct FetchCommand: AsyncParsableCommand {
             Paths.exists(fetch.partialPath)
         else { return error }
         return Failure("\(error.message) (what has come is kept: fetch again to go on)")
+    }
+
+    /// Notices that the server is gone.
+    private final class Watch: Sendable {
+        /// A connection that is replaced is nothing to talk about.
+        private static let grace = 0.5
+
+        private let server: String
+        private let servedAt = Mutex(0.0)
+
+        init(server: HostPort) {
+            self.server = "\(server)"
+        }
+
+        func state(_ progress: FetchProgress) -> TransferState {
+            var state = TransferState(progress)
+            let servedAt = servedAt.withLock { last in
+                // Before its first answer nothing is known of the file, and no server is waited for.
+                if progress.sources > 0 || progress.total == 0 { last = state.seconds }
+                return last
+            }
+            if !state.isComplete, state.seconds - servedAt > Self.grace { state.waitingFor = server }
+            return state
+        }
     }
 
     /// What a file of this user's usually has: the process's mask can only be read by setting it.

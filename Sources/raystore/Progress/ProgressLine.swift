@@ -11,7 +11,7 @@ enum ProgressLine {
         let room = max(4, columns - 1)
         let percent = "\(state.percent)%".padded(to: 4, .right)
         var parts = [
-            Part(.amount, amount(state)), Part(.rate, Amounts.rate(state.rate)),
+            Part(.waiting, waiting(state)), Part(.amount, amount(state)), Part(.rate, Amounts.rate(state.rate)),
             Part(.wire, state.wire > 0 ? "wire \(Amounts.rate(state.wireRate))" : ""), Part(.codecs, state.codecs),
             Part(.left, left(state)), Part(.retries, state.retriedChunks > 0 ? "\(state.retriedChunks) again" : ""),
         ].filter { !$0.text.isEmpty }
@@ -37,14 +37,16 @@ enum ProgressLine {
         let wire = state.wire > 0 ? "wire \(Amounts.bytes(UInt64(state.wire))) at \(Amounts.rate(state.wireRate))" : ""
         let ending = state.isComplete ? "in \(Amounts.seconds(state.seconds))" : left(state)
         let retries = state.retriedChunks > 0 ? "\(Amounts.count(state.retriedChunks, "chunk")) asked for again" : ""
-        let parts = [amount(state), "\(state.percent)%", Amounts.rate(state.rate), wire, state.codecs, retries, ending]
+        let parts = [
+            waiting(state), amount(state), "\(state.percent)%", Amounts.rate(state.rate), wire, state.codecs, retries, ending,
+        ]
         return "\(label.printable): " + parts.filter { !$0.isEmpty }.joined(separator: ", ")
     }
 
     private enum Kind {
-        case label, amount, rate, wire, codecs, left, retries
+        case label, amount, rate, wire, codecs, left, retries, waiting
 
-        static let leastTellingFirst: [Kind] = [.label, .retries, .codecs, .wire, .amount, .left, .rate]
+        static let leastTellingFirst: [Kind] = [.label, .retries, .codecs, .wire, .amount, .left, .rate, .waiting]
     }
 
     private struct Part {
@@ -60,6 +62,10 @@ enum ProgressLine {
     private static func amount(_ state: TransferState) -> String {
         let total = Amounts.bytes(UInt64(max(0, state.total)))
         return state.isComplete ? total : "\(Amounts.bytes(UInt64(max(0, state.done)))) of \(total)"
+    }
+
+    private static func waiting(_ state: TransferState) -> String {
+        state.waitingFor.map { "waiting for \($0.printable)" } ?? ""
     }
 
     private static func left(_ state: TransferState) -> String {

@@ -18,6 +18,8 @@ struct TransferState: Equatable, Sendable {
     var zstdLevel = 0
     var sources = 0
     var retriedChunks = 0
+    /// Who is tried again while nothing comes; nil when something does.
+    var waitingFor: String?
 
     var isComplete: Bool { done >= total }
 
