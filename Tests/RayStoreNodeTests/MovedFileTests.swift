@@ -166,6 +166,25 @@ struct MovedFileTests {
         }
     }
 
+    /// Ids come again in another cluster. What an earlier life left may be deleted while this one writes.
+    @Test func aMovedFileHasANameOfItsLife() async throws {
+        let scratch = try Scratch()
+        defer { scratch.remove() }
+        let storage = FilesystemStorage(directories: [scratch.path + "/storage"], owner: "n")
+        var lives: [[String]] = []
+        for _ in 0..<2 {
+            try await Scene.with(storage, scratch) { scene in
+                let refs = [try await scene.put(1), try await scene.put(2), try await scene.put(3), try await scene.put(4)]
+                #expect(refs.map(scene.isHere) == [false, true, true, true])
+                lives.append(try await storage.files())
+            }
+        }
+        #expect(lives[0].count == 1 && lives[1].count == 1)
+        let ids = lives.flatMap { $0 }.map { $0.components(separatedBy: "-file-")[0] }
+        #expect(ids[0] == ids[1])
+        #expect(lives[0] != lives[1])
+    }
+
     @Test func filesAreMovedOnlyWhereThereIsAStorage() async throws {
         let error = await failure { try await withNodes(1, configure: { $0.movesFiles = true }) { _, _, _ in } }
         #expect(error?.code == .invalidArgument)

@@ -17,15 +17,20 @@ actor FileMover {
     private let moved: MovedFiles
     private let log: Logger
     private let isReady: @Sendable () async -> Void
+    /// In the name of each part: ids come again in another cluster, and what an earlier life moved may be on its way out all through this one.
+    private let life: Substring
     private var serial: UInt64 = 0
     private var deletions: [UInt64: Task<Void, Never>] = [:]
 
-    /// - Parameter isReady: returns when nobody sweeps the storage any more.
+    /// - Parameters:
+    ///   - life: the node's, which no other has.
+    ///   - isReady: returns when nobody sweeps the storage any more.
     init(
-        storage: any ExternalStorage, files: FileKeeper, moved: MovedFiles, log: Logger,
+        storage: any ExternalStorage, files: FileKeeper, moved: MovedFiles, life: NodeID, log: Logger,
         isReady: @escaping @Sendable () async -> Void = {}
     ) {
         self.isReady = isReady
+        self.life = life.description.prefix(16)
         self.storage = storage
         self.files = files
         self.moved = moved
@@ -54,7 +59,7 @@ actor FileMover {
         var parts: [SpillRecord] = []
         do throws(RayStoreError) {
             for number in 0..<Self.partCount(of: descriptor.size) {
-                let name = "\(id)-file-\(serial)-\(number)"
+                let name = "\(id)-file-\(life)-\(serial)-\(number)"
                 parts.append(try await copyPart(number, of: descriptor, as: id, name: name))
             }
         } catch {

@@ -112,7 +112,7 @@ public final class Node: PeerService {
             spiller: spiller, transfer: transfer, links: links, peers: peers, jobs: jobs, control: control, clock: clock,
             shareLease: options.shareLease, parts: PartNames(node: description.number), log: log)
         room.setReliever(ownership)
-        let mover = FileMover(storage: storage.storage, files: files, moved: catalog.moved, log: log) {
+        let mover = FileMover(storage: storage.storage, files: files, moved: catalog.moved, life: id, log: log) {
             await spiller.isSwept.wait()
         }
         if storage.canSpill { await mover.begin(removing: fileStore.leftovers) }

@@ -65,18 +65,19 @@ extension Spiller {
             if isDone { return }
             // What goes as a whole need not go one by one.
             if isStopping && ownsStorage { continue }
+            // At once: a file that takes the place of one of them takes it out again.
+            ending.formUnion(files)
             let manifest = manifest
             try? await runBlocking(on: threads) { () throws(RayStoreError) in
                 if !records.isEmpty { try manifest?.remove(records) }
                 for file in files { try manifest?.noteEnding(file) }
             }
-            ending.formUnion(files)
             await deleteEnding(files)
             if !ending.isEmpty { scheduleDeletion() }
         }
     }
 
-    private func deleteEnding(_ files: [String]) async {
+    func deleteEnding(_ files: some Collection<String> & Sendable) async {
         await withTaskGroup(of: Void.self) { group in
             for (place, file) in files.enumerated() {
                 if place >= 8 { await group.next() }
@@ -86,7 +87,8 @@ extension Spiller {
     }
 
     private func deleteFile(_ file: String) async {
-        guard ending.contains(file), !(isStopping && ownsStorage) else { return }
+        guard ending.contains(file), !(isStopping && ownsStorage), names.beginDeletion(of: file) else { return }
+        defer { names.endDeletion(of: file) }
         let manifest = manifest
         do throws(RayStoreError) {
             try await storage.delete(file)
@@ -94,6 +96,16 @@ extension Spiller {
             try await runBlocking(on: threads) { () throws(RayStoreError) in try manifest?.removeFile(file) }
         } catch {
             log.debug("a spill file is not deleted yet", metadata: ["file": "\(file)", "reason": "\(error.message)"])
+        }
+    }
+
+    /// Removes a file that nothing relies on before its name, which is reserved, is used again.
+    func discard(_ file: String) async {
+        do throws(RayStoreError) {
+            try await storage.delete(file)
+        } catch {
+            ending.insert(file)
+            scheduleDeletion()
         }
     }
 

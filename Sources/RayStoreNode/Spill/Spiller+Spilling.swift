@@ -53,6 +53,11 @@ extension Spiller {
     /// - Returns: how many of the batch are in it.
     private func record(_ layout: SpillLayout, of batch: PinnedBatch) async throws(RayStoreError) -> Int {
         guard let manifest else { throw RayStoreError(.unsupported, "there is no list of what is spilled") }
+        await isSwept.wait()
+        let name = layout.batch.name
+        await deleteEnding(ending.filter { SpillNames.isFile($0, of: name) })
+        await names.reserve(name)
+        defer { names.release(name) }
         let file = try await writeFile(layout)
         let ids = batch.ids.prefix(file.recordCount)
         let path = storage.localPath(of: file.url)
@@ -62,13 +67,17 @@ extension Spiller {
             url: file.url, storage: storage.typeName, bytes: Int64(clamping: bytes), count: ids.count, session: owner,
             isEnding: false)
         let rows = records.map { SpillManifest.Record($0.id, $0.record, owner: owner) }
-        let old = unused.withLock { $0.takeRecords() }
+        let old = unused.withLock { unused in
+            // An earlier file of that name was to go: this one is in its place now.
+            unused.files.removeAll { $0 == file.url }
+            return unused.takeRecords()
+        }
         ending.remove(file.url)
         do throws(RayStoreError) {
             try await runBlocking(on: threads) { () throws(RayStoreError) in try manifest.add(row, rows, without: old) }
         } catch {
             // What the manifest does not know of must not be relied on.
-            endFile(file.url)
+            await discard(file.url)
             throw error
         }
         counters.spilledObjects += UInt64(ids.count)
@@ -81,7 +90,6 @@ extension Spiller {
 
     /// A failure that may pass is tried again a few times; one that only room can mend holds the next files off.
     private func writeFile(_ layout: SpillLayout) async throws(RayStoreError) -> SpilledFile {
-        await isSwept.wait()
         var pause = Duration.milliseconds(10)
         var attempt = 0
         while true {
@@ -90,7 +98,7 @@ extension Spiller {
                 let file = try await storage.spill(layout.batch)
                 holdOff = .zero
                 guard file.recordCount > 0 else {
-                    endFile(file.url)
+                    await discard(file.url)
                     throw RayStoreError(.system, "\(storage.typeName): a file without any record was written: \(file.url)")
                 }
                 return file

@@ -58,6 +58,8 @@ actor Spiller {
     nonisolated let unused = Mutex(UnusedRecords())
     /// Files that are of no use, and not deleted yet.
     var ending: Set<String> = []
+    /// Keeps a deletion off the file that takes the place of the deleted one.
+    let names = SpillNames()
     var isDeletionScheduled = false
     var activeTidies = 0
     let isSwept = Signal()
