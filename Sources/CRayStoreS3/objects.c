@@ -9,6 +9,10 @@
 #define PARTS_MAX 10000u // the protocol's
 // Ranges are as large as they can be while all connections have one: a service looks an object up for each.
 #define RANGE_MIN (16u << 20)
+#define KEY_MAX 1100               // S3 takes keys of 1,024 bytes
+#define UPLOAD_ID_MAX 1024
+#define ENCODED_ID_MAX (3 * UPLOAD_ID_MAX)
+#define UPLOAD_QUERY_MAX (ENCODED_ID_MAX + 128) // with the parameters beside it
 
 static ray_status run_one(ray_s3 *s3, ray__s3_request *request) {
     return ray__s3_run(s3, request, 1);
@@ -40,7 +44,7 @@ static ray_status begin_upload(ray_s3 *s3, const char *bucket, const char *key, 
     ray__s3_request request = {.method = "POST", .bucket = bucket, .key = key, .query = "uploads="};
     ray_status status = run_one(s3, &request);
     if (status == RAY_OK) {
-        char id[1024];
+        char id[UPLOAD_ID_MAX];
         const char *at = request.text == NULL ? "" : request.text;
         upload[0] = '\0';
         if (!ray__s3_element(&at, "UploadId", id, sizeof id) || !ray__s3_encode(id, false, upload, capacity)) {
@@ -52,7 +56,7 @@ static ray_status begin_upload(ray_s3 *s3, const char *bucket, const char *key, 
 }
 
 static ray_status abort_upload(ray_s3 *s3, const char *bucket, const char *key, const char *upload) {
-    char query[3200];
+    char query[UPLOAD_QUERY_MAX];
     snprintf(query, sizeof query, "uploadId=%s", upload);
     ray__s3_request request = {.method = "DELETE", .bucket = bucket, .key = key, .query = query};
     ray_status status = run_one(s3, &request);
@@ -72,7 +76,7 @@ static ray_status complete_upload(ray_s3 *s3, const char *bucket, const char *ke
         at += (size_t)snprintf(text + at, capacity - at, "<Part><PartNumber>%u</PartNumber><ETag>%s</ETag></Part>", i + 1, parts[i].etag);
     }
     at += (size_t)snprintf(text + at, capacity - at, "</CompleteMultipartUpload>");
-    char query[3200];
+    char query[UPLOAD_QUERY_MAX];
     snprintf(query, sizeof query, "uploadId=%s", upload);
     ray_spill_part piece = {text, at};
     ray__s3_request request = {.method = "POST", .bucket = bucket, .key = key, .query = query, .body = {.pieces = &piece, .piece_count = 1, .size = at}};
@@ -97,7 +101,7 @@ static ray_status upload_parts(ray_s3 *s3, const char *bucket, const char *key, 
     }
     uint32_t count = slice_count(size, slice);
     ray__s3_request *requests = calloc(count, sizeof *requests);
-    char(*queries)[3264] = calloc(count, sizeof *queries);
+    char(*queries)[UPLOAD_QUERY_MAX] = calloc(count, sizeof *queries);
     ray_status status = requests == NULL || queries == NULL ? ray__fail(RAY_OUT_OF_MEMORY, "an upload of %u parts", count) : RAY_OK;
     for (uint32_t i = 0; i < count && status == RAY_OK; i++) {
         snprintf(queries[i], sizeof queries[i], "partNumber=%u&uploadId=%s", i + 1, upload);
@@ -131,7 +135,7 @@ ray_status ray_s3_put_packed(ray_s3 *s3, const char *bucket, const char *key, co
         ray__s3_request_end(&request);
         return status;
     }
-    char upload[3072];
+    char upload[ENCODED_ID_MAX];
     RAY_TRY(begin_upload(s3, bucket, key, upload, sizeof upload));
     ray_status status = upload_parts(s3, bucket, key, upload, whole);
     if (status != RAY_OK) {
@@ -230,7 +234,7 @@ ray_status ray_s3_list(ray_s3 *s3, const char *bucket, const char *prefix, ray_s
         ray__s3_request request = {.method = "GET", .bucket = bucket, .query = query};
         status = run_one(s3, &request);
         const char *text = status == RAY_OK && request.text != NULL ? request.text : "";
-        char key[1100];
+        char key[KEY_MAX];
         char size[32];
         for (const char *from = text; more && ray__s3_element(&from, "Key", key, sizeof key) && ray__s3_element(&from, "Size", size, sizeof size);) {
             more = listed(context, key, strtoull(size, NULL, 10));
@@ -242,37 +246,90 @@ ray_status ray_s3_list(ray_s3 *s3, const char *bucket, const char *prefix, ray_s
     return status;
 }
 
-ray_status ray_s3_abort_uploads(ray_s3 *s3, const char *bucket, const char *prefix) {
-    // Each round removes what it finds, so there is no need for markers; a round without progress ends it.
-    for (bool found = true; found;) {
-        char query[8192] = "prefix=";
-        if (!ray__s3_encode(prefix, false, query, sizeof query - 16)) {
-            return ray__fail(RAY_INVALID_ARGUMENT, "the prefix '%.200s' is longer than S3 takes", prefix);
-        }
-        strcat(query, "&uploads=");
-        ray__s3_request request = {.method = "GET", .bucket = bucket, .query = query};
-        ray_status status = run_one(s3, &request);
-        char key[1100];
-        char id[1024];
-        found = false;
-        for (const char *from = request.text == NULL ? "" : request.text; status == RAY_OK;) {
-            const char *next = strstr(from, "<Upload>");
-            if (next == NULL || !ray__s3_element(&next, "Key", key, sizeof key)) {
-                break;
-            }
-            from = strstr(from, "<Upload>");
-            const char *of_id = from;
-            if (!ray__s3_element(&of_id, "UploadId", id, sizeof id)) {
-                break;
-            }
-            from = of_id > next ? of_id : next;
-            char upload[3072] = "";
-            status = ray__s3_encode(id, false, upload, sizeof upload) ? abort_upload(s3, bucket, key, upload)
-                                                                       : ray__fail(RAY_PROTOCOL, "an upload's id is too long");
-            found = true;
-        }
-        ray__s3_request_end(&request);
-        RAY_TRY(status);
+// Where a list of uploads goes on: behind this one.
+typedef struct upload_marker {
+    char key[KEY_MAX];
+    char id[UPLOAD_ID_MAX];
+} upload_marker;
+
+// Answers for `query` what lists the uploads behind the marker, or all of them when it is empty.
+static bool write_listing(const char *prefix, const upload_marker *behind, char *query, size_t capacity) {
+    query[0] = '\0';
+    size_t room = capacity - 64; // for what is plain
+    bool fits = true;
+    if (behind->key[0] != '\0') {
+        strcat(query, "key-marker=");
+        fits = ray__s3_encode(behind->key, false, query, room);
+        strcat(query, "&");
     }
+    strcat(query, "prefix=");
+    fits = fits && ray__s3_encode(prefix, false, query, room);
+    if (fits && behind->key[0] != '\0') {
+        strcat(query, "&upload-id-marker=");
+        fits = ray__s3_encode(behind->id, false, query, room);
+    }
+    strcat(query, "&uploads=");
+    return fits;
+}
+
+// The next <Upload> of the list, ended where it ends; the list begins behind it from then on. NULL when there is none.
+static const char *next_upload(char **list) {
+    static const char close[] = "</Upload>";
+    char *upload = strstr(*list, "<Upload>");
+    char *end = upload == NULL ? NULL : strstr(upload, close);
+    if (end == NULL) {
+        return NULL;
+    }
+    *end = '\0';
+    *list = end + sizeof close - 1;
+    return upload;
+}
+
+static ray_status abort_listed(ray_s3 *s3, const char *bucket, const char *listed) {
+    char key[KEY_MAX];
+    char id[UPLOAD_ID_MAX];
+    char encoded[ENCODED_ID_MAX] = "";
+    const char *at = listed;
+    bool whole = ray__s3_element(&at, "Key", key, sizeof key);
+    at = listed; // services do not agree on which of them comes first
+    whole = whole && ray__s3_element(&at, "UploadId", id, sizeof id) && ray__s3_encode(id, false, encoded, sizeof encoded);
+    return whole ? abort_upload(s3, bucket, key, encoded)
+                 : ray__fail(RAY_PROTOCOL, "%s listed an upload in s3://%s without its key and id", s3->endpoint, bucket);
+}
+
+// Removes what one answer lists. `behind` becomes where the next one begins, or empty when this was the last.
+static ray_status abort_page(ray_s3 *s3, const char *bucket, const char *prefix, upload_marker *behind) {
+    char query[8192];
+    if (!write_listing(prefix, behind, query, sizeof query)) {
+        return ray__fail(RAY_INVALID_ARGUMENT, "the prefix '%.200s' is longer than S3 takes", prefix);
+    }
+    ray__s3_request request = {.method = "GET", .bucket = bucket, .query = query};
+    ray_status status = run_one(s3, &request);
+    char *list = status == RAY_OK && request.text != NULL ? request.text : (char[1]){""};
+    upload_marker next = {"", ""};
+    const char *at = list;
+    if (strstr(list, "<IsTruncated>true<") != NULL && ray__s3_element(&at, "NextKeyMarker", next.key, sizeof next.key)) {
+        at = list;
+        if (!ray__s3_element(&at, "NextUploadIdMarker", next.id, sizeof next.id)) {
+            next.id[0] = '\0';
+        }
+    }
+    if (next.key[0] != '\0' && strcmp(next.key, behind->key) == 0 && strcmp(next.id, behind->id) == 0) {
+        status = ray__fail(RAY_PROTOCOL, "%s lists the same uploads of s3://%s/%s again and again", s3->endpoint, bucket, prefix);
+    }
+    for (const char *listed; status == RAY_OK && (listed = next_upload(&list)) != NULL;) {
+        status = abort_listed(s3, bucket, listed);
+    }
+    *behind = next;
+    ray__s3_request_end(&request);
+    return status;
+}
+
+ray_status ray_s3_abort_uploads(ray_s3 *s3, const char *bucket, const char *prefix) {
+    // Once through the list: an upload that a service goes on listing though it was aborted is not worth another round.
+    upload_marker behind = {"", ""};
+    do {
+        RAY_TRY(abort_page(s3, bucket, prefix, &behind));
+    } while (behind.key[0] != '\0');
     return RAY_OK;
 }

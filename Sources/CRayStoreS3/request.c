@@ -39,7 +39,8 @@ static size_t take_answer(char *bytes, size_t size, size_t count, void *context)
     if (request->into.pieces != NULL && code / 100 == 2) {
         bool is_range = code == 206 || request->range_from + request->got_before == 0;
         if (!is_range || length > request->into.size - request->got) {
-            return 0; // not what was asked for, or more: curl ends the request
+            request->refusal = RAY__S3_NO_RANGE;
+            return 0; // curl ends the request
         }
         for (size_t taken = 0; taken < length;) {
             ray_spill_part part = rest_of_piece(&request->into, request->got, length - taken);
@@ -50,10 +51,12 @@ static size_t take_answer(char *bytes, size_t size, size_t count, void *context)
         return length;
     }
     if (request->text_size + length > RAY__S3_LISTING_MAX) {
+        request->refusal = RAY__S3_TOO_LONG;
         return 0;
     }
     char *grown = realloc(request->text, request->text_size + length + 1);
     if (grown == NULL) {
+        request->refusal = RAY__S3_NO_MEMORY;
         return 0;
     }
     memcpy(grown + request->text_size, bytes, length);
@@ -219,6 +222,7 @@ ray_status ray__s3_request_begin(ray_s3 *s3, ray__s3_lane *lane, ray__s3_request
     request->sent = 0;
     request->code = 0;
     request->status = RAY_OK;
+    request->refusal = RAY__S3_TAKEN;
     request->reason[0] = '\0';
     request->etag[0] = '\0';
     free(request->text);
@@ -253,6 +257,23 @@ static const char *where(const ray_s3 *s3, const ray__s3_request *request, char 
     return text;
 }
 
+// What take_answer did not take. True when it may go better another time: who answers in a service's place, a proxy say, may be gone then.
+static bool judge_refusal(ray__s3_request *request, const char *place) {
+    static const struct {
+        ray_status status;
+        const char *words;
+    } refusals[] = {
+        [RAY__S3_TAKEN] = {RAY_SYSTEM, "libcurl ended the request"},
+        [RAY__S3_NO_RANGE] = {RAY_SYSTEM, "it sent something else than the range that was asked for"},
+        [RAY__S3_TOO_LONG] = {RAY_SYSTEM, "its answer is longer than any that the protocol has"},
+        [RAY__S3_NO_MEMORY] = {RAY_OUT_OF_MEMORY, "there is no memory for its answer"},
+    };
+    request->status = refusals[request->refusal].status;
+    snprintf(request->message, sizeof request->message, "%.300s: %ld: %s", place, request->code, refusals[request->refusal].words);
+    request->got = request->got_before;
+    return request->refusal == RAY__S3_NO_RANGE;
+}
+
 // Fills status and message. True when it may go better another time.
 static bool judge(ray_s3 *s3, ray__s3_request *request, CURLcode result) {
     char place[RAY__S3_TEXT_MAX];
@@ -267,13 +288,13 @@ static bool judge(ray_s3 *s3, ray__s3_request *request, CURLcode result) {
         return false;
     }
     if (result != CURLE_OK) {
-        bool is_ours = result == CURLE_WRITE_ERROR;
-        request->status = is_ours ? RAY_CORRUPT : RAY_UNREACHABLE;
+        if (result == CURLE_WRITE_ERROR) {
+            return judge_refusal(request, place);
+        }
+        request->status = RAY_UNREACHABLE;
         snprintf(request->message, sizeof request->message, "%.300s: %.180s", place,
-                 is_ours ? "it sent something else than the range that was asked for"
-                 : request->reason[0] != '\0' ? request->reason
-                                              : curl_easy_strerror(result));
-        return !is_ours;
+                 request->reason[0] != '\0' ? request->reason : curl_easy_strerror(result));
+        return true;
     }
     if (request->code / 100 != 2) {
         const char *at = request->text == NULL ? "" : request->text;
@@ -288,7 +309,9 @@ static bool judge(ray_s3 *s3, ray__s3_request *request, CURLcode result) {
         request->status = RAY_CORRUPT;
         snprintf(request->message, sizeof request->message, "%.300s: it has %llu of the %llu bytes from byte %llu on", place,
                  (unsigned long long)request->got, (unsigned long long)request->into.size, (unsigned long long)request->range_from);
-        return false;
+        // It means that the object is damaged, for good: one answer, which may be somebody else's, is not believed.
+        request->got = request->got_before;
+        return request->short_count++ == 0;
     }
     request->status = RAY_OK;
     return false;

@@ -28,8 +28,9 @@ static ray_status check(const ray_s3_options *options) {
     }
     bool has_scheme = strncmp(options->endpoint, "http://", 7) == 0 || strncmp(options->endpoint, "https://", 8) == 0;
     const char *host = has_scheme ? strstr(options->endpoint, "://") + 3 : "";
-    if (*host == '\0' || strchr(host, '/') != NULL) {
-        return ray__fail(RAY_INVALID_ARGUMENT, "the endpoint '%s' is not http://HOST:PORT or https://HOST", options->endpoint);
+    if (strcspn(host, "/") == 0 || strpbrk(host, "?# ") != NULL) {
+        return ray__fail(RAY_INVALID_ARGUMENT, "the endpoint '%s' is not http://HOST:PORT or https://HOST, with or without a /PATH",
+                         options->endpoint);
     }
     if (options->access_key[0] == '\0' || options->secret_key[0] == '\0' || strchr(options->access_key, ':') != NULL) {
         return ray__fail(RAY_INVALID_ARGUMENT, "the credentials for %s are not an access key and a secret key", options->endpoint);
@@ -56,7 +57,11 @@ ray_status ray_s3_create(const ray_s3_options *options, ray_s3 **s3) {
         return ray__fail(RAY_OUT_OF_MEMORY, "a client of %s", options->endpoint);
     }
     pthread_mutex_init(&made->lock, NULL);
-    made->endpoint = strdup(options->endpoint);
+    size_t length = strlen(options->endpoint);
+    while (options->endpoint[length - 1] == '/') { // not beyond the host: check() has seen one
+        length--;
+    }
+    made->endpoint = strndup(options->endpoint, length);
     bool whole = made->endpoint != NULL && asprintf(&made->sigv4, "aws:amz:%s:s3", options->region) > 0 &&
                  asprintf(&made->credentials, "%s:%s", options->access_key, options->secret_key) > 0;
     if (whole && options->session_token != NULL) {

@@ -46,6 +46,9 @@ typedef struct ray__s3_span {
     uint64_t piece_from;
 } ray__s3_span;
 
+// Why an answer's bytes were not taken.
+enum ray__s3_refusal { RAY__S3_TAKEN, RAY__S3_NO_RANGE, RAY__S3_TOO_LONG, RAY__S3_NO_MEMORY };
+
 enum ray__s3_step { RAY__S3_WAITING, RAY__S3_RUNNING, RAY__S3_DONE };
 
 typedef struct ray__s3_request {
@@ -68,6 +71,8 @@ typedef struct ray__s3_request {
     uint64_t got_before;  // the last attempt
     uint64_t sent;
     uint32_t attempts;
+    uint32_t short_count; // answers that ended before their range did
+    uint32_t refusal;     // enum ray__s3_refusal
     uint64_t again_at_ns;
     uint32_t step; // enum ray__s3_step
     long code;

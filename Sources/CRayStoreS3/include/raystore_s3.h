@@ -8,7 +8,7 @@
 //
 // Errors: RAY_NOT_FOUND there is no such object or bucket; RAY_KEY_REFUSED the credentials are not accepted, or may not do this;
 // RAY_UNREACHABLE the endpoint did not answer, or only with failures that pass; RAY_OUT_OF_DISK the service says it has no room;
-// RAY_CORRUPT it sent fewer bytes than it announced; RAY_SYSTEM anything else it answered. The message names endpoint, bucket and key and has
+// RAY_CORRUPT the object ends before what was asked for, twice; RAY_SYSTEM anything else it answered. The message names endpoint, bucket and key and has
 // the service's own code and words.
 //
 // Thread safety: every function may be called from any thread; each blocks its caller.
@@ -24,7 +24,7 @@ typedef struct ray_s3 ray_s3;
 
 typedef struct ray_s3_options {
     uint32_t struct_size;
-    const char *endpoint;                     // http://host:port or https://host, without a path
+    const char *endpoint;                     // http://host:port or https://host, perhaps with a path that buckets lie below
     const char *region;
     const char *access_key;
     const char *secret_key;
@@ -66,7 +66,8 @@ typedef bool (*ray_s3_listed_fn)(void *RAY_NULLABLE context, const char *key, ui
 RAY_API ray_status ray_s3_list(ray_s3 *s3, const char *bucket, const char *prefix, ray_s3_listed_fn listed,
                                void *RAY_NULLABLE context) RAY_NODISCARD;
 
-// Removes every upload of parts under the prefix that was begun and neither completed nor removed, as by a process that was killed.
+// Removes every upload of parts under the prefix that was begun and neither completed nor removed, as by a process that was killed; goes
+// through the list once. RAY_PROTOCOL when the list does not come to an end.
 RAY_API ray_status ray_s3_abort_uploads(ray_s3 *s3, const char *bucket, const char *prefix) RAY_NODISCARD;
 
 RAY_ASSUME_NONNULL_END

@@ -51,6 +51,10 @@ public protocol ExternalStorage: Sendable {
     /// not know.
     func files() async throws(RayStoreError) -> [String]
 
+    /// Removes what writes that an earlier life did not end have left and `files` does not list, such as parts of an upload. Asked once, before the
+    /// first `spill`. Nothing, for a storage that does not implement it: leaves none of it.
+    func removeUnfinished() async throws(RayStoreError)
+
     /// Removes all that was spilled, and what `validate` made.
     ///
     /// - Throws: what could not be removed. The node logs it and goes on stopping.
@@ -63,6 +67,8 @@ extension ExternalStorage {
     public var packsByDefault: Bool { false }
 
     public var takesBytesByRange: Bool { false }
+
+    public func removeUnfinished() async throws(RayStoreError) {}
 }
 
 /// What a storage has written.

@@ -132,26 +132,31 @@ extension Spiller {
     func sweep() async {
         defer { isSwept.fire() }
         guard let manifest else { return }
+        var leftovers: Set<String> = []
         do throws(RayStoreError) {
             let known = try await runBlocking(on: threads) { () throws(RayStoreError) in try manifest.files() }
-            var leftovers = Set(known.map(\.url))
-            if ownsStorage {
-                let present = Set(try await storage.files())
-                for file in known where !file.isEnding && !present.contains(file.url) {
-                    counters.missingFiles += 1
-                    log.warning(
-                        "what an earlier life of this node had spilled is not there any more; nobody needs it",
-                        metadata: ["file": "\(file.url)", "objects": "\(file.count)", "bytes": "\(file.bytes)"])
-                }
-                leftovers.formUnion(present)
-            }
-            ending.formUnion(leftovers)
-            await deleteEnding(Array(leftovers))
-            counters.sweptFiles += UInt64(leftovers.count - ending.intersection(leftovers).count)
-            if !ending.isEmpty { scheduleDeletion() }
+            leftovers = Set(known.map(\.url))
+            if ownsStorage { leftovers.formUnion(try await present(besides: known)) }
         } catch {
-            // What is left stays until the next start; a storage that cannot be listed now may well take files in a moment.
+            // What is not known stays until the next start; a storage that cannot be listed now may well take files in a moment.
             log.warning("what earlier lives of this node have spilled is not removed", metadata: ["reason": "\(error.message)"])
         }
+        ending.formUnion(leftovers)
+        await deleteEnding(Array(leftovers))
+        counters.sweptFiles += UInt64(leftovers.count - ending.intersection(leftovers).count)
+        if !ending.isEmpty { scheduleDeletion() }
+    }
+
+    /// What lies in the storage; reports what should and does not.
+    private func present(besides known: [SpillManifest.File]) async throws(RayStoreError) -> Set<String> {
+        let present = Set(try await storage.files())
+        for file in known where !file.isEnding && !present.contains(file.url) {
+            counters.missingFiles += 1
+            log.warning(
+                "what an earlier life of this node had spilled is not there any more; nobody needs it",
+                metadata: ["file": "\(file.url)", "objects": "\(file.count)", "bytes": "\(file.bytes)"])
+        }
+        try await storage.removeUnfinished()
+        return present
     }
 }

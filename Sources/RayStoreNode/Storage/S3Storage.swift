@@ -138,6 +138,10 @@ public final class S3Storage: ExternalStorage, @unchecked Sendable {
 
     public func destroy() async throws(RayStoreError) {
         for file in try await files() { try await delete(file) }
+        try await removeUnfinished()
+    }
+
+    public func removeUnfinished() async throws(RayStoreError) {
         for place in places {
             try await call { client throws(RayStoreError) in
                 try RayStoreError.check { ray_s3_abort_uploads(client, place.bucket, place.path + "/").rawValue }

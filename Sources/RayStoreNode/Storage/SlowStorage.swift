@@ -35,5 +35,7 @@ public struct SlowStorage: ExternalStorage {
 
     public func files() async throws(RayStoreError) -> [String] { try await storage.files() }
 
+    public func removeUnfinished() async throws(RayStoreError) { try await storage.removeUnfinished() }
+
     public func destroy() async throws(RayStoreError) { try await storage.destroy() }
 }

@@ -226,7 +226,7 @@ import Testing
 /// Objects of these sizes with bytes that can be made again.
 ///
 /// @unchecked: nothing changes after `init`.
-private final class SpilledObjects: @unchecked Sendable {
+final class SpilledObjects: @unchecked Sendable {
     let layout: SpillLayout
     private let owner: [UInt8] = Array("node 7 of nowhere".utf8)
     private let metadata: [[UInt8]]
@@ -286,7 +286,7 @@ private func objectID(seed: UInt64, number: Int) -> ObjectID {
 }
 
 /// Bytes that the C library compares: comparing arrays without optimization holds a thread of the cooperative pool for seconds.
-private struct RecordBytes: Equatable {
+struct RecordBytes: Equatable {
     let bytes: [UInt8]
 
     func part(_ range: Range<Int>) -> Self { Self(bytes: Array(bytes[range])) }
@@ -297,7 +297,7 @@ private struct RecordBytes: Equatable {
 }
 
 /// What lies there, read into two pieces of memory.
-private func restored(_ location: SpillLocation, from storage: any ExternalStorage) async throws -> RecordBytes {
+func restored(_ location: SpillLocation, from storage: any ExternalStorage) async throws -> RecordBytes {
     let size = Int(location.size)
     let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: size, alignment: 64)
     defer { memory.deallocate() }

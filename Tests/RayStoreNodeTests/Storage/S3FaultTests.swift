@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+import Foundation
+import RayStore
+import RayStoreNode
+import TestSupport
+import Testing
+
+/// What an S3 service, or somebody between it and the node, does wrong: Tests/S3/moody.py, whose buckets each have a fault.
+@Suite struct S3FaultTests {
+    private func withServer(_ body: (TestProcess, S3Service) async throws -> Void) async throws {
+        let server = try TestProcess(
+            "/usr/bin/env", ["python3", FileManager.default.currentDirectoryPath + "/Tests/S3/moody.py"])
+        defer { server.end() }
+        let words = try #require(await server.nextLine()?.split(separator: " ").map(String.init))
+        try #require(words.count == 2 && words[0] == "READY")
+        try await body(
+            server,
+            S3Service(
+                endpoint: "http://127.0.0.1:\(words[1])", region: "us-east-1",
+                credentials: S3Service.Credentials(accessKey: "a", secretKey: "b")))
+    }
+
+    private func storage(_ bucket: String, _ service: S3Service) throws -> S3Storage {
+        try S3Storage(locations: [S3Location("s3://\(bucket)")], prefix: "p", owner: "o", service: service)
+    }
+
+    private func writeAndRead(_ storage: S3Storage, size: Int = 70_000) async throws {
+        let objects = SpilledObjects(sizes: [100, size])
+        let file = try await storage.spill(objects.layout.batch)
+        for index in 0..<2 {
+            let read = try await restored(objects.layout.location(index, in: file.url), from: storage)
+            #expect(read == objects.record(index))
+        }
+        try await storage.delete(file.url)
+        let gone = await failure { _ = try await restored(objects.layout.location(0, in: file.url), from: storage) }
+        #expect(gone?.code == .fileNotFound, "\(gone?.message ?? "")")
+    }
+
+    @Test(arguments: ["good", "fail-500", "fail-503", "fail-429", "close"])
+    func aRequestThatFailsTwiceIsMadeAgain(_ bucket: String) async throws {
+        try await withServer { _, service in try await writeAndRead(storage(bucket, service)) }
+    }
+
+    @Test func aRefusedConnectionIsTriedAgainAndThenSaid() async throws {
+        try await withServer { server, service in
+            server.end()
+            let objects = SpilledObjects(sizes: [100])
+            let storage = try storage("good", service)
+            let begin = ContinuousClock.now
+            let error = await failure { _ = try await storage.spill(objects.layout.batch) }
+            #expect(error?.code == .unreachable)
+            #expect(error?.message.contains(service.endpoint) == true)
+            // Five attempts, with pauses of 0.1 s and then twice the last one's between them.
+            #expect(ContinuousClock.now - begin >= .milliseconds(1500))
+        }
+    }
+
+    /// A page of somebody in between says nothing of the object: not at its begin, and not where a cut read goes on.
+    @Test(arguments: ["page", "cut-page"]) func anAnswerOfSomebodyElseIsNotBelieved(_ bucket: String) async throws {
+        try await withServer { _, service in
+            let storage = try storage(bucket, service)
+            let objects = SpilledObjects(sizes: [3 << 20])
+            let file = try await storage.spill(objects.layout.batch)
+            #expect(try await restored(objects.layout.location(0, in: file.url), from: storage) == objects.record(0))
+        }
+    }
+
+    @Test func aListIsReadToItsEnd() async throws {
+        try await withServer { _, service in
+            let files = try await storage("many", service).files()
+            #expect(files.count == 2500 && Set(files).count == 2500)
+            #expect(files.allSatisfy { $0.hasPrefix("s3://many/p/o/") })
+        }
+    }
+
+    @Test func anAnswerWithoutEndIsNotTakenForDamage() async throws {
+        try await withServer { _, service in
+            let error = await failure { _ = try await storage("huge", service).files() }
+            #expect(error?.code == .system && error?.message.contains("longer") == true, "\(error?.message ?? "")")
+        }
+    }
+
+    @Test func aSessionTokenIsSentAndSigned() async throws {
+        try await withServer { _, service in
+            var service = service
+            service.credentials.sessionToken = "to/ken+="
+            let storage = try storage("token", service)
+            try await storage.validate()
+            try await writeAndRead(storage)
+            service.credentials.sessionToken = "another"
+            let refused = try self.storage("token", service)
+            let error = await failure { try await refused.validate() }
+            #expect(error?.message.contains("InvalidToken") == true)
+        }
+    }
+
+    @Test(arguments: ["", "/", "/below/here", "/below/here/"]) func anEndpointMayHaveAPath(_ path: String) async throws {
+        try await withServer { _, service in
+            var service = service
+            service.endpoint += path
+            try await writeAndRead(storage("good", service))
+        }
+    }
+
+    @Test(arguments: ["", "/", "?x", "/below?x", "/with space"]) func whatIsNoEndpointIsRefused(_ rest: String) throws {
+        let service = S3Service(
+            endpoint: rest.count < 2 ? "http://" + rest : "http://127.0.0.1:1" + rest, region: "r",
+            credentials: S3Service.Credentials(accessKey: "a", secretKey: "b"))
+        #expect(throws: RayStoreError.self) { _ = try storage("good", service) }
+    }
+
+    @Test func aNodeThatStartsEndsTheUploadsOfItsEarlierLife() async throws {
+        try await withServer { server, service in
+            let cluster = try await LocalCluster()
+            _ = try await cluster.addNode(storage: try storage("leak", service))
+            // Both, though an answer lists only one of them, and of this node's folder.
+            #expect(await server.nextLine() == "ABORTED p/o/one one")
+            #expect(await server.nextLine() == "ABORTED p/o/two two")
+            await cluster.stop()
+        }
+    }
+
+    @Test func anUploadThatStaysListedKeepsNobody() async throws {
+        try await withServer { server, service in
+            try await storage("stay", service).removeUnfinished()
+            #expect(await server.nextLine() == "ABORTED p/o/stays stays")
+        }
+    }
+}

@@ -1,0 +1,157 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""An S3 service in memory whose buckets each have a fault; signatures are not checked.
+
+Prints `READY PORT`, then a line for what a test wants to know, and serves until its standard input ends. The bucket says what goes wrong:
+
+  good           nothing; as all others it lies below /below/here as well
+  fail-CODE      the first two requests for a key are answered with CODE
+  close          the first two requests for a key are ended without an answer
+  page           a read's first answer is a page of some proxy's, with 200
+  cut-page       a read's first answer ends after 1.25 MiB, and the second is that page
+  flip           a byte of a read's first answer is another one
+  many           a list has 2,500 keys, 1,000 in an answer
+  huge           a list's answer has more than 4 MiB
+  leak           two uploads are listed, one in an answer, until they are aborted; each abort is printed
+  stay           an upload is listed for ever
+  token          requests without the signed session token `to/ken+=` are refused
+"""
+import http.server
+import os
+import re
+import sys
+import threading
+import urllib.parse
+
+CUT = 5 << 18
+PAGE = b"<html><body>Please sign in to the network</body></html>"
+lock = threading.Lock()
+objects = {}
+seen = {}
+uploads = {"leak": ["one", "two"]}
+
+
+def element(name, text):
+    return f"<{name}>{text}</{name}>"
+
+
+class Moody(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def answer(self, code, body=b"", headers=(), cut=None):
+        self.send_response(code)
+        for name, value in headers:
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body if cut is None else body[:cut])
+            self.close_connection = cut is not None
+
+    def refuse(self, code, reason):
+        self.answer(code, element("Error", element("Code", reason) + element("Message", "as the test wants it")).encode())
+
+    def turn(self, key):
+        """How often the key was asked for before by this method."""
+        with lock:
+            name = (self.command, self.bucket, key)
+            seen[name] = seen.get(name, 0) + 1
+            return seen[name] - 1
+
+    def handle_one(self):
+        place, _, query = self.path.removeprefix("/below/here").partition("?")
+        self.query = dict(urllib.parse.parse_qsl(query, keep_blank_values=True))
+        _, self.bucket, key = (urllib.parse.unquote(place) + "/").split("/", 2)
+        key = key.rstrip("/")
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if self.bucket.startswith("fail-") and key and self.turn(key) < 2:
+            return self.refuse(int(self.bucket[5:]), "SlowDown")
+        if self.bucket == "close" and key and self.turn(key) < 2:
+            self.close_connection = True
+            return None
+        if self.bucket == "token" and not self.has_token():
+            return self.refuse(403, "InvalidToken")
+        if not key:
+            return self.list_uploads() if "uploads" in self.query else self.list_keys()
+        return getattr(self, "on_" + self.command)(key, body)
+
+    do_GET = do_PUT = do_DELETE = do_HEAD = handle_one
+
+    def has_token(self):
+        signed = re.search(r"SignedHeaders=([^,]*)", self.headers.get("Authorization", ""))
+        return self.headers.get("x-amz-security-token") == "to/ken+=" and "x-amz-security-token" in signed.group(1).split(";")
+
+    def on_PUT(self, key, body):
+        objects[self.bucket, key] = body
+        self.answer(200, headers=[("ETag", '"tag"')])
+
+    def on_DELETE(self, key, _):
+        if "uploadId" in self.query:
+            with lock:
+                if self.query["uploadId"] in uploads.get(self.bucket, []):
+                    uploads[self.bucket].remove(self.query["uploadId"])
+            print("ABORTED", key, self.query["uploadId"], flush=True)
+        else:
+            objects.pop((self.bucket, key), None)
+        self.answer(204)
+
+    def on_HEAD(self, key, _):
+        self.on_GET(key, _)
+
+    def on_GET(self, key, _):
+        whole = objects.get((self.bucket, key))
+        if whole is None:
+            return self.refuse(404, "NoSuchKey")
+        turn = self.turn(key)
+        if (self.bucket, turn) in [("page", 0), ("cut-page", 1)]:
+            return self.answer(200, PAGE, [("Content-Type", "text/html")])
+        asked = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", f"bytes=0-{len(whole)}"))
+        first, last = map(int, asked.groups())
+        if first >= len(whole):
+            return self.refuse(416, "InvalidRange")
+        body = whole[first : last + 1]
+        if self.bucket == "flip" and turn == 0:
+            body = body[:-1] + bytes([body[-1] ^ 1])
+        return self.answer(
+            206, body, [("Content-Range", f"bytes {first}-{first + len(body) - 1}/{len(whole)}")],
+            cut=CUT if self.bucket == "cut-page" and turn == 0 else None)
+
+    def list_keys(self):
+        prefix = self.query.get("prefix", "")
+        if self.bucket == "huge":
+            return self.answer(200, b"<ListBucketResult>" + b" " * (5 << 20) + b"</ListBucketResult>")
+        if self.bucket == "many":
+            keys = [f"{prefix}{number:05}" for number in range(2500)]
+        else:
+            keys = sorted(key for bucket, key in objects if bucket == self.bucket and key.startswith(prefix))
+        start = int(self.query.get("continuation-token", "0 ").split()[0])
+        text = "".join(element("Contents", element("Key", key) + element("Size", 7)) for key in keys[start : start + 1000])
+        if start + 1000 < len(keys):
+            text += element("NextContinuationToken", f"{start + 1000} +/=")
+        self.answer(200, element("ListBucketResult", text).encode())
+
+    def list_uploads(self):
+        prefix = self.query.get("prefix", "")
+        with lock:
+            left = list(uploads.get(self.bucket, []))
+        if self.bucket == "stay":
+            left = ["stays"]
+        left = [name for name in left if name > self.query.get("upload-id-marker", "")]
+        text = ""
+        if len(left) > 1:
+            text = element("IsTruncated", "true") + element("NextKeyMarker", prefix + left[0])
+            text += element("NextUploadIdMarker", left[0])
+        for name in left[:1]:
+            # In another order than Amazon's.
+            text += element("Upload", element("UploadId", name) + element("Key", prefix + name))
+        self.answer(200, element("ListMultipartUploadsResult", text).encode())
+
+    def log_message(self, *_):
+        pass
+
+
+server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Moody)
+server.daemon_threads = True
+print("READY", server.server_port, flush=True)
+threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
+server.serve_forever()
