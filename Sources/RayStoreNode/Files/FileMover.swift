@@ -7,7 +7,8 @@ internal import Synchronization
 /// Moves files that this node owns to its external storage and brings them back.
 ///
 /// A file goes in parts, each a storage file with one record, so that no more than one part is in memory at a time; the checksum of each part is
-/// kept and verified when it comes back. The order: the parts are written, the catalogue says so, the object's value is given up, the file on
+/// kept and verified when it comes back. The order: the parts are written, the list of what was spilled and
+/// the catalogue say so, the object's value is given up, the file on
 /// the disk goes. A kill in between leaves what the next start removes.
 actor FileMover {
     static let partBytes: UInt64 = 32 << 20
@@ -15,6 +16,8 @@ actor FileMover {
     private let storage: any ExternalStorage
     private let files: FileKeeper
     private let moved: MovedFiles
+    /// Knows each part from before anything relies on it until it is gone, so that the node's next life removes what this one could not.
+    private let manifest: SpillManifest?
     private let log: Logger
     private let isReady: @Sendable () async -> Void
     /// In the name of each part: ids come again in another cluster, and what an earlier life moved may be on its way out all through this one.
@@ -26,7 +29,8 @@ actor FileMover {
     ///   - life: the node's, which no other has.
     ///   - isReady: returns when nobody sweeps the storage any more.
     init(
-        storage: any ExternalStorage, files: FileKeeper, moved: MovedFiles, life: NodeID, log: Logger,
+        storage: any ExternalStorage, files: FileKeeper, moved: MovedFiles, manifest: SpillManifest?, life: NodeID,
+        log: Logger,
         isReady: @escaping @Sendable () async -> Void = {}
     ) {
         self.isReady = isReady
@@ -34,12 +38,8 @@ actor FileMover {
         self.storage = storage
         self.files = files
         self.moved = moved
+        self.manifest = manifest
         self.log = log
-    }
-
-    /// Removes from the storage what an earlier life of the node had moved there.
-    func begin(removing leftovers: [String]) {
-        delete(leftovers)
     }
 
     /// Returns when nothing is being deleted any more.
@@ -97,7 +97,20 @@ actor FileMover {
             delete([written.url])
             throw RayStoreError(.system, "the storage \(storage.typeName) took no part of \(descriptor.path)", object: id)
         }
+        try await enter(written.url, bytes: batch.byteCount)
         return layout.record(0, in: written.url, path: storage.localPath(of: written.url))
+    }
+
+    private func enter(_ url: String, bytes: UInt64) async throws(RayStoreError) {
+        let row = SpillManifest.File(
+            url: url, storage: storage.service, bytes: Int64(clamping: bytes), count: 1, session: String(life), isEnding: false)
+        let manifest = manifest
+        do throws(RayStoreError) {
+            try await runBlocking { () throws(RayStoreError) in try manifest?.add(row) }
+        } catch {
+            delete([url])
+            throw error
+        }
     }
 
     /// The value is given up: the file lies in the storage from now on. Returns when it is gone from the disk.
@@ -212,6 +225,8 @@ actor FileMover {
             for file in files {
                 do throws(RayStoreError) {
                     try await storage.delete(file)
+                    let manifest = manifest
+                    try await runBlocking { () throws(RayStoreError) in try manifest?.removeFile(file) }
                 } catch {
                     log.warning(
                         "a moved file is still in the storage", metadata: ["file": "\(file)", "reason": "\(error.message)"])

@@ -26,8 +26,6 @@ final class FileStore: Sendable {
 
     let root: String
     private let catalogue: FileCatalogue
-    /// Files of the external storage that an earlier life of the node had moved there.
-    let leftovers: [String]
     /// What had come in part.
     let left: LeftPartials
     /// Held while folders are made or removed: an empty folder that one object leaves may be the one that the next is about to use.
@@ -39,7 +37,7 @@ final class FileStore: Sendable {
         try Self.makeDirectory(root + "/partial")
         try Self.makeDirectory(root + "/jobs")
         catalogue = try FileCatalogue(path: root + "/files.sqlite")
-        leftovers = try Self.sweep(root: root, catalogue)
+        try Self.sweep(root: root, catalogue)
         left = try LeftPartials(folder: root + "/partial")
     }
 
@@ -163,13 +161,10 @@ final class FileStore: Sendable {
     }
 
     /// What an earlier life of this node left: its objects are gone, so copies nobody owns are removed. Files that people gave away (adopted)
-    /// or meant to keep (detached) are moved to `recovered/` instead: they may be the only ones.
-    ///
-    /// - Returns: what is in the storage of it.
-    private static func sweep(root: String, _ catalogue: FileCatalogue) throws(RayStoreError) -> [String] {
-        var leftovers: [String] = []
+    /// or meant to keep (detached) are moved to `recovered/` instead: they may be the only ones. What was
+    /// moved to the storage is in the list of what was spilled, and goes with it.
+    private static func sweep(root: String, _ catalogue: FileCatalogue) throws(RayStoreError) {
         for row in try catalogue.all() {
-            if let moved = row.moved { leftovers += MovedFile.files(in: moved) }
             if row.isDetached || row.origin == Origin.adopted.rawValue {
                 let folder = "\(root)/recovered/\(row.object)"
                 try makeDirectory(folder)
@@ -184,7 +179,6 @@ final class FileStore: Sendable {
         // Files were listed before they were made, so what the folders still hold can only be partial.
         try RayStoreError.check { ray_directory_clear(root + "/jobs").rawValue }
         try catalogue.removeAll()
-        return leftovers
     }
 
     private static func makeDirectory(_ path: String) throws(RayStoreError) {

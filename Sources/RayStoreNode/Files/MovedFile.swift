@@ -13,11 +13,6 @@ struct MovedFile: Sendable {
     static func text(_ parts: [SpillRecord]) -> String {
         parts.map(\.location.text).joined(separator: "\n")
     }
-
-    /// The storage files that such a text names.
-    static func files(in text: String) -> [String] {
-        text.split(separator: "\n").compactMap { try? SpillLocation(String($0)).file }
-    }
 }
 
 /// The moved files of a node, for those who ask synchronously.

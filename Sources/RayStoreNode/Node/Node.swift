@@ -15,6 +15,9 @@ public final class Node: PeerService {
     /// The Unix socket that clients attach at.
     public let socketPath: String
 
+    /// Storages that are not configured any more, where earlier lives of this node have left files, at its start.
+    public let leftStorages: [LeftStorage]
+
     private let rooms: NodeRooms
     private let desk: ClientDesk
     private let transfer: BulkTransfer
@@ -72,7 +75,13 @@ public final class Node: PeerService {
         let disk = try DiskLimits(reserve: options.diskReserve, watermark: options.diskWatermark)
         let store = try NodeStore(capacity: options.capacity)
         let fileStore = try await runBlocking { () throws(RayStoreError) in try FileStore(root: options.stateDirectory) }
-        let manifest = try await storage.manifest(in: options.stateDirectory)
+        let (manifest, left) = try await storage.manifest(
+            in: options.stateDirectory, forgettingOthers: options.forgetsOtherStorages)
+        for place in left {
+            log.warning(
+                "an earlier life of this node has spilled to a storage that is not configured any more; what it left stays there",
+                metadata: ["storage": "\(place.service)", "folder": "\(place.folder)", "files": "\(place.fileCount)"])
+        }
         let index = SpillIndex()
         let catalog = Catalog(spilled: index)
         let transfer = try BulkTransfer(
@@ -112,16 +121,17 @@ public final class Node: PeerService {
             spiller: spiller, transfer: transfer, links: links, peers: peers, jobs: jobs, control: control, clock: clock,
             shareLease: options.shareLease, parts: PartNames(node: description.number), log: log)
         room.setReliever(ownership)
-        let mover = FileMover(storage: storage.storage, files: files, moved: catalog.moved, life: id, log: log) {
+        let mover = FileMover(
+            storage: storage.storage, files: files, moved: catalog.moved, manifest: manifest, life: id, log: log
+        ) {
             await spiller.isSwept.wait()
         }
-        if storage.canSpill { await mover.begin(removing: fileStore.leftovers) }
         if options.movesFiles { await ownership.setMover(mover) }
         await storeRoom.use(spiller)
         await spiller.wait(in: storeRoom)
         let reports = Reports(
             description: description, store: store, files: files, transfer: transfer, ownership: ownership, links: links,
-            peers: peers, control: control, storage: storage, spiller: storage.canSpill ? spiller : nil)
+            peers: peers, control: control, storage: storage, leftStorages: left, spiller: storage.canSpill ? spiller : nil)
         let rooms = NodeRooms(
             description: description, store: store, room: storeRoom, files: files, jobs: jobs, ownership: ownership,
             control: control,
@@ -129,7 +139,7 @@ public final class Node: PeerService {
             prefetching: Prefetching(me: id, ownership: ownership, links: links, peers: peers, clock: clock), metrics: metrics,
             clock: clock, log: log, stopRequested: Signal())
         let node = Node(
-            rooms: rooms, transfer: transfer, pulls: pulls, links: links, peers: peers, storage: storage,
+            rooms: rooms, transfer: transfer, pulls: pulls, links: links, peers: peers, storage: storage, leftStorages: left,
             stateLock: lock, socketPath: options.resolvedSocketPath)
         do throws(RayStoreError) {
             try node.begin(metricsEvery: options.metricsEvery, partialLifetime: options.partialLifetime)
@@ -145,7 +155,7 @@ public final class Node: PeerService {
 
     private init(
         rooms: NodeRooms, transfer: BulkTransfer, pulls: Pulls, links: PeerLinks, peers: Peers, storage: NodeStorage,
-        stateLock: StateLock, socketPath: String
+        leftStorages: [LeftStorage], stateLock: StateLock, socketPath: String
     ) {
         self.rooms = rooms
         self.transfer = transfer
@@ -153,6 +163,7 @@ public final class Node: PeerService {
         self.links = links
         self.peers = peers
         self.storage = storage
+        self.leftStorages = leftStorages
         self.stateLock = stateLock
         self.socketPath = socketPath
         desk = ClientDesk(rooms: rooms)

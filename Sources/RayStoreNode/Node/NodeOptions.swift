@@ -33,6 +33,8 @@ public struct NodeOptions: Sendable {
     public var partialLifetime: Duration
     /// When objects go to the storage.
     public var spill: SpillOptions
+    /// Whether to forget what earlier lives left in storages that are not configured any more. It stays where it is, and nobody hears of it again.
+    public var forgetsOtherStorages: Bool
     /// Whether files that this node owns may go to its storage when the disk is short. They are brought back when they are got. The
     /// storage should be on another disk.
     public var movesFiles: Bool
@@ -61,6 +63,7 @@ public struct NodeOptions: Sendable {
         diskWatermark = 0.95
         partialLifetime = LeftPartials.lifetime
         spill = SpillOptions()
+        forgetsOtherStorages = false
         movesFiles = false
         roomGrace = .seconds(10)
         clientQuota = nil

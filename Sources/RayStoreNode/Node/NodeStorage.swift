@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+internal import FoundationEssentials
 internal import Logging
 internal import RayStore
 internal import Synchronization
@@ -6,6 +7,7 @@ internal import Synchronization
 /// The external storage of one node, validated, and destroyed at most once.
 final class NodeStorage: Sendable {
     let storage: any ExternalStorage
+    let place: StoragePlace
     let isDestroyedHere: Bool
     private let log: Logger
     private let isDestroyed = Atomic(false)
@@ -17,14 +19,35 @@ final class NodeStorage: Sendable {
     init(_ storage: any ExternalStorage, isDestroyedHere: Bool, log: Logger) async throws(RayStoreError) {
         try await storage.validate()
         self.storage = storage
+        place = StoragePlace(storage)
         self.isDestroyedHere = isDestroyedHere
         self.log = log
     }
 
-    /// The list of what was spilled; nil when nothing can be.
-    func manifest(in directory: String) async throws(RayStoreError) -> SpillManifest? {
-        guard canSpill else { return nil }
-        return try await runBlocking { () throws(RayStoreError) in try SpillManifest(path: directory + "/spill.sqlite") }
+    /// The list of what was spilled, nil when nothing can be; and what it says of storages that are not configured any more.
+    ///
+    /// - Parameter forgets: those storages are forgotten first.
+    func manifest(
+        in directory: String, forgettingOthers forgets: Bool
+    ) async throws(RayStoreError) -> (manifest: SpillManifest?, left: [LeftStorage]) {
+        let (path, place, canSpill) = (directory + "/spill.sqlite", place, canSpill)
+        return try await runBlocking { () throws(RayStoreError) in
+            guard canSpill || FileManager.default.fileExists(atPath: path) else { return (nil, []) }
+            let manifest = try SpillManifest(path: path)
+            do throws(RayStoreError) {
+                if forgets { try manifest.forget(besides: place) }
+                let left = try manifest.left(besides: place)
+                if canSpill {
+                    try manifest.note(place)
+                    return (manifest, left)
+                }
+                manifest.close()
+                return (nil, left)
+            } catch {
+                manifest.close()
+                throw error
+            }
+        }
     }
 
     /// What a failed start and a stop both call. A storage that cannot be destroyed must not keep the node from ending.

@@ -29,6 +29,8 @@ public struct NodeReport: Codable, Sendable {
     public var canSpill: Bool
     /// What went to that storage and came back; nil when there is no spilling.
     public var spill: SpillCounters?
+    /// Storages that are not configured any more, where earlier lives have left files, at the node's start.
+    public var leftStorages: [LeftStorage]?
     /// Where its files are; nil when that cannot be looked at.
     public var disk: DiskReport?
 }

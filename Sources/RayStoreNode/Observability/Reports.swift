@@ -14,11 +14,12 @@ final class Reports: Sendable {
     private let peers: Peers
     private let control: any ControlStore
     private let storage: NodeStorage
+    private let leftStorages: [LeftStorage]
     private let spiller: Spiller?
 
     init(
         description: NodeDescription, store: NodeStore, files: FileKeeper, transfer: BulkTransfer, ownership: Ownership,
-        links: PeerLinks, peers: Peers, control: any ControlStore, storage: NodeStorage,
+        links: PeerLinks, peers: Peers, control: any ControlStore, storage: NodeStorage, leftStorages: [LeftStorage],
         spiller: Spiller?
     ) {
         self.description = description
@@ -30,6 +31,7 @@ final class Reports: Sendable {
         self.peers = peers
         self.control = control
         self.storage = storage
+        self.leftStorages = leftStorages
         self.spiller = spiller
     }
 
@@ -123,6 +125,7 @@ final class Reports: Sendable {
             receivedWireBytes: traffic.received_wire_bytes, refusedConnections: traffic.refused_count,
             corruptChunks: traffic.corrupt_count, retriedChunks: traffic.retried_count, storage: storage.typeName,
             canSpill: storage.canSpill, spill: storage.canSpill ? await spiller?.snapshot() : nil,
+            leftStorages: leftStorages,
             disk: disk.map {
                 DiskReport(
                     totalBytes: $0.total, freeBytes: $0.free, keptBytes: $0.kept, waitingCount: room.waitingCount,

@@ -13,6 +13,14 @@ public protocol ExternalStorage: Sendable {
     /// The kind of storage as a configuration names it, such as `filesystem`; shown by `raystore status`.
     var typeName: String { get }
 
+    /// What tells its files from those of other storages that have the same URLs: the type, and where that is not enough the service's address.
+    /// The node keeps it beside each URL, and asks no storage to delete what another one wrote. `typeName`, for one that does not implement it.
+    var service: String { get }
+
+    /// What the URLs of this node's files begin with, each a folder with a slash at its end: a file that an earlier life wrote elsewhere is not
+    /// deleted, but reported. None, for one that does not implement it: then all files of the service are this storage's.
+    var folders: [String] { get }
+
     /// Whether anything can be spilled at all.
     var canSpill: Bool { get }
 
@@ -62,6 +70,10 @@ public protocol ExternalStorage: Sendable {
 }
 
 extension ExternalStorage {
+    public var service: String { typeName }
+
+    public var folders: [String] { [] }
+
     public func localPath(of file: String) -> String? { nil }
 
     public var packsByDefault: Bool { false }

@@ -13,6 +13,7 @@ final class SpillManifest: Sendable {
         static let databaseTableName = "file"
 
         var url: String
+        /// `ExternalStorage.service`: who may be asked to delete it.
         var storage: String
         var bytes: Int64
         var count: Int
@@ -47,7 +48,7 @@ final class SpillManifest: Sendable {
         }
     }
 
-    private let database: StateDatabase
+    let database: StateDatabase
 
     init(path: String) throws(RayStoreError) {
         database = try StateDatabase("the list of spilled objects", at: path) { migrator in
@@ -72,12 +73,24 @@ final class SpillManifest: Sendable {
                     table.column("owner", .text).notNull()
                 }
             }
+            migrator.registerMigration("2") { database in
+                try database.create(table: Place.databaseTableName) { table in
+                    table.column("service", .text).notNull()
+                    table.column("folder", .text).notNull()
+                    table.primaryKey(["service", "folder"])
+                }
+            }
         }
     }
 
     /// Lets go of the file, so that the directory's next node finds it unlocked; nothing can be noted any more.
     func close() {
         database.close()
+    }
+
+    /// Enters a file that is no record's.
+    func add(_ file: File) throws(RayStoreError) {
+        try database.write { try file.save($0) }
     }
 
     /// Enters a file with its records, and takes out those that have come to be of no use since.
@@ -107,10 +120,6 @@ final class SpillManifest: Sendable {
     /// The storage does not have the file any more.
     func removeFile(_ url: String) throws(RayStoreError) {
         try database.write { _ = try File.deleteOne($0, key: url) }
-    }
-
-    func removeAll() throws(RayStoreError) {
-        try database.write { _ = try File.deleteAll($0) }
     }
 
     func files() throws(RayStoreError) -> [File] {

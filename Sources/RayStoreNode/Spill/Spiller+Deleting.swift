@@ -134,7 +134,10 @@ extension Spiller {
         guard let manifest else { return }
         var leftovers: Set<String> = []
         do throws(RayStoreError) {
-            let known = try await runBlocking(on: threads) { () throws(RayStoreError) in try manifest.files() }
+            let place = place
+            let known = try await runBlocking(on: threads) { () throws(RayStoreError) in
+                try manifest.files().filter { place.has($0.url, of: $0.storage) }
+            }
             leftovers = Set(known.map(\.url))
             if ownsStorage { leftovers.formUnion(try await present(besides: known)) }
         } catch {

@@ -64,7 +64,7 @@ extension Spiller {
         let records = ids.indices.map { (id: ids[$0], record: layout.record($0, in: file.url, path: path)) }
         let bytes = layout.batch.byteCount(ofFirst: ids.count)
         let row = SpillManifest.File(
-            url: file.url, storage: storage.typeName, bytes: Int64(clamping: bytes), count: ids.count, session: owner,
+            url: file.url, storage: place.service, bytes: Int64(clamping: bytes), count: ids.count, session: owner,
             isEnding: false)
         let rows = records.map { SpillManifest.Record($0.id, $0.record, owner: owner) }
         let old = unused.withLock { unused in

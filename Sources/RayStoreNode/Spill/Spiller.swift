@@ -12,6 +12,8 @@ internal import Synchronization
 actor Spiller {
     nonisolated let index: SpillIndex
     let storage: any ExternalStorage
+    /// Whose files may be deleted by it.
+    let place: StoragePlace
     /// Nil when nothing can be spilled: then copies of other nodes' objects are all that makes room.
     let manifest: SpillManifest?
     let store: NodeStore
@@ -74,6 +76,7 @@ actor Spiller {
     ) {
         self.index = index
         self.storage = storage.storage
+        place = storage.place
         self.manifest = manifest
         self.store = store
         self.files = files
@@ -129,9 +132,9 @@ actor Spiller {
         while activeTidies > 0 {
             await withCheckedContinuation { idleWaiters.append($0) }
         }
-        let manifest = manifest
+        let (manifest, place) = (manifest, place)
         try? await runBlocking(on: threads) { () throws(RayStoreError) in
-            if isCleared { try? manifest?.removeAll() }
+            if isCleared { try? manifest?.clear(place) }
             manifest?.close()
         }
         ownership = nil

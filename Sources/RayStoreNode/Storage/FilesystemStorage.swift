@@ -43,6 +43,8 @@ public final class FilesystemStorage: ExternalStorage {
 
     private func folder(_ root: String) -> String { "\(root)/ray_spilled_objects/\(owner)" }
 
+    public var folders: [String] { roots.map { folder($0) + "/" } }
+
     public func validate() async throws(RayStoreError) {
         var made: [String] = []
         for root in roots {

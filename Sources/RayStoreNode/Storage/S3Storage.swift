@@ -16,6 +16,7 @@ public final class S3Storage: ExternalStorage, @unchecked Sendable {
     public let packsByDefault = true
     public let takesBytesByRange = true
 
+    public let service: String
     let client: OpaquePointer
     private let places: [S3Location]
     private let next: Atomic<UInt>
@@ -48,9 +49,12 @@ public final class S3Storage: ExternalStorage, @unchecked Sendable {
         }
         guard status == .ok, let made else { throw RayStoreError(status: status.rawValue) }
         client = made
+        self.service = "\(typeName) \(service.endpoint)"
         places = locations.map { S3Location(bucket: $0.bucket, path: $0.key([prefix, owner])) }
         next = Atomic(UInt.random(in: 0..<UInt(locations.count)))
     }
+
+    public var folders: [String] { places.map { $0.url + "/" } }
 
     deinit {
         ray_s3_destroy(client)

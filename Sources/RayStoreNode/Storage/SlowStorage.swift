@@ -10,6 +10,8 @@ public struct SlowStorage: ExternalStorage {
     }
 
     public var typeName: String { "slow_fs" }
+    public var service: String { storage.service }
+    public var folders: [String] { storage.folders }
     public var canSpill: Bool { storage.canSpill }
     public var packsByDefault: Bool { storage.packsByDefault }
     public var takesBytesByRange: Bool { storage.takesBytesByRange }

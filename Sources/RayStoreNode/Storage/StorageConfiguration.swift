@@ -11,7 +11,7 @@ public import RayStore
 /// | `ray_storage` | `buffer_size`, `compression`; goes to the cluster's own storage |
 /// | `unstable_fs`, `slow_fs` | those of `filesystem`; for tests |
 ///
-/// An empty object means no spilling. No configuration at all means `filesystem` below the state directory. What is not known is refused, with
+/// An empty object means no spilling. No configuration at all means `filesystem` below the state directory. What is not known, or missing, is refused, with
 /// its name. `buffer_size` is how large the parts of an S3 object are; files are written straight from the store, without a buffer.
 /// `compression` is `off`, `on` or `auto` (`SpillCompression`); Ray has none.
 public struct StorageConfiguration: Sendable {
@@ -24,22 +24,28 @@ public struct StorageConfiguration: Sendable {
         public var session: String
         /// The cluster's storage, a directory or `s3://...`; nil when it has none.
         public var clusterStorage: String?
+        /// Of files in directories. An S3 service has what it has answered for.
+        public var durability: FilesystemStorage.Durability
         public var environment: [String: String]
 
         public init(
             stateDirectory: String, owner: String, session: String, clusterStorage: String? = nil,
+            durability: FilesystemStorage.Durability = .kernel,
             environment: [String: String] = ProcessInfo.processInfo.environment
         ) {
             self.stateDirectory = stateDirectory
             self.owner = owner
             self.session = session
             self.clusterStorage = clusterStorage
+            self.durability = durability
             self.environment = environment
         }
     }
 
     /// What it says of packing; nil when it says nothing.
     public let compression: SpillCompression?
+    /// Nothing is configured.
+    private let isUsual: Bool
     private let type: String?
     private let params: StorageParameters
 
@@ -47,7 +53,7 @@ public struct StorageConfiguration: Sendable {
     /// - Throws: `invalidArgument` naming what is not JSON, or not a configuration.
     public init(json: String?) throws(RayStoreError) {
         guard let json, !json.allSatisfy(\.isWhitespace) else {
-            try self.init(type: "filesystem", params: StorageParameters(values: [:]))
+            try self.init(type: nil, params: StorageParameters(values: [:]), isUsual: true)
             return
         }
         let value: JSONValue
@@ -77,7 +83,8 @@ public struct StorageConfiguration: Sendable {
         }
     }
 
-    private init(type: String?, params: StorageParameters) throws(RayStoreError) {
+    private init(type: String?, params: StorageParameters, isUsual: Bool = false) throws(RayStoreError) {
+        self.isUsual = isUsual
         self.type = type
         self.params = params
         let text = try params.text("compression")
@@ -92,6 +99,9 @@ public struct StorageConfiguration: Sendable {
     /// - Throws: `invalidArgument` naming the parameter that is wrong; `keyUnusable` when S3 is wanted and there are no credentials.
     public func storage(for node: Node) throws(RayStoreError) -> any ExternalStorage {
         switch type {
+        case nil where isUsual:
+            return FilesystemStorage(
+                directories: [node.stateDirectory + "/spill"], owner: node.owner, durability: node.durability)
         case nil: return NoExternalStorage()
         case "filesystem": return try filesystem(node)
         case "unstable_fs": return UnstableStorage(try filesystem(node))
@@ -106,8 +116,10 @@ public struct StorageConfiguration: Sendable {
     private func filesystem(_ node: Node) throws(RayStoreError) -> FilesystemStorage {
         try params.refuseOthers(than: ["directory_path", "buffer_size", "compression"])
         _ = try params.size("buffer_size")
-        let directories = try params.texts("directory_path") ?? [node.stateDirectory + "/spill"]
-        return FilesystemStorage(directories: directories, owner: node.owner)
+        guard let directories = try params.texts("directory_path") else {
+            throw RayStoreError(.invalidArgument, "directory_path: is missing; write a directory, or a list of them")
+        }
+        return FilesystemStorage(directories: directories, owner: node.owner, durability: node.durability)
     }
 
     private func s3(_ node: Node) throws(RayStoreError) -> S3Storage {
@@ -131,7 +143,7 @@ public struct StorageConfiguration: Sendable {
         let folder = "spilled_objects/\(node.session)"
         guard root.hasPrefix("s3://") else {
             let path = root.hasPrefix("file://") ? String(root.dropFirst(7)) : root
-            return FilesystemStorage(directories: [path + "/" + folder], owner: node.owner)
+            return FilesystemStorage(directories: [path + "/" + folder], owner: node.owner, durability: node.durability)
         }
         return try S3Storage(
             locations: [try S3Location(root)], prefix: folder, owner: node.owner,

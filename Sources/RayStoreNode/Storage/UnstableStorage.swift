@@ -14,6 +14,8 @@ public struct UnstableStorage: ExternalStorage {
     }
 
     public var typeName: String { "unstable_fs" }
+    public var service: String { storage.service }
+    public var folders: [String] { storage.folders }
     public var canSpill: Bool { storage.canSpill }
     public var packsByDefault: Bool { storage.packsByDefault }
     public var takesBytesByRange: Bool { storage.takesBytesByRange }

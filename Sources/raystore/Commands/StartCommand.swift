@@ -177,6 +177,10 @@ struct StartCommand: AsyncParsableCommand {
         ]
         if let log = launch.log { lines.append("  log              \(log)") }
         if let readers = setup.readers { lines.append("  readers' socket  \(readers.socketPath)") }
+        if !launch.leftStorages.isEmpty {
+            lines += [""] + launch.leftStorages.map(SpillText.left)
+            lines.append("That stays until the node is started with that storage again, or with --forget-storages.")
+        }
         if launch.isHead {
             lines += ["", "Copy the key file to the other machines and start there:"]
             lines.append("  raystore start --address \(launch.address) --key-file \(Shell.quoted(launch.keyFile))")

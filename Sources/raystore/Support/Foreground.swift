@@ -32,7 +32,8 @@ enum Foreground {
         }
         let launch = NodeLaunch(
             node: node.node.description, isHead: setup.isHead, pid: getpid(), socket: node.node.socketPath,
-            stateDirectory: setup.stateDirectory.path, keyFile: setup.keyFile)
+            stateDirectory: setup.stateDirectory.path, keyFile: setup.keyFile,
+            leftStorages: node.node.leftStorages)
         if tellsParent {
             Readiness.ready(launch).tell()
         } else {

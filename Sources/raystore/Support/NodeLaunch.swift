@@ -12,6 +12,8 @@ struct NodeLaunch: Codable, Sendable {
     var stateDirectory: String
     var keyFile: String
     var log: String?
+    /// Storages that are not configured any more, where earlier lives of the node have left files.
+    var leftStorages: [LeftStorage] = []
 
     /// Where the node takes control messages.
     var hostPort: HostPort { HostPort(host: node.host, port: node.controlPort) }

@@ -37,6 +37,20 @@ struct SpillChoice: ParsableArguments {
         })
     var spillCompression: SpillCompression?
 
+    @Option(
+        help: ArgumentHelp("Write objects together until a file has as many bytes. (default: 100MiB)", valueName: "size"),
+        transform: { text in try ByteSize.parse(text) })
+    var spillFileSize: ByteSize?
+
+    @Option(help: ArgumentHelp("Write at most as many objects to a file. (default: 2000)", valueName: "count"))
+    var spillFileObjects: Int?
+
+    @Flag(help: "Wait for the disk before the memory of what was written to a directory is given up.")
+    var spillSync = false
+
+    @Flag(help: "Forget what earlier lives of the node left in storages that it is not given any more; it stays there.")
+    var forgetStorages = false
+
     struct Marks: Sendable, Hashable {
         let high: Double
         let low: Double
@@ -52,8 +66,18 @@ struct SpillChoice: ParsableArguments {
         }
     }
 
+    func validate() throws {
+        if let spillFileSize, spillFileSize.bytes < 1 { throw ValidationError("--spill-file-size must be at least 1") }
+        if let spillFileObjects, !(1...100_000).contains(spillFileObjects) {
+            throw ValidationError("--spill-file-objects must be from 1 to 100000")
+        }
+    }
+
     func setup() throws -> SpillSetup {
-        SpillSetup(storage: try storage.map(Self.json), marks: spillWatermarks, compression: spillCompression)
+        SpillSetup(
+            storage: try storage.map(Self.json), marks: spillWatermarks, compression: spillCompression,
+            fileBytes: spillFileSize.map { UInt64($0.bytes) }, fileObjects: spillFileObjects, isSynced: spillSync,
+            forgetsOthers: forgetStorages)
     }
 
     /// What was given as JSON, with paths that mean the same in the node's own folder.
@@ -97,6 +121,10 @@ struct SpillSetup: Sendable {
     var storage: String?
     var marks: SpillChoice.Marks?
     var compression: SpillCompression?
+    var fileBytes: UInt64?
+    var fileObjects: Int?
+    var isSynced = false
+    var forgetsOthers = false
 
     /// The options that say the same.
     var arguments: [String] {
@@ -104,12 +132,19 @@ struct SpillSetup: Sendable {
         if let storage { words += ["--storage", storage] }
         if let marks { words += ["--spill-watermarks", "\(marks.high):\(marks.low)"] }
         if let compression { words += ["--spill-compression", compression.rawValue] }
+        if let fileBytes { words += ["--spill-file-size", String(fileBytes)] }
+        if let fileObjects { words += ["--spill-file-objects", String(fileObjects)] }
+        if isSynced { words.append("--spill-sync") }
+        if forgetsOthers { words.append("--forget-storages") }
         return words
     }
 
     func set(_ options: inout NodeOptions) throws(RayStoreError) {
         let configured = try StorageConfiguration(json: storage).compression
         if let compression = compression ?? configured { options.spill.compression = compression }
+        options.forgetsOtherStorages = forgetsOthers
+        if let fileBytes { options.spill.fileBytes = fileBytes }
+        if let fileObjects { options.spill.fileObjects = fileObjects }
         guard let marks else { return }
         options.spill.highWatermark = marks.high / 100
         options.spill.lowWatermark = marks.low / 100
@@ -119,6 +154,8 @@ struct SpillSetup: Sendable {
     func storage(in stateDirectory: String) throws(RayStoreError) -> any ExternalStorage {
         let owner = try StorageOwner.name(in: stateDirectory)
         return try StorageConfiguration(json: storage).storage(
-            for: StorageConfiguration.Node(stateDirectory: stateDirectory, owner: owner, session: owner))
+            for: StorageConfiguration.Node(
+                stateDirectory: stateDirectory, owner: owner, session: owner,
+                durability: isSynced ? .synced : .kernel))
     }
 }

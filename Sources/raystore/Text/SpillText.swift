@@ -14,8 +14,8 @@ enum SpillText {
 
     /// What went there and came back since the node's start; a line for each that happened.
     static func history(of node: NodeReport) -> [String] {
-        guard let spill = node.spill else { return [] }
-        var lines: [String] = []
+        var lines = (node.leftStorages ?? []).map(left)
+        guard let spill = node.spill else { return lines }
         if spill.spilledObjects > 0 {
             let own = spill.spilledBytes < spill.spilledOwnBytes ? ", packed from \(Amounts.bytes(spill.spilledOwnBytes))" : ""
             lines.append("spilled " + moved(spill.spilledObjects, spill.spilledBytes, spill.spillSeconds) + own)
@@ -41,6 +41,15 @@ enum SpillText {
 
     private static func packed(_ stored: UInt64, _ own: UInt64) -> String {
         stored < own ? "\(Amounts.bytes(own)) packed in \(Amounts.bytes(stored))" : Amounts.bytes(stored)
+    }
+
+    /// What earlier lives left where this one does not look.
+    static func left(_ storage: LeftStorage) -> String {
+        let what =
+            storage.fileCount == 0
+            ? "Earlier lives may have left files"
+            : "Earlier lives left \(Amounts.count(storage.fileCount, "file")) of \(Amounts.bytes(storage.bytes))"
+        return "\(what) in \(storage.folder) (\(storage.service)), which is not this node's storage any more."
     }
 
     private static func moved(_ objects: UInt64, _ bytes: UInt64, _ seconds: Double) -> String {

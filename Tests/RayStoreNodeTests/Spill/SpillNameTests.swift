@@ -75,10 +75,15 @@ import Testing
             options.spill.highWatermark = 1
         }
         let session = try await Session.connect(socket: node.socketPath)
-        let result = await failure { try await body(node, session) }
+        do {
+            try await body(node, session)
+        } catch {
+            await session.close()
+            await cluster.stop()
+            throw error
+        }
         await session.close()
         await cluster.stop()
-        if let result { throw result }
     }
 }
 

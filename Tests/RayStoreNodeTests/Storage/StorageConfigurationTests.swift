@@ -19,7 +19,6 @@ import Testing
     @Test(
         arguments: [
             (nil, "filesystem"), ("  ", "filesystem"), ("{}", "none"),
-            (#"{"type": "filesystem"}"#, "filesystem"),
             (#"{"type": "filesystem", "params": {"directory_path": "/tmp/spill"}}"#, "filesystem"),
             (#"{"type": "filesystem", "params": {"directory_path": ["/a", "/b"], "buffer_size": 1000000}}"#, "filesystem"),
             (#"{"type": "unstable_fs", "params": {"directory_path": "/a"}}"#, "unstable_fs"),
@@ -39,7 +38,9 @@ import Testing
     @Test(arguments: [
         ("{", "not JSON"), ("[]", "not an object"), (#"{"kind": "filesystem"}"#, "'kind'"),
         (#"{"params": {}}"#, "type:"), (#"{"type": 7}"#, "type:"), (#"{"type": "tape"}"#, "'tape'"),
-        (#"{"type": "filesystem", "params": []}"#, "params:"),
+        (#"{"type": "filesystem", "params": []}"#, "params:"), (#"{"type": "filesystem"}"#, "directory_path:"),
+        (#"{"type": "unstable_fs", "params": {}}"#, "directory_path:"),
+        (#"{"type": "slow_fs", "params": {"buffer_size": 1}}"#, "directory_path:"),
         (#"{"type": "filesystem", "params": {"directory_path": ""}}"#, "directory_path:"),
         (#"{"type": "filesystem", "params": {"directory_path": []}}"#, "directory_path:"),
         (#"{"type": "filesystem", "params": {"directory_path": ["/a", 3]}}"#, "directory_path:"),
@@ -63,7 +64,7 @@ import Testing
 
     @Test(
         arguments: [
-            (nil, nil), (#"{"type": "filesystem", "params": {"compression": "on"}}"#, .on),
+            (nil, nil), (#"{"type": "filesystem", "params": {"directory_path": "/a", "compression": "on"}}"#, .on),
             (#"{"type": "smart_open", "params": {"uri": "s3://a", "compression": "off"}}"#, .off),
             (#"{"type": "slow_fs", "params": {"directory_path": "/a", "compression": "auto"}}"#, .auto),
         ] as [(String?, SpillCompression?)])
