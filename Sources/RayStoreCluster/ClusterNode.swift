@@ -62,7 +62,8 @@ public final class ClusterNode: Sendable {
         let key = try await runBlocking { () throws(RayStoreError) in try makeOrLoadKey(options) }
         let id = NodeID.random()
         let store = try await EmbeddedControlStore.open(
-            path: options.node.stateDirectory + "/control.sqlite", ownNode: id, timing: options.timing)
+            path: options.node.stateDirectory + "/control.sqlite", ownNode: id, timing: options.timing,
+            clusterStorage: options.clusterStorage)
         return try await start(
             options, id: id, key: key, control: .embedded(store), port: options.controlPort ?? ClusterOptions.defaultHeadPort)
     }
@@ -114,12 +115,10 @@ public final class ClusterNode: Sendable {
         nodeOptions.bindHost = options.bindHost
         let isHead = if case .embedded = control { true } else { false }
         do throws(RayStoreError) {
-            let storage =
-                options.storage ?? FilesystemStorage(directories: [nodeOptions.stateDirectory + "/spill"], owner: "node")
-            let isShared = options.storage != nil && options.sharesStorage
+            let storage = try await storage(options, control.store)
             let node = try await Node.start(
                 nodeOptions, id: id, advertisedHost: host, controlPort: server.port, key: key, control: control.store,
-                transport: transport, clock: SystemClock(), storage: storage, destroysStorage: isHead || !isShared)
+                transport: transport, clock: SystemClock(), storage: storage, isHead: isHead)
             server.serve(node)
             return ClusterNode(
                 node: node, options: options, address: HostPort(host: host, port: server.port), control: control,
@@ -130,6 +129,14 @@ public final class ClusterNode: Sendable {
             await transport.close()
             throw error
         }
+    }
+
+    /// What the node spills to; asks the head for what that depends on.
+    private static func storage(
+        _ options: ClusterOptions, _ control: any ControlStore
+    ) async throws(RayStoreError) -> any ExternalStorage {
+        if let makeStorage = options.makeStorage { return try await makeStorage(try await control.clusterInfo()) }
+        return options.storage ?? FilesystemStorage(directories: [options.node.stateDirectory + "/spill"], owner: "node")
     }
 
     private init(

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+public import RayStore
 public import RayStoreNode
 
 /// How a node of a cluster is set up.
@@ -18,10 +19,14 @@ public struct ClusterOptions: Sendable {
     public var keyFile: String?
     /// How often a node tells the head that it lives.
     public var heartbeatEvery: Duration = .milliseconds(500)
-    /// Where objects go when memory is short; nil for the folder `spill` of the state directory, `NoExternalStorage` for nowhere.
+    /// Where objects go when memory is short; nil for the folder `spill` of the state directory, `NoExternalStorage` for nowhere. It is this node's
+    /// alone, and destroyed when the node stops: several nodes that spill to one directory or bucket have folders of their own there
+    /// (`StorageOwner`).
     public var storage: (any ExternalStorage)?
-    /// Whether `storage` is the cluster's one, and the head destroys it when it stops; false for one that this node has for itself.
-    public var sharesStorage = true
+    /// Makes `storage` of what the head says of the cluster, as `StorageConfiguration` does for `ray_storage`; nil when `storage` is what is wanted.
+    public var makeStorage: (@Sendable (ClusterInfo) async throws(RayStoreError) -> any ExternalStorage)?
+    /// At the head: the storage that the cluster's nodes have together, a directory that all machines see or `s3://...`; the nodes are told.
+    public var clusterStorage: String?
     /// How a head judges silence.
     public var timing = EmbeddedControlStore.Timing()
 

@@ -104,12 +104,24 @@ import Testing
                 ("", ["--storage"]), ("{", ["JSON"]), ("@missing", [directory + "/missing"]),
                 (#"{"type": "tape"}"#, ["tape", "filesystem"]),
                 (#"{"type": "filesystem", "params": {"directory": "/a"}}"#, ["directory:", "directory_path"]),
+                (#"{"type": "filesystem"}"#, ["directory_path"]), (#"{"type": "ray_storage"}"#, ["--cluster-storage"]),
                 ("/proc/spill", ["directory_path", "/proc/spill"]),
             ] {
                 let result = try await Tool.run(start + [storage], in: directory)
                 for word in words { result.expectOneLine(word) }
             }
             #expect(try cluster.names() == ["n0"], "a failed start leaves no directory")
+        }
+    }
+
+    @Test func aClusterStorageThatCannotBe() async throws {
+        try await Tool.run(["start", "--address", "127.0.0.1:1", "--cluster-storage", "/a"])
+            .expectOneLine("--cluster-storage", "head", status: 64)
+        for (place, word) in [("gs://a", "gs://a"), ("s3:///x", "s3:///x"), ("", "--cluster-storage")] {
+            try await Tool.run(["start", "--head", "--cluster-storage", place]).expectOneLine(word)
+        }
+        for option in [["--spill-file-size", "0"], ["--spill-file-objects", "0"]] {
+            try await Tool.run(["start", "--head"] + option).expectOneLine(option[0], status: 64)
         }
     }
 

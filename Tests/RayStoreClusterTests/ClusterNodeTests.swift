@@ -83,6 +83,35 @@ extension OverLoopback {
             }
         }
 
+        @Test func aWorkerIsToldTheClustersStorage() async throws {
+            try await withTemporaryDirectory { directory in
+                let shared = directory + "/shared"
+                func clustered(_ name: String, _ head: ClusterNode? = nil) -> ClusterOptions {
+                    var options = options(directory + "/" + name, keyOf: head)
+                    options.makeStorage = { cluster async throws(RayStoreError) in
+                        try StorageConfiguration(json: #"{"type": "ray_storage"}"#).storage(
+                            for: StorageConfiguration.Node(
+                                stateDirectory: directory, owner: "node-" + name, session: cluster.session,
+                                clusterStorage: cluster.storage))
+                    }
+                    return options
+                }
+                await expectFailure(.invalidArgument) { try await ClusterNode.startHead(clustered("a")) }
+                var first = clustered("a")
+                first.clusterStorage = shared
+                let head = try await ClusterNode.startHead(first)
+                let worker = try await ClusterNode.join(head.address, clustered("b", head))
+                let sessions = try FileManager.default.contentsOfDirectory(atPath: shared + "/spilled_objects")
+                #expect(sessions.count == 1)
+                let folder = shared + "/spilled_objects/" + (sessions.first ?? "") + "/ray_spilled_objects"
+                #expect(try FileManager.default.contentsOfDirectory(atPath: folder).sorted() == ["node-a", "node-b"])
+                await worker.stop()
+                #expect(try FileManager.default.contentsOfDirectory(atPath: folder) == ["node-a"])
+                await head.stop()
+                #expect(try FileManager.default.contentsOfDirectory(atPath: shared).isEmpty)
+            }
+        }
+
         @Test func joiningNobodyIsUnreachable() async throws {
             try await withTemporaryDirectory { directory in
                 let head = try await ClusterNode.startHead(options(directory + "/a"))

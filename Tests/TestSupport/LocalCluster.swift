@@ -30,7 +30,8 @@ package final class LocalCluster: Sendable {
     /// - Parameter control: what the node asks instead of the cluster's control store, which it must lead to.
     package func addNode(
         capacity: UInt64 = 64 << 20, control: (any ControlStore)? = nil,
-        storage: any ExternalStorage = NoExternalStorage(), metrics: (any MetricsFactory)? = nil,
+        storage: any ExternalStorage = NoExternalStorage(), isHead: Bool = false,
+        metrics: (any MetricsFactory)? = nil,
         configure: (inout NodeOptions) -> Void = { _ in }
     ) async throws -> Node {
         let id = NodeID.random()
@@ -42,7 +43,7 @@ package final class LocalCluster: Sendable {
         let node = try await Node.start(
             options, id: id, advertisedHost: "127.0.0.1", controlPort: 0, key: key, control: control ?? self.control,
             transport: LocalTransport(cluster: self, me: id), clock: SystemClock(), storage: storage,
-            metrics: metrics)
+            isHead: isHead, metrics: metrics)
         state.withLock { $0.nodes[id] = node }
         return node
     }

@@ -16,6 +16,8 @@ package final class ProxiedControl: ControlStore {
 
     package var proxies: [FlippingProxy] { made.withLock { $0 } }
 
+    package func clusterInfo() async throws(RayStoreError) -> ClusterInfo { try await real.clusterInfo() }
+
     package func join(_ node: NodeDescription) async throws(RayStoreError) -> NodeDescription {
         var node = node
         do {

@@ -35,6 +35,10 @@ final class RemoteControlStore: ControlStore {
 
     // MARK: Membership
 
+    func clusterInfo() async throws(RayStoreError) -> ClusterInfo {
+        try await call(ControlMethods.cluster, Nothing())
+    }
+
     func join(_ node: NodeDescription) async throws(RayStoreError) -> NodeDescription {
         try await call(ControlMethods.join, node)
     }

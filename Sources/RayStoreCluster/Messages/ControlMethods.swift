@@ -7,6 +7,7 @@ internal import RayStoreNode
 enum ControlMethods {
     static let service = ServiceDescriptor(fullyQualifiedService: "raystore.Control")
 
+    static let cluster = Method<Nothing, ClusterInfo>(service, "Cluster")
     static let join = Method<NodeDescription, NodeDescription>(service, "Join")
     static let leave = Method<NodeID, Nothing>(service, "Leave")
     static let heartbeat = Method<NodeID, Bool>(service, "Heartbeat")

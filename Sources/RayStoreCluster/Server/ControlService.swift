@@ -9,6 +9,7 @@ struct ControlService: RegistrableRPCService {
 
     func registerMethods<Transport: ServerTransport>(with router: inout RPCRouter<Transport>) {
         let store = store
+        router.register(ControlMethods.cluster) { _ throws(RayStoreError) in try await store.clusterInfo() }
         router.register(ControlMethods.join) { node throws(RayStoreError) in try await store.join(node) }
         router.register(ControlMethods.leave) { node throws(RayStoreError) in
             try await store.leave(node)

@@ -36,6 +36,8 @@ final class ControlDatabase: Sendable {
     }
 
     private static func prepareTables(_ database: Database, place: String) throws {
+        // Beside the others and not one of them: a library that does not know it is not disturbed by it.
+        try database.execute(sql: "CREATE TABLE IF NOT EXISTS cluster (session TEXT NOT NULL)")
         let version = try Int.fetchOne(database, sql: "PRAGMA user_version") ?? 0
         if version == layoutVersion { return }
         guard version == 0 else {
@@ -104,6 +106,16 @@ final class ControlDatabase: Sendable {
 // MARK: - Nodes
 
 extension ControlDatabase {
+    /// The cluster's name, made when it is first asked for.
+    func session() throws(RayStoreError) -> String {
+        try write { database in
+            if let known = try String.fetchOne(database, sql: "SELECT session FROM cluster") { return known }
+            let made = "session_" + NodeID.random().description.prefix(16)
+            try database.execute(sql: "INSERT INTO cluster (session) VALUES (?)", arguments: [made])
+            return made
+        }
+    }
+
     /// Writes the node down as living and gives it its number: the one it had, when it was here before.
     func join(_ node: NodeDescription, isOwn: Bool) throws(RayStoreError) -> NodeDescription {
         try write { database in

@@ -27,6 +27,7 @@ public actor EmbeddedControlStore: ControlStore {
     private let ownNode: NodeID?
     private let timing: Timing
     private let clock: any NodeClock
+    private let clusterStorage: String?
     private let libraryVersion: String
     private let log = Logger(label: "raystore.control")
     private let executor = StoreExecutor(label: "raystore.control")
@@ -42,20 +43,24 @@ public actor EmbeddedControlStore: ControlStore {
     /// - Parameters:
     ///   - path: the SQLite file, made if missing; nil for a store in memory.
     ///   - ownNode: the node in whose process the store is.
+    ///   - clusterStorage: the storage that the cluster's nodes have together; nil for none.
     ///   - libraryVersion: what nodes must have in its first two numbers; the library's own in general.
     /// - Throws: `inUse` when another head has the file open; `layoutMismatch`, `corrupt`, `outOfDisk` or `system` naming the file.
     public static func open(
         path: String?, ownNode: NodeID?, timing: Timing = Timing(), clock: any NodeClock = SystemClock(),
-        libraryVersion: String? = nil
+        clusterStorage: String? = nil, libraryVersion: String? = nil
     ) async throws(RayStoreError) -> EmbeddedControlStore {
         let store = EmbeddedControlStore(
-            ownNode: ownNode, timing: timing, clock: clock,
+            ownNode: ownNode, timing: timing, clock: clock, clusterStorage: clusterStorage,
             libraryVersion: libraryVersion ?? String(cString: ray_version()))
         try await store.begin(path)
         return store
     }
 
-    private init(ownNode: NodeID?, timing: Timing, clock: any NodeClock, libraryVersion: String) {
+    private init(
+        ownNode: NodeID?, timing: Timing, clock: any NodeClock, clusterStorage: String?, libraryVersion: String
+    ) {
+        self.clusterStorage = clusterStorage
         self.ownNode = ownNode
         self.timing = timing
         self.clock = clock
@@ -109,6 +114,10 @@ public actor EmbeddedControlStore: ControlStore {
 // MARK: - Membership
 
 extension EmbeddedControlStore {
+    public func clusterInfo() throws(RayStoreError) -> ClusterInfo {
+        ClusterInfo(session: try opened().session(), storage: clusterStorage)
+    }
+
     public func join(_ node: NodeDescription) throws(RayStoreError) -> NodeDescription {
         guard Self.agree(node.libraryVersion, libraryVersion) else {
             throw RayStoreError(

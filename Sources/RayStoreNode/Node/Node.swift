@@ -25,6 +25,7 @@ public final class Node: PeerService {
     private let links: PeerLinks
     private let peers: Peers
     private let storage: NodeStorage
+    private let isHead: Bool
     private let stateLock: StateLock
     private let tasks = Mutex<[Task<Void, Never>]>([])
     private let isStopped = Atomic(false)
@@ -36,24 +37,23 @@ public final class Node: PeerService {
     ///
     /// - Parameters:
     ///   - storage: where objects go when memory is short.
-    ///   - destroysStorage: whether the storage ends with this node, at `stop` or when the start fails; false when it is the cluster's and this
-    ///     node is not the head.
+    ///   - isHead: whether this is the cluster's head, which removes at its stop what nodes that are gone have left in a storage of all.
     ///   - metrics: what the node reports its figures to; nil for the one that the program has bootstrapped with `MetricsSystem`.
     /// - Throws: `inUse` when another node has the state directory; `addressInUse`; `storeFull` or `outOfMemory` when the machine has no memory
     ///   for the store; what the storage and the control store answered.
     public static func start(
         _ options: NodeOptions, id: NodeID, advertisedHost: String, controlPort: UInt16, key: ClusterKey,
         control: any ControlStore, transport: any Transport, clock: any NodeClock,
-        storage: any ExternalStorage = NoExternalStorage(), destroysStorage: Bool = true,
+        storage: any ExternalStorage = NoExternalStorage(), isHead: Bool = false,
         metrics: (any MetricsFactory)? = nil
     ) async throws(RayStoreError) -> Node {
         let log = Logger(label: "raystore.node")
         let lock = try StateLock(options.stateDirectory)
-        let kept = try await NodeStorage(storage, isDestroyedHere: destroysStorage, log: log)
+        let kept = try await NodeStorage(storage, log: log)
         do throws(RayStoreError) {
             return try await assemble(
                 options, id: id, advertisedHost: advertisedHost, controlPort: controlPort, key: key, control: control,
-                transport: transport, clock: clock, storage: kept, metrics: metrics, lock: lock,
+                transport: transport, clock: clock, storage: kept, isHead: isHead, metrics: metrics, lock: lock,
                 log: log)
         } catch {
             // Under the lock: a node that starts here next must not find its storage taken away.
@@ -66,7 +66,7 @@ public final class Node: PeerService {
     /// Makes the rooms, joins, and opens the door.
     private static func assemble(
         _ options: NodeOptions, id: NodeID, advertisedHost: String, controlPort: UInt16, key: ClusterKey,
-        control: any ControlStore, transport: any Transport, clock: any NodeClock, storage: NodeStorage,
+        control: any ControlStore, transport: any Transport, clock: any NodeClock, storage: NodeStorage, isHead: Bool,
         metrics: (any MetricsFactory)?, lock: StateLock, log: Logger
     ) async throws(RayStoreError) -> Node {
         guard !options.movesFiles || storage.canSpill else {
@@ -139,8 +139,8 @@ public final class Node: PeerService {
             prefetching: Prefetching(me: id, ownership: ownership, links: links, peers: peers, clock: clock), metrics: metrics,
             clock: clock, log: log, stopRequested: Signal())
         let node = Node(
-            rooms: rooms, transfer: transfer, pulls: pulls, links: links, peers: peers, storage: storage, leftStorages: left,
-            stateLock: lock, socketPath: options.resolvedSocketPath)
+            rooms: rooms, transfer: transfer, pulls: pulls, links: links, peers: peers, storage: storage, isHead: isHead,
+            leftStorages: left, stateLock: lock, socketPath: options.resolvedSocketPath)
         do throws(RayStoreError) {
             try node.begin(metricsEvery: options.metricsEvery, partialLifetime: options.partialLifetime)
             await spiller.begin(for: ownership)
@@ -155,7 +155,7 @@ public final class Node: PeerService {
 
     private init(
         rooms: NodeRooms, transfer: BulkTransfer, pulls: Pulls, links: PeerLinks, peers: Peers, storage: NodeStorage,
-        leftStorages: [LeftStorage], stateLock: StateLock, socketPath: String
+        isHead: Bool, leftStorages: [LeftStorage], stateLock: StateLock, socketPath: String
     ) {
         self.rooms = rooms
         self.transfer = transfer
@@ -163,6 +163,7 @@ public final class Node: PeerService {
         self.links = links
         self.peers = peers
         self.storage = storage
+        self.isHead = isHead
         self.leftStorages = leftStorages
         self.stateLock = stateLock
         self.socketPath = socketPath
@@ -288,6 +289,8 @@ public final class Node: PeerService {
         rooms.store.stopAttention()
         await attentionEnded.wait()
         let isCleared = await storage.destroy()
+        // Nodes that live have their files there, and remove them at their own end.
+        if isHead, (try? await rooms.control.nodes())?.isEmpty == true { await storage.destroyShared() }
         await rooms.spiller.close(isCleared: isCleared)
         rooms.metrics.end()
         await rooms.files.close()

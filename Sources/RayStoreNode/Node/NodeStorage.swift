@@ -8,19 +8,16 @@ internal import Synchronization
 final class NodeStorage: Sendable {
     let storage: any ExternalStorage
     let place: StoragePlace
-    let isDestroyedHere: Bool
     private let log: Logger
     private let isDestroyed = Atomic(false)
 
     var typeName: String { storage.typeName }
     var canSpill: Bool { storage.canSpill }
 
-    /// - Parameter isDestroyedHere: false for a storage that outlives the node: it is the cluster's, and the head's to destroy.
-    init(_ storage: any ExternalStorage, isDestroyedHere: Bool, log: Logger) async throws(RayStoreError) {
+    init(_ storage: any ExternalStorage, log: Logger) async throws(RayStoreError) {
         try await storage.validate()
         self.storage = storage
         place = StoragePlace(storage)
-        self.isDestroyedHere = isDestroyedHere
         self.log = log
     }
 
@@ -55,7 +52,7 @@ final class NodeStorage: Sendable {
     /// - Returns: nothing is left in it.
     @discardableResult
     func destroy() async -> Bool {
-        guard isDestroyedHere, !isDestroyed.exchange(true, ordering: .acquiringAndReleasing) else { return false }
+        guard !isDestroyed.exchange(true, ordering: .acquiringAndReleasing) else { return false }
         do throws(RayStoreError) {
             try await storage.destroy()
             return true
@@ -63,6 +60,17 @@ final class NodeStorage: Sendable {
             log.debug(
                 "what was spilled is not removed", metadata: ["storage": "\(storage.typeName)", "reason": "\(error.message)"])
             return false
+        }
+    }
+
+    /// The head's last call: what nodes that are gone have left.
+    func destroyShared() async {
+        do throws(RayStoreError) {
+            try await storage.destroyShared()
+        } catch {
+            log.debug(
+                "what other nodes have spilled is not removed",
+                metadata: ["storage": "\(storage.typeName)", "reason": "\(error.message)"])
         }
     }
 

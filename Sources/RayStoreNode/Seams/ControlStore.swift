@@ -5,6 +5,11 @@ public import RayStore
 ///
 /// One implementation is embedded in the head node; other nodes reach it over the network. All calls may be repeated.
 public protocol ControlStore: Sendable {
+    /// What a node is told before it joins.
+    ///
+    /// - Throws: `unreachable` when the head cannot be reached.
+    func clusterInfo() async throws(RayStoreError) -> ClusterInfo
+
     /// Adds a node, or finds it again by its id, and gives it its number.
     ///
     /// - Throws: `versionMismatch` naming both versions; `unreachable` when the head cannot be reached.

@@ -7,8 +7,9 @@ public import RayStore
 /// affair (`raystore/spill.h`). A file is named by a URL that the storage chooses and the node remembers.
 ///
 /// The node calls in this order: `validate` once, before it opens a port or joins anything; `destroy` once, when all its objects have
-/// ended. The same storage may be given to every node of a cluster; then the head alone destroys it. `spill`, `restore` and `delete` come in
-/// between, from several tasks at once, and are asked of a storage whose `canSpill` is true only.
+/// ended. A storage is one node's: several nodes that write to one place have a folder each there, which each sweeps at its start and destroys at
+/// its end. `spill`, `restore` and `delete` come in between, from several tasks at once, and are asked of a storage whose `canSpill` is true
+/// only.
 public protocol ExternalStorage: Sendable {
     /// The kind of storage as a configuration names it, such as `filesystem`; shown by `raystore status`.
     var typeName: String { get }
@@ -67,6 +68,10 @@ public protocol ExternalStorage: Sendable {
     ///
     /// - Throws: what could not be removed. The node logs it and goes on stopping.
     func destroy() async throws(RayStoreError)
+
+    /// Removes what all nodes of the cluster have in a storage that they have together. Asked of the head's, after `destroy`, when no other node
+    /// lives: those that were killed have left files there. Nothing, for a storage that does not implement it.
+    func destroyShared() async throws(RayStoreError)
 }
 
 extension ExternalStorage {
@@ -81,6 +86,8 @@ extension ExternalStorage {
     public var takesBytesByRange: Bool { false }
 
     public func removeUnfinished() async throws(RayStoreError) {}
+
+    public func destroyShared() async throws(RayStoreError) {}
 }
 
 /// What a storage has written.

@@ -64,7 +64,7 @@ extension Spiller {
             }
             if isDone { return }
             // What goes as a whole need not go one by one.
-            if isStopping && ownsStorage { continue }
+            if isStopping { continue }
             // At once: a file that takes the place of one of them takes it out again.
             ending.formUnion(files)
             let manifest = manifest
@@ -87,7 +87,7 @@ extension Spiller {
     }
 
     private func deleteFile(_ file: String) async {
-        guard ending.contains(file), !(isStopping && ownsStorage), names.beginDeletion(of: file) else { return }
+        guard ending.contains(file), !isStopping, names.beginDeletion(of: file) else { return }
         defer { names.endDeletion(of: file) }
         let manifest = manifest
         do throws(RayStoreError) {
@@ -139,7 +139,7 @@ extension Spiller {
                 try manifest.files().filter { place.has($0.url, of: $0.storage) }
             }
             leftovers = Set(known.map(\.url))
-            if ownsStorage { leftovers.formUnion(try await present(besides: known)) }
+            leftovers.formUnion(try await present(besides: known))
         } catch {
             // What is not known stays until the next start; a storage that cannot be listed now may well take files in a moment.
             log.warning("what earlier lives of this node have spilled is not removed", metadata: ["reason": "\(error.message)"])

@@ -24,8 +24,6 @@ actor Spiller {
     let log: Logger
     /// What each record says of who owns its object.
     let owner: String
-    /// Whether everything in the storage is this node's: then it goes as a whole at the end, and what nobody knows of at the start.
-    let ownsStorage: Bool
     /// How records are packed; nil: they are not.
     let packing: SpillPacking?
     /// For what reads objects in the store or writes the manifest; the storages have threads of their own.
@@ -83,7 +81,6 @@ actor Spiller {
         self.options = options
         self.capacity = capacity
         self.owner = owner
-        ownsStorage = storage.isDestroyedHere
         packing = SpillPacking(options.compression, for: storage.storage)
         self.clock = clock
         self.log = log
@@ -112,8 +109,7 @@ actor Spiller {
         return now
     }
 
-    /// Begins nothing new; returns when nothing is under way. Objects that end from now on take their files along only where the storage
-    /// stays.
+    /// Begins nothing new; returns when nothing is under way. The files of objects that end from now on go with the storage.
     func stop() async {
         isStopping = true
         for task in background { task.cancel() }

@@ -23,6 +23,7 @@ public final class FilesystemStorage: ExternalStorage {
     public let takesBytesByRange = true
 
     private let roots: [String]
+    private let shared: String?
     private let owner: String
     private let reserve: UInt64
     private let durability: Durability
@@ -32,9 +33,14 @@ public final class FilesystemStorage: ExternalStorage {
     ///   - directories: at least one; made, if missing, by `validate`.
     ///   - owner: the name of the node's own folder, the same in each of its lives; a name of letters, digits, `-` and `_`.
     ///   - reserve: bytes of each disk that stay free.
-    public init(directories: [String], owner: String, reserve: UInt64 = 64 << 20, durability: Durability = .kernel) {
+    ///   - shared: a folder around the directories that is this cluster's, and goes with it; nil when there is none.
+    public init(
+        directories: [String], owner: String, reserve: UInt64 = 64 << 20, durability: Durability = .kernel,
+        shared: String? = nil
+    ) {
         precondition(!directories.isEmpty, "a storage needs a directory")
         roots = directories
+        self.shared = shared
         self.owner = owner
         self.reserve = reserve
         self.durability = durability
@@ -154,6 +160,15 @@ public final class FilesystemStorage: ExternalStorage {
             }
         }
         if let failure { throw failure }
+    }
+
+    public func destroyShared() async throws(RayStoreError) {
+        guard let shared else { return }
+        try await runBlocking(on: .slow) { () throws(RayStoreError) in
+            guard FileManager.default.fileExists(atPath: shared) else { return }
+            try RayStoreError.check { ray_directory_clear(shared).rawValue }
+        }
+        await Self.removeFolder(shared)
     }
 
     /// The node's folder, and the one above it when no other node has one there.

@@ -19,6 +19,7 @@ public final class S3Storage: ExternalStorage, @unchecked Sendable {
     public let service: String
     let client: OpaquePointer
     private let places: [S3Location]
+    private let shared: S3Location?
     private let next: Atomic<UInt>
 
     /// - Parameters:
@@ -26,9 +27,11 @@ public final class S3Storage: ExternalStorage, @unchecked Sendable {
     ///   - prefix: the folder below it.
     ///   - owner: the name of the node's own folder, the same in each of its lives.
     ///   - partBytes: of uploads that are larger, at least 5 MiB; nil for the client's own choice, which sends up to 192 MiB in one request.
+    ///   - shared: a path around the locations that is this cluster's, and goes with it; nil when there is none.
     /// - Throws: `invalidArgument` naming what is wrong with the endpoint or the credentials.
     public init(
-        locations: [S3Location], prefix: String, owner: String, service: S3Service, partBytes: UInt64? = nil
+        locations: [S3Location], prefix: String, owner: String, service: S3Service, partBytes: UInt64? = nil,
+        shared: S3Location? = nil
     ) throws(RayStoreError) {
         precondition(!locations.isEmpty, "a storage needs a bucket")
         var made: OpaquePointer?
@@ -49,6 +52,7 @@ public final class S3Storage: ExternalStorage, @unchecked Sendable {
         }
         guard status == .ok, let made else { throw RayStoreError(status: status.rawValue) }
         client = made
+        self.shared = shared
         self.service = "\(typeName) \(service.endpoint)"
         places = locations.map { S3Location(bucket: $0.bucket, path: $0.key([prefix, owner])) }
         next = Atomic(UInt.random(in: 0..<UInt(locations.count)))
@@ -141,15 +145,27 @@ public final class S3Storage: ExternalStorage, @unchecked Sendable {
     }
 
     public func destroy() async throws(RayStoreError) {
-        for file in try await files() { try await delete(file) }
-        try await removeUnfinished()
+        for place in places { try await remove(all: place) }
+    }
+
+    public func destroyShared() async throws(RayStoreError) {
+        if let shared { try await remove(all: shared) }
+    }
+
+    private func remove(all place: S3Location) async throws(RayStoreError) {
+        for key in try await call({ client throws(RayStoreError) in try Self.keys(of: place, client) }) {
+            try await delete(S3Location(bucket: place.bucket, path: key).url)
+        }
+        try await abortUploads(in: place)
     }
 
     public func removeUnfinished() async throws(RayStoreError) {
-        for place in places {
-            try await call { client throws(RayStoreError) in
-                try RayStoreError.check { ray_s3_abort_uploads(client, place.bucket, place.path + "/").rawValue }
-            }
+        for place in places { try await abortUploads(in: place) }
+    }
+
+    private func abortUploads(in place: S3Location) async throws(RayStoreError) {
+        try await call { client throws(RayStoreError) in
+            try RayStoreError.check { ray_s3_abort_uploads(client, place.bucket, place.path + "/").rawValue }
         }
     }
 }

@@ -39,5 +39,7 @@ public struct SlowStorage: ExternalStorage {
 
     public func removeUnfinished() async throws(RayStoreError) { try await storage.removeUnfinished() }
 
+    public func destroyShared() async throws(RayStoreError) { try await storage.destroyShared() }
+
     public func destroy() async throws(RayStoreError) { try await storage.destroy() }
 }

@@ -138,16 +138,20 @@ public struct StorageConfiguration: Sendable {
         try params.refuseOthers(than: ["buffer_size", "compression"])
         guard let root = node.clusterStorage else {
             throw RayStoreError(
-                .invalidArgument, "type: 'ray_storage' spills to the cluster's storage, and the cluster was started without one")
+                .invalidArgument,
+                "type: 'ray_storage' spills to the cluster's storage, and its head was started without one (--cluster-storage)")
         }
         let folder = "spilled_objects/\(node.session)"
         guard root.hasPrefix("s3://") else {
-            let path = root.hasPrefix("file://") ? String(root.dropFirst(7)) : root
-            return FilesystemStorage(directories: [path + "/" + folder], owner: node.owner, durability: node.durability)
+            let path = (root.hasPrefix("file://") ? String(root.dropFirst(7)) : root) + "/" + folder
+            return FilesystemStorage(
+                directories: [path], owner: node.owner, durability: node.durability, shared: path)
         }
+        let location = try S3Location(root)
         return try S3Storage(
-            locations: [try S3Location(root)], prefix: folder, owner: node.owner,
-            service: try S3Service.fromEnvironment(node.environment), partBytes: try partBytes())
+            locations: [location], prefix: folder, owner: node.owner,
+            service: try S3Service.fromEnvironment(node.environment), partBytes: try partBytes(),
+            shared: S3Location(bucket: location.bucket, path: location.key([folder])))
     }
 
     /// S3 takes no parts below 5 MiB; Ray's users have 1 MiB, its default, in their configurations: that leaves it to the client.

@@ -114,6 +114,7 @@ struct StartCommand: AsyncParsableCommand {
                 head ? "a node is the head or joins one: give either --head or --address" : "give --head, or --address HOST:PORT")
         }
         if let memory, memory.bytes < 1 << 20 { throw ValidationError("--memory must be at least 1MiB") }
+        if spill.clusterStorage != nil, !head { throw ValidationError("--cluster-storage is the head's to say: give it there") }
         try checkForwarding()
         if ["0.0.0.0", "::", "", "*"].contains(host) {
             throw ValidationError("--host '\(host)' is no address that others could reach this machine by: give one of its own")

@@ -67,10 +67,11 @@ enum Foreground {
         nodeOptions.prefault = setup.prefault.map { UInt64($0.bytes) }
         nodeOptions.advertisedBulkPort = setup.advertisedBulkPort
         var options = ClusterOptions(node: nodeOptions)
-        options.storage = try await runBlocking { () throws(RayStoreError) in
-            try setup.spill.storage(in: setup.stateDirectory.path)
+        let (spill, directory) = (setup.spill, setup.stateDirectory.path)
+        options.clusterStorage = spill.clusterStorage
+        options.makeStorage = { cluster async throws(RayStoreError) in
+            try await runBlocking { () throws(RayStoreError) in try spill.storage(in: directory, cluster: cluster) }
         }
-        options.sharesStorage = false
         options.keyFile = setup.keyFile
         options.bindHost = setup.host
         options.controlPort = setup.port

@@ -17,6 +17,14 @@ struct SpillChoice: ParsableArguments {
     @Option(
         help: ArgumentHelp(
             """
+            At the head: the storage of the whole cluster, a directory that all machines see or s3://BUCKET/PATH, for nodes with \
+            --storage '{"type": "ray_storage"}'.
+            """, valueName: "path|s3-uri"))
+    var clusterStorage: String?
+
+    @Option(
+        help: ArgumentHelp(
+            """
             Begin to spill when the memory for objects is as full as the first, in the background, until it is as full as the second. \
             (default: 80:70)
             """, valueName: "percent:percent"),
@@ -75,9 +83,23 @@ struct SpillChoice: ParsableArguments {
 
     func setup() throws -> SpillSetup {
         SpillSetup(
-            storage: try storage.map(Self.json), marks: spillWatermarks, compression: spillCompression,
+            storage: try storage.map(Self.json), clusterStorage: try clusterStorage.map(Self.clusterPlace),
+            marks: spillWatermarks, compression: spillCompression,
             fileBytes: spillFileSize.map { UInt64($0.bytes) }, fileObjects: spillFileObjects, isSynced: spillSync,
             forgetsOthers: forgetStorages)
+    }
+
+    /// Where the cluster's storage is, wherever a node's own folder is.
+    private static func clusterPlace(_ given: String) throws -> String {
+        if given.hasPrefix("s3://") {
+            _ = try S3Location(given)
+            return given
+        }
+        let path = given.hasPrefix("file://") ? String(given.dropFirst(7)) : given
+        guard !path.isEmpty, !path.contains("://") else {
+            throw Failure("--cluster-storage '\(given)' is neither a directory nor s3://BUCKET/PATH")
+        }
+        return Paths.absolute(path)
     }
 
     /// What was given as JSON, with paths that mean the same in the node's own folder.
@@ -119,6 +141,8 @@ struct SpillChoice: ParsableArguments {
 struct SpillSetup: Sendable {
     /// JSON.
     var storage: String?
+    /// Of the cluster, at its head.
+    var clusterStorage: String?
     var marks: SpillChoice.Marks?
     var compression: SpillCompression?
     var fileBytes: UInt64?
@@ -130,6 +154,7 @@ struct SpillSetup: Sendable {
     var arguments: [String] {
         var words: [String] = []
         if let storage { words += ["--storage", storage] }
+        if let clusterStorage { words += ["--cluster-storage", clusterStorage] }
         if let marks { words += ["--spill-watermarks", "\(marks.high):\(marks.low)"] }
         if let compression { words += ["--spill-compression", compression.rawValue] }
         if let fileBytes { words += ["--spill-file-size", String(fileBytes)] }
@@ -150,12 +175,12 @@ struct SpillSetup: Sendable {
         options.spill.lowWatermark = marks.low / 100
     }
 
-    /// The storage of a node with this state directory.
-    func storage(in stateDirectory: String) throws(RayStoreError) -> any ExternalStorage {
+    /// The storage of a node with this state directory in that cluster.
+    func storage(in stateDirectory: String, cluster: ClusterInfo) throws(RayStoreError) -> any ExternalStorage {
         let owner = try StorageOwner.name(in: stateDirectory)
         return try StorageConfiguration(json: storage).storage(
             for: StorageConfiguration.Node(
-                stateDirectory: stateDirectory, owner: owner, session: owner,
+                stateDirectory: stateDirectory, owner: owner, session: cluster.session, clusterStorage: cluster.storage,
                 durability: isSynced ? .synced : .kernel))
     }
 }

@@ -10,10 +10,10 @@ import Testing
 @Suite struct StorageConformanceTests {
     /// A backend, and how to make one for a test.
     enum Backend: String, CaseIterable, CustomTestStringConvertible {
-        case oneDirectory, severalDirectories, synced, unstable, slow, table, s3, s3WithPath
+        case oneDirectory, severalDirectories, synced, unstable, slow, table, s3, s3WithPath, ofCluster, s3OfCluster
 
         var testDescription: String { rawValue }
-        var needsServer: Bool { self == .s3 || self == .s3WithPath }
+        var needsServer: Bool { [.s3, .s3WithPath, .s3OfCluster].contains(self) }
     }
 
     private func withStorage(
@@ -28,6 +28,23 @@ import Testing
         case .synced: try await body(FilesystemStorage(directories: [folders[0]], owner: "node", durability: .synced))
         case .unstable: try await body(UnstableStorage(FilesystemStorage(directories: [folders[0]], owner: "node")) { 9 })
         case .slow: try await body(SlowStorage(FilesystemStorage(directories: [folders[0]], owner: "node")))
+        case .ofCluster:
+            try await body(
+                ofCluster(
+                    StorageConfiguration.Node(
+                        stateDirectory: "/state", owner: "node", session: "session_1", clusterStorage: folders[0])))
+        case .s3OfCluster:
+            let server = try await S3Server()
+            defer { server.stop() }
+            let keys = server.service.credentials
+            try await body(
+                ofCluster(
+                    StorageConfiguration.Node(
+                        stateDirectory: "/state", owner: "node", session: "session_1", clusterStorage: "s3://spill/all",
+                        environment: [
+                            "AWS_ENDPOINT_URL": server.service.endpoint, "AWS_ACCESS_KEY_ID": keys.accessKey,
+                            "AWS_SECRET_ACCESS_KEY": keys.secretKey,
+                        ])))
         case .table:
             let table = try #require(test_memory_storage())
             defer { free(table) }
@@ -40,6 +57,10 @@ import Testing
             try await body(
                 S3Storage(locations: locations, prefix: "spilled", owner: "node", service: server.service, partBytes: 5 << 20))
         }
+    }
+
+    private func ofCluster(_ node: StorageConfiguration.Node) throws -> any ExternalStorage {
+        try StorageConfiguration(json: #"{"type": "ray_storage", "params": {"buffer_size": 5242880}}"#).storage(for: node)
     }
 
     static let backends = Backend.allCases.filter { !$0.needsServer || S3Server.python != nil }
