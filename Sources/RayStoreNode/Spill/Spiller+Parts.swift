@@ -29,6 +29,8 @@ extension Spiller {
             }
             try await runBlocking(on: threads) { () throws(RayStoreError) in try reading.seal() }
         } catch {
+            // What is doubted is read once more when it is brought back.
+            if isDoubted(id, record, error) { return nil }
             // Whole, it may be had from elsewhere when its disk fails.
             guard noteDamage(to: id, record, error) != nil || index.record(of: id) != record || Self.isDiskFailure(error) else {
                 throw error

@@ -54,7 +54,9 @@ actor Spiller {
     var activeParts = 0
     var nextTicket: UInt64 = 0
 
-    // Deleting.
+    // Deleting. A file that was entered is in just one of these: the index (an object needs it), `unused` (told by whoever ended the last object, not
+    // looked at yet), `ending` (the list says so; deleted, and again until that succeeds). `tidy` alone takes from `unused`; a file leaves
+    // `ending` when it is gone, or when another one has come in its place, which `names` allows only while nobody deletes it.
     nonisolated let unused = Mutex(UnusedRecords())
     /// Files that are of no use, and not deleted yet.
     var ending: Set<String> = []

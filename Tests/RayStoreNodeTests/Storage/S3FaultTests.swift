@@ -65,6 +65,24 @@ import Testing
         }
     }
 
+    /// Payloads are not signed, so a byte may become another one on its way.
+    @Test func oneWrongByteIsNotDamage() async throws {
+        try await withServer { _, service in
+            let cluster = try await LocalCluster()
+            let node = try await cluster.addNode(capacity: 32 << 20, storage: try storage("flip", service))
+            let session = try await Session.connect(socket: node.socketPath)
+            let ref = try session.put(bytes: pattern(3 << 20))
+            #expect(await node.freeMemory(32 << 20) > 0)
+            do {
+                let value = try await session.get(ref)
+                #expect(equal(value, pattern(3 << 20)))
+            }
+            #expect(await node.spillCounters()?.damagedRecords == 0)
+            await session.close()
+            await cluster.stop()
+        }
+    }
+
     @Test func aListIsReadToItsEnd() async throws {
         try await withServer { _, service in
             let files = try await storage("many", service).files()
