@@ -54,7 +54,7 @@ import Testing
                 "raystore",
                 [
                     "fetch", "\(address)/f", "--key-file", directory + "/key", "-o", directory + "/f", "--chunk-size", "64KiB",
-                    "--window", "1MiB", "--rate-limit", "8MiB",
+                    "--window", "1MiB", "--rate-limit", "4MiB",
                 ] + options, errors: log("fetch"), wrapper: network?.wrapper(1) ?? [])
         }
 

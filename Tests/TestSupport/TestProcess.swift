@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 package import Foundation
-internal import Synchronization
 
 /// A process that a test started: its output line by line, a way to kill it, and its end in any case.
 package final class TestProcess: @unchecked Sendable {
     private let process: SpawnedProcess
     /// The process lives until its input ends, at the latest; so this end is kept open.
     private let input: FileHandle
-    private let output: FileHandle
     private let lines: AsyncStream<String>
 
     /// Where the built programs are: beside the test bundle.
@@ -27,25 +25,9 @@ package final class TestProcess: @unchecked Sendable {
         let childInput = FileHandle(fileDescriptor: theirs.reading, closeOnDealloc: true)
         let childOutput = FileHandle(fileDescriptor: ours.writing, closeOnDealloc: true)
         input = FileHandle(fileDescriptor: theirs.writing, closeOnDealloc: true)
-        output = FileHandle(fileDescriptor: ours.reading, closeOnDealloc: true)
         let (lines, continuation) = AsyncStream.makeStream(of: String.self)
         self.lines = lines
-        let buffer = Mutex(Data())
-        output.readabilityHandler = { handle in
-            let data = handle.availableData
-            if data.isEmpty {
-                handle.readabilityHandler = nil
-                continuation.finish()
-                return
-            }
-            buffer.withLock { buffer in
-                buffer.append(data)
-                while let end = buffer.firstIndex(of: 10) {
-                    continuation.yield(String(decoding: buffer[buffer.startIndex..<end], as: UTF8.self))
-                    buffer = Data(buffer[buffer.index(after: end)...])
-                }
-            }
-        }
+        Self.read(ours.reading, into: continuation)
         let command = wrapper + [program.contains("/") ? program : Self.programs + "/" + program] + arguments
         process = try SpawnedProcess(
             wrapper.isEmpty ? command[0] : "/usr/bin/env", wrapper.isEmpty ? arguments : command, input: theirs.reading,
@@ -54,6 +36,26 @@ package final class TestProcess: @unchecked Sendable {
         // The child has its copies; with ours open its end would not be seen.
         try childInput.close()
         try childOutput.close()
+    }
+
+    /// Takes the lines from a pipe until its last writer has gone, on a thread of its own. Foundation's readability handlers are not used: when such
+    /// a handle goes before its event has been handled, libdispatch (Swift 6.3.1) follows a pointer to nowhere.
+    private static func read(_ descriptor: Int32, into lines: AsyncStream<String>.Continuation) {
+        Thread.detachNewThread {
+            let handle = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
+            var rest = Data()
+            while true {
+                // As much as there is; nothing at the end.
+                let data = handle.availableData
+                if data.isEmpty { break }
+                rest.append(data)
+                while let end = rest.firstIndex(of: 10) {
+                    lines.yield(String(decoding: rest[rest.startIndex..<end], as: UTF8.self))
+                    rest = Data(rest[rest.index(after: end)...])
+                }
+            }
+            lines.finish()
+        }
     }
 
     package var pid: Int32 { process.processIdentifier }
