@@ -34,7 +34,10 @@ extension Ownership {
             } else if case .outcomes(let outcomes)? = try? await links.askAside(owner, .available(ids)),
                 outcomes.count == ids.count
             {
-                ended.formUnion(zip(ids, outcomes).filter { $0.1 != nil && $0.1?.code != .notSealed }.map(\.0))
+                // A loop: the optimizer of Swift 6.3.1 ends with an error on a filter of these pairs.
+                for (id, outcome) in zip(ids, outcomes) {
+                    if let outcome, outcome.code != .notSealed { ended.insert(id) }
+                }
             }
         }
         return ended
