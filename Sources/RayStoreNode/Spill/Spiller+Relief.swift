@@ -2,7 +2,8 @@
 internal import Logging
 internal import RayStore
 
-// Memory for those who need it: what exists elsewhere goes first, then what has a record, then the rest is written; least recently used first.
+// Memory for those who need it: what exists elsewhere goes first, then what has a record, then the rest is written; of each the least recently
+// used first, and the small ones last.
 extension Spiller {
     /// Frees memory of the store.
     ///
@@ -22,10 +23,12 @@ extension Spiller {
 
     private func freeSome(_ bytes: UInt64) async -> UInt64 {
         let file = options.fileBytes(inStoreOf: capacity)
-        if !storage.canSpill, await ownership?.hasReplicas != true { return 0 }
-        // Among what was used longest ago only: what has just come back, or from elsewhere, must stay until who asked for it has pinned it. Where
-        // nothing can be written a copy may lie behind any number of objects that must stay.
-        let victims = await victims(storage.canSpill ? max(bytes, file) : capacity)
+        let hasReplicas = await ownership?.hasReplicas == true
+        if !storage.canSpill && !hasReplicas { return 0 }
+        // Among what was used longest ago only: what has just come back, or from elsewhere, must stay until who asked for it has pinned it. A copy
+        // that is older than half of the store goes before anything is written; where nothing can be, it may lie behind all that must stay.
+        let window = !storage.canSpill ? capacity : max(bytes, file, hasReplicas ? capacity / 2 : 0)
+        let victims = await victims(window)
         var freed = await giveUpReplicas(victims, upTo: bytes)
         if freed < bytes { freed += evictClean(victims, upTo: bytes - freed) }
         if freed >= bytes || !storage.canSpill { return freed }
@@ -61,6 +64,9 @@ extension Spiller {
     }
 
     // MARK: Victims
+
+    /// What takes about as long to bring as to ask for.
+    private static let smallBytes: UInt64 = 100 << 10
 
     /// An object that could make room.
     private struct Victim {
@@ -100,11 +106,18 @@ extension Spiller {
 
     // MARK: Without writing
 
+    /// What costs least to have again for the memory that it gives goes first: a small object costs a way to its owner, or to the disk, for next
+    /// to nothing. Among those of a kind the order stays.
+    private static func byCost(_ victims: [Victim]) -> [Victim] {
+        victims.filter { $0.entry.memoryBytes > smallBytes } + victims.filter { $0.entry.memoryBytes <= smallBytes }
+    }
+
     private func giveUpReplicas(_ victims: [Victim], upTo bytes: UInt64) async -> UInt64 {
         var chosen: [StoreEntry] = []
         var chosenBytes: UInt64 = 0
         for isKept in [false, true] {
-            for victim in victims where victim.standing == .replica(isKept: isKept) && chosenBytes < bytes {
+            let replicas = Self.byCost(victims.filter { $0.standing == .replica(isKept: isKept) })
+            for victim in replicas where chosenBytes < bytes {
                 chosen.append(victim.entry)
                 chosenBytes += victim.entry.memoryBytes
             }
@@ -121,7 +134,8 @@ extension Spiller {
     private func evictClean(_ victims: [Victim], upTo bytes: UInt64) -> UInt64 {
         var gone: [StoreEntry] = []
         var goneBytes: UInt64 = 0
-        for victim in victims where goneBytes < bytes && index.record(of: victim.entry.id) != nil {
+        let clean = Self.byCost(victims.filter { index.record(of: $0.entry.id) != nil })
+        for victim in clean where goneBytes < bytes {
             // Another pass may have had the same victims.
             guard store.entry(of: victim.entry.id)?.state == .sealed, store.evict(victim.entry.id) else { continue }
             gone.append(victim.entry)

@@ -57,4 +57,48 @@ import Testing
         await taker.close()
         await cluster.stop()
     }
+
+    /// A borrower with 20 MiB of its own, then copies of so many bytes, then 16 MiB more of its own; frees 4 MiB.
+    private func freeBehindOwn(copies sizes: [Int], _ check: (_ holds: [Bool], _ written: Int) -> Void)
+        async throws
+    {
+        let scratch = try Scratch()
+        defer { scratch.remove() }
+        let cluster = try await LocalCluster()
+        let owner = try await cluster.addNode(capacity: 64 << 20)
+        let borrower = try await cluster.addNode(
+            capacity: 64 << 20, storage: FilesystemStorage(directories: [scratch.path], owner: "b"))
+        let giver = try await Session.connect(socket: owner.socketPath)
+        let taker = try await Session.connect(socket: borrower.socketPath)
+        var own: [ObjectRef<Bytes>] = []
+        for number in 0..<20 { own.append(try taker.put(bytes: pattern(1 << 20, seed: UInt64(number)))) }
+        var copies: [ObjectRef<Bytes>] = []
+        for (number, size) in sizes.enumerated() {
+            let ref = try giver.put(bytes: pattern(size, seed: UInt64(100 + number)))
+            let there: ObjectRef<Bytes> = try await taker.open(ref.shared())
+            _ = try await taker.get(there, timeout: .seconds(30))
+            copies.append(there)
+        }
+        for number in 20..<36 { own.append(try taker.put(bytes: pattern(1 << 20, seed: UInt64(number)))) }
+        _ = await borrower.freeMemory(4 << 20)
+        check(try copies.map { try taker.contains($0) }, spillFiles(scratch.path).count)
+        for ref in own { #expect(try taker.contains(ref)) }
+        await giver.close()
+        await taker.close()
+        await cluster.stop()
+    }
+
+    @Test func aCopyBehindOlderObjectsThatCouldBeWrittenGoesBeforeThem() async throws {
+        try await freeBehindOwn(copies: [6 << 20]) { holds, written in
+            #expect(holds == [false])
+            #expect(written == 0)
+        }
+    }
+
+    @Test func aSmallCopyStaysWhereALargeOneMakesTheRoom() async throws {
+        try await freeBehindOwn(copies: [80 << 10, 80 << 10, 5 << 20]) { holds, written in
+            #expect(holds == [true, true, false])
+            #expect(written == 0)
+        }
+    }
 }
