@@ -192,7 +192,7 @@ test-flood: setup
 # Those that start nodes as processes run by themselves: beside them the others would wait for a core.
 PROCESS_TESTS := IntegrationTests|CommandLineTests
 # Those that fill stores and disks, too: they keep both cores at copying and comparing.
-PRESSURE_TESTS := RayStoreNodeTests.(Spill|Replica|Room|DiskRoom|MovedFile)
+PRESSURE_TESTS := RayStoreNodeTests.(Spill|PackedSpill|Replica|Room|DiskRoom|MovedFile|LeftPartial)
 test-swift: setup
 	Tests/S3/environment build/s3
 	swift build --build-tests $(SWIFT_FLAGS)
