@@ -189,8 +189,10 @@ test-flood: setup
 	@[ $(RAYSTORE) != .build/debug/raystore ] || swift build $(SWIFT_FLAGS) --product raystore >&2
 	@python3 Tests/Disk/flood.py $(FLOOD_MB) $(RAYSTORE) $(BUILD)/disk_client $(FLOOD_PLACE)
 
-# Those that start nodes as processes run by themselves: beside them the others would wait for a core.
+# Those that start nodes as processes run by themselves, six at a time: more would wait for a core for longer than nodes wait for each other.
 PROCESS_TESTS := IntegrationTests|CommandLineTests
+# Those that cut a link or end a process in the middle of a transfer: beside the others the middle would be over before they see it.
+OUTAGE_TESTS := LinkCutTests|FetchPatienceTests|HolderTests|IntegrationTests.ResumeTests
 # Those that fill stores and disks, too: they keep both cores at copying and comparing.
 PRESSURE_TESTS := RayStoreNodeTests.(Spill|PackedSpill|Replica|Room|DiskRoom|MovedFile|LeftPartial)
 test-swift: setup
@@ -198,7 +200,8 @@ test-swift: setup
 	swift build --build-tests $(SWIFT_FLAGS)
 	Tests/run_swift units --skip-build $(SWIFT_FLAGS) --skip '$(PROCESS_TESTS)|$(PRESSURE_TESTS)'
 	Tests/run_swift pressure --skip-build $(SWIFT_FLAGS) --filter '$(PRESSURE_TESTS)'
-	Tests/run_swift processes --skip-build $(SWIFT_FLAGS) --filter '$(PROCESS_TESTS)'
+	Tests/run_swift processes --skip-build $(SWIFT_FLAGS) --experimental-maximum-parallelization-width 6 --filter '$(PROCESS_TESTS)' --skip '$(OUTAGE_TESTS)'
+	Tests/run_swift outages --skip-build $(SWIFT_FLAGS) --filter '$(OUTAGE_TESTS)'
 
 # ---- fuzzing -------------------------------------------------------------------------------------------------------------
 # libFuzzer over what strangers may send or write, with AddressSanitizer and UndefinedBehaviorSanitizer: every Tests/Fuzz/fuzz_NAME.c for

@@ -109,7 +109,7 @@ import Testing
     }
 
     @Test(.timeLimit(.minutes(2))) func patienceAndTimeEnd() async throws {
-        for (options, words) in [(["--patience", "1"], "cannot connect"), (["--timeout", "4"], "time")] {
+        for (options, words) in [(["--patience", "1"], "cannot connect"), (["--timeout", "6"], "time")] {
             let scene = try Scene()
             try await scene.serve()
             try scene.beginFetch(options[0], options[1])
