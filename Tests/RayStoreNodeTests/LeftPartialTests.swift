@@ -106,6 +106,23 @@ import Testing
         }
     }
 
+    /// Ids come again: another cluster's first file has the first one's, and here its size too.
+    @Test func whatCameInAnotherClusterIsNotBelieved() async throws {
+        try await Scene.with { scene in
+            let scratch = try Scratch()
+            defer { scratch.remove() }
+            try await withNodes(1) { other, _, sessions in
+                let ref = try await sessions[0].put(RayFile(path: scratch.file("f", size: Self.size, seed: 2)))
+                try #require(ref.id == scene.ref.id)
+                try await Scene(cluster: other, owner: sessions[0], ref: ref, state: scene.state).again { _, session in
+                    #expect(try scene.left() == [])
+                    let file = try await session.get(session.open(ref.shared()), timeout: .seconds(60), tuning: Self.quickly)
+                    #expect(try read(file.path) == pattern(Self.size, seed: 2))
+                }
+            }
+        }
+    }
+
     /// Who gives up while the rest is on its way leaves it as he found it, and more.
     @Test func aGetThatGivesUpLeavesIt() async throws {
         try await Scene.with { scene in

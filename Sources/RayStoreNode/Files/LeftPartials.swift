@@ -33,6 +33,27 @@ final class LeftPartials: Sendable {
         self.left = Mutex(left)
     }
 
+    /// Keeps what came in this cluster only: the next one gives the same ids to other contents, and no chunk's sum would tell. To be called before
+    /// anything is pulled.
+    ///
+    /// - Parameter session: the cluster's name; nil when it is not known, then nothing is kept.
+    func belong(to session: String?) throws(RayStoreError) {
+        let note = folder + ".session"
+        if let session, let known = try? String(contentsOfFile: note, encoding: .utf8), known == session { return }
+        left.withLock { $0 = [] }
+        // The note last: a start that is killed in between leaves the other cluster's, and the next one begins here again.
+        try RayStoreError.check { ray_directory_clear(folder).rawValue }
+        guard let session else {
+            try RayStoreError.check { ray_file_remove(note).rawValue }
+            return
+        }
+        do {
+            try Data(session.utf8).write(to: URL(fileURLWithPath: note), options: .atomic)
+        } catch {
+            throw RayStoreError(.system, "\(note) cannot be written: \(error.localizedDescription)")
+        }
+    }
+
     /// Takes it off the list, as somebody pulls it now; says whether it was there.
     func take(_ id: ObjectID) -> Bool {
         left.withLock { $0.remove(id) != nil }

@@ -91,10 +91,11 @@ public final class Node: PeerService {
             log: log)
         let description: NodeDescription
         do throws(RayStoreError) {
-            description = try await control.join(
+            description = try await join(
                 NodeDescription(
                     id: id, host: advertisedHost, controlPort: controlPort,
-                    bulkPort: options.advertisedBulkPort ?? transfer.port, libraryVersion: libraryVersion))
+                    bulkPort: options.advertisedBulkPort ?? transfer.port, libraryVersion: libraryVersion),
+                control, fileStore.left)
         } catch {
             try? await runBlocking { transfer.stop() }
             throw error
@@ -151,6 +152,31 @@ public final class Node: PeerService {
             throw error
         }
         return node
+    }
+
+    /// Joins, and gives up what came in part in another cluster. Only now is the head asked which one it is: a head of another version has refused
+    /// by then, in words that say so.
+    private static func join(
+        _ node: NodeDescription, _ control: any ControlStore, _ left: LeftPartials
+    ) async throws(RayStoreError) -> NodeDescription {
+        let joined = try await control.join(node)
+        do throws(RayStoreError) {
+            let session = try await session(of: control)
+            try await runBlocking { () throws(RayStoreError) in try left.belong(to: session) }
+            return joined
+        } catch {
+            try? await control.leave(joined.id)
+            throw error
+        }
+    }
+
+    /// The cluster's name; nil from a head of before clusters had one.
+    private static func session(of control: any ControlStore) async throws(RayStoreError) -> String? {
+        do throws(RayStoreError) {
+            return try await control.clusterInfo().session
+        } catch  where error.code == .protocolError {
+            return nil
+        }
     }
 
     private init(

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// What the head tells a node before it joins: what the node needs to know where it spills to.
+/// What the head tells a node of the cluster: where the node may spill to, and whether what it has on its disk came from this cluster.
 public struct ClusterInfo: Codable, Hashable, Sendable {
     /// The cluster's name, made by its first head and kept by those that take its state directory over: letters, digits and `_`.
     public var session: String

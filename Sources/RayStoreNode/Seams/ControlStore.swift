@@ -5,7 +5,7 @@ public import RayStore
 ///
 /// One implementation is embedded in the head node; other nodes reach it over the network. All calls may be repeated.
 public protocol ControlStore: Sendable {
-    /// What a node is told before it joins.
+    /// What a node is told beside its joining. A node whose storage depends on it asks before.
     ///
     /// - Throws: `unreachable` when the head cannot be reached.
     func clusterInfo() async throws(RayStoreError) -> ClusterInfo
