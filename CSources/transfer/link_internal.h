@@ -106,6 +106,8 @@ void ray__link_queue_move(ray_pull *pull, uint32_t urgency);
 void ray__link_queue_drop(ray_pull *pull);
 // Whether a link of this class should end early, because a more urgent pull waits for a thread. Who is told so does.
 bool ray__link_queue_wants_place(ray_transfer *transfer, uint32_t urgency);
+// Whether a pull may have more connections than one needs that is near: so many as leave half of the threads to others.
+bool ray__link_queue_is_roomy(ray_transfer *transfer);
 // The end of a job that a thread has: its link counts no more, and the pull goes on or finishes.
 void ray__link_job_done(const ray__link_job *job, bool gave_place);
 void ray__link_threads_stop(ray_transfer *transfer);

@@ -60,6 +60,13 @@ bool ray__link_queue_wants_place(ray_transfer *transfer, uint32_t urgency) {
     return wanted;
 }
 
+bool ray__link_queue_is_roomy(ray_transfer *transfer) {
+    pthread_mutex_lock(&transfer->queue_lock);
+    bool is_roomy = transfer->link_threads - transfer->link_threads_idle + transfer->queue_length < RAY__LINKS_MAX / 2;
+    pthread_mutex_unlock(&transfer->queue_lock);
+    return is_roomy;
+}
+
 static void append(ray__link_queue *queue, ray__link_job *job) {
     job->next = NULL;
     job->previous = queue->last;

@@ -51,6 +51,12 @@ static void start_link_locked(ray_pull *pull, uint32_t source) {
     }
 }
 
+// Whether the source gets a link beside so many. The threads are shared: those that only distance asks for leave half of them to others.
+static bool may_have_more(const ray_pull *pull, uint32_t source, uint32_t links) {
+    return links < ray__pull_connections_locked(pull, source) &&
+           (pull->connection_count != 0 || links < CONNECTIONS || ray__link_queue_is_roomy(pull->transfer));
+}
+
 static bool usable(const ray__pull_source *source, uint64_t now) {
     return !source->ended && source->retry_at_ns <= now;
 }
@@ -90,7 +96,7 @@ static void schedule_fetching_locked(ray_pull *pull, uint64_t now) {
             if (source->links > round) {
                 // A link of one that is late does not take what is missing.
                 wanted -= wanted > 0 && !source->partial && !source->guides && !late;
-            } else if (useful && usable(source, now) && round < ray__pull_connections_locked(pull, i)) {
+            } else if (useful && usable(source, now) && may_have_more(pull, i, round)) {
                 // A source that never answered gets one link, until it has.
                 if (round == 0 || (source->answered && !source->partial)) {
                     start_link_locked(pull, i);

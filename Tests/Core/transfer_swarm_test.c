@@ -90,10 +90,24 @@ static void aFarSourceGetsMoreConnections(void) {
     }
 }
 
+static void whatDistanceAsksForLeavesHalfOfTheThreads(void) {
+    memset(&transfer, 0, sizeof transfer);
+    pthread_mutex_init(&transfer.queue_lock, NULL);
+    CHECK(ray__link_queue_is_roomy(&transfer));
+    transfer.link_threads = RAY__LINKS_MAX;
+    transfer.link_threads_idle = RAY__LINKS_MAX / 2 + 2;
+    transfer.queue_length = 1;
+    CHECK(ray__link_queue_is_roomy(&transfer));
+    transfer.queue_length = 2;
+    CHECK(!ray__link_queue_is_roomy(&transfer));
+    pthread_mutex_destroy(&transfer.queue_lock);
+}
+
 int main(void) {
     RUN(moreReceiversThanAreNotedTakeOneCopyToo);
     RUN(whoMayNotBeReferredIsSentIt);
     RUN(whatIsSmallIsSentToAll);
     RUN(aFarSourceGetsMoreConnections);
+    RUN(whatDistanceAsksForLeavesHalfOfTheThreads);
     return 0;
 }

@@ -91,7 +91,7 @@ typedef void (*ray_served_fn)(void *RAY_NULLABLE context, const ray_served *serv
 
 typedef struct ray_transfer_options {
     uint32_t struct_size;
-    uint32_t connection_count;         // per source and pull, at most RAY_CONNECTION_COUNT_MAX; 0: 2, and one more for each 5 ms of the round trip
+    uint32_t connection_count;         // per source and pull, at most RAY_CONNECTION_COUNT_MAX; 0: 2, and more to a far one
     ray_store *RAY_NULLABLE store;     // for objects; NULL: files only
     ray_key key;
     const char *RAY_NULLABLE bind_host; // NULL: do not listen
