@@ -11,18 +11,17 @@ import argparse
 import json
 import os
 import shutil
-import statistics
 import subprocess
 
 import figures
+from delayed import measure
 from figures import show
-from link import FarLink, line_gbs
+from link import FarLink
 from mover import Mover
 from processes import running
 
 GBITS = 1
 CONNECTIONS_MAX = 16
-UNDER_WAY = CONNECTIONS_MAX * (4 << 20)
 ONE_WAY_MS = 100
 STREAMS_SECONDS = 8
 
@@ -45,23 +44,12 @@ def main():
     figures.need_root()
     with figures.scratch(arguments.size, "random") as folder, FarLink(os.path.abspath(arguments.far), ONE_WAY_MS, GBITS) as link, \
             Mover(link, folder, os.path.abspath(arguments.mover)) as mover:
-        after, whole = [], []
-
-        def fetch():
-            seconds, cpu = mover.fetch("random.bin")
-            done = mover.last
-            after.append((done["bytes"] - done["first_second_bytes"] - UNDER_WAY) / (seconds - 1) / 1e9 / line_gbs(GBITS))
-            whole.append(done["bytes"] / seconds / 1e9)
-            return seconds, cpu
-
-        figures.Turns("far200ms.1g", {"ours": fetch}, warm_up=False)
-        show("transfer.far200ms.1g_ratio", statistics.median(after), "ratio", line_gbs=round(line_gbs(GBITS), 5), runs=len(after))
-        show("transfer.far200ms.1g_gbs", statistics.median(whole), "GB/s", first_second="included")
+        whole = measure(mover, "far200ms.1g", GBITS, CONNECTIONS_MAX)
         if shutil.which("iperf3"):
             for count in (1, 8):
                 brought = streams(link, count)
                 show(f"transfer.far200ms.iperf3_{count}_gbs", brought, "GB/s", first_second="left out")
-                show(f"ratio.transfer.far200ms.1g.iperf3_{count}", statistics.median(whole) / brought, "ratio")
+                show(f"ratio.transfer.far200ms.1g.iperf3_{count}", whole / brought, "ratio")
 
 
 if __name__ == "__main__":

@@ -17,14 +17,11 @@ def line_gbs(gbits):
     return gbits / 8 * 1448 / 1514
 
 
-class Link:
-    """`with Link() as link:` makes it and takes it away again, with all that still runs in it."""
+class _Joined:
+    """`with` makes two namespaces and what joins them (`_join` of a subclass), and takes them away again, with all that still runs in them."""
 
-    hosts = ("10.97.0.1", "10.97.0.2")
-    can_be_shaped = True
-
-    def __init__(self):
-        tag = f"rsb{os.getpid()}"
+    def __init__(self, tag):
+        tag = f"{tag}{os.getpid()}"
         self.names = (f"{tag}a", f"{tag}b")
         self.devices = (f"{tag}va"[:15], f"{tag}vb"[:15])
 
@@ -32,11 +29,10 @@ class Link:
         try:
             for name in self.names:
                 _run("ip", "netns", "add", name)
-            _run("ip", "link", "add", self.devices[0], "netns", self.names[0], "type", "veth",
-                 "peer", "name", self.devices[1], "netns", self.names[1])
+            self._join()
             for name, device, host in zip(self.names, self.devices, self.hosts):
                 _run("ip", "-n", name, "address", "add", f"{host}/30", "dev", device)
-                _run("ip", "-n", name, "link", "set", device, "up")
+                _run("ip", "-n", name, "link", "set", device, "mtu", "1500", "up")
                 _run("ip", "-n", name, "link", "set", "lo", "up")
         except BaseException:
             self.__exit__()
@@ -46,6 +42,24 @@ class Link:
     def __exit__(self, *_):
         for name in self.names:
             subprocess.run(["ip", "netns", "delete", name], stderr=subprocess.DEVNULL)
+
+    def at(self, end, command):
+        """The command as it runs at end 0 or 1."""
+        return ["ip", "netns", "exec", self.names[end], *command]
+
+
+class Link(_Joined):
+    """A wire between two machines."""
+
+    hosts = ("10.97.0.1", "10.97.0.2")
+    can_be_shaped = True
+
+    def __init__(self):
+        super().__init__("rsb")
+
+    def _join(self):
+        _run("ip", "link", "add", self.devices[0], "netns", self.names[0], "type", "veth",
+             "peer", "name", self.devices[1], "netns", self.names[1])
 
     def shape(self, gbits):
         """The rate in both directions, in Gbit/s; None for what the machine can do."""
@@ -57,46 +71,26 @@ class Link:
                 _run("tc", "-n", name, "qdisc", "add", "dev", device, "root", "tbf", "rate", f"{int(gbits * 1000)}mbit",
                      "burst", str(burst), "latency", "50ms")
 
-    def at(self, end, command):
-        """The command as it runs at end 0 or 1."""
-        return ["ip", "netns", "exec", self.names[end], *command]
 
-
-class FarLink:
-    """Two machines far apart: namespaces joined by Benchmarks/core/far.c, through which each packet takes so many milliseconds."""
+class FarLink(_Joined):
+    """Two machines far apart: joined by Benchmarks/core/far.c, through which each packet takes so many milliseconds."""
 
     hosts = ("10.97.1.1", "10.97.1.2")
-    device = "far0"
 
     def __init__(self, program, one_way_ms, gbits):
-        tag = f"rsf{os.getpid()}"
-        self.names = (f"{tag}a", f"{tag}b")
-        self.command = [program, self.device, *self.names, str(one_way_ms), str(int(gbits * 1000))]
-
-    def __enter__(self):
+        super().__init__("rsf")
+        self.devices = ("far0", "far0")
+        self.command = [program, self.devices[0], *self.names, str(one_way_ms), str(int(gbits * 1000))]
         self.program = None
-        try:
-            for name in self.names:
-                _run("ip", "netns", "add", name)
-            self.program = Conversation(self.command, "the far link")
-            self.program.answer()
-            for name, host in zip(self.names, self.hosts):
-                _run("ip", "-n", name, "address", "add", f"{host}/30", "dev", self.device)
-                _run("ip", "-n", name, "link", "set", self.device, "mtu", "1500", "up")
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
+
+    def _join(self):
+        self.program = Conversation(self.command, "the far link")
+        self.program.answer()
 
     def __exit__(self, *_):
-        for name in self.names:
-            subprocess.run(["ip", "netns", "delete", name], stderr=subprocess.DEVNULL)
+        super().__exit__()
         if self.program is not None:
             self.program.__exit__()
-
-    def at(self, end, command):
-        """The command as it runs at end 0 or 1."""
-        return ["ip", "netns", "exec", self.names[end], *command]
 
 
 class Loopback:
