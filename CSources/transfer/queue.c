@@ -135,10 +135,11 @@ static void take_up(ray_transfer *transfer, ray__link_queue *queue, ray__link_jo
     transfer->queue_length--;
 }
 
-static ray__link_job *next_job(ray_transfer *transfer) {
+// A thread counts as idle from its making on, not from when it first runs, so that who asks meanwhile counts it once.
+static ray__link_job *next_job(ray_transfer *transfer, bool is_first) {
     ray__link_job *job = NULL;
     pthread_mutex_lock(&transfer->queue_lock);
-    transfer->link_threads_idle++;
+    transfer->link_threads_idle += !is_first;
     uint32_t urgency;
     while ((urgency = next_class(transfer)) == RAY_URGENCY_COUNT && !transfer->links_end) {
         pthread_cond_wait(&transfer->queue_changed, &transfer->queue_lock);
@@ -225,8 +226,8 @@ void ray__link_job_done(const ray__link_job *job, bool gave_place) {
 
 static void *run_links(void *context) {
     ray_transfer *transfer = context;
-    for (;;) {
-        ray__link_job *job = next_job(transfer);
+    for (bool is_first = true;; is_first = false) {
+        ray__link_job *job = next_job(transfer, is_first);
         if (job == NULL) {
             return NULL;
         }
@@ -256,6 +257,7 @@ ray_status ray__link_queue_push(ray_pull *pull, uint32_t source) {
         ray_status started = ray__thread_start(&transfer->links[transfer->link_threads], "ray-link", run_links, transfer);
         if (started == RAY_OK) {
             transfer->link_threads++;
+            transfer->link_threads_idle++;
         } else if (transfer->link_threads == 0) {
             status = started;
         }

@@ -103,11 +103,41 @@ static void whatDistanceAsksForLeavesHalfOfTheThreads(void) {
     pthread_mutex_destroy(&transfer.queue_lock);
 }
 
+// All of the same urgency, which takes no thread from another.
+static void aNearPullFindsThreadsBesideTwoFarOnes(void) {
+    static ray_pull pulls[3];
+    memset(&transfer, 0, sizeof transfer);
+    pthread_mutex_init(&transfer.queue_lock, NULL);
+    pthread_cond_init(&transfer.queue_changed, NULL);
+    // None runs, so what is queued shows who would have one.
+    transfer.link_threads = RAY__LINKS_MAX;
+    transfer.link_threads_idle = RAY__LINKS_MAX;
+    for (uint32_t i = 0; i < 3; i++) {
+        pulls[i].transfer = &transfer;
+        pulls[i].opened = true;
+        pulls[i].chunk_count = pulls[i].missing_count = 1000;
+        pulls[i].source_count = 1;
+        pulls[i].sources[0].answered = true;
+        pulls[i].sources[0].round_trip_ns = i < 2 ? 200000000 : 100000;
+        ray__pull_schedule_locked(&pulls[i], 1);
+    }
+    CHECK_EQUAL(pulls[0].sources[0].links, RAY_CONNECTION_COUNT_MAX);
+    CHECK_EQUAL(pulls[1].sources[0].links, 2);
+    CHECK_EQUAL(pulls[2].sources[0].links, 2);
+    CHECK(transfer.queue_length <= RAY__LINKS_MAX);
+    for (uint32_t i = 0; i < 3; i++) {
+        ray__link_queue_drop(&pulls[i]);
+    }
+    pthread_cond_destroy(&transfer.queue_changed);
+    pthread_mutex_destroy(&transfer.queue_lock);
+}
+
 int main(void) {
     RUN(moreReceiversThanAreNotedTakeOneCopyToo);
     RUN(whoMayNotBeReferredIsSentIt);
     RUN(whatIsSmallIsSentToAll);
     RUN(aFarSourceGetsMoreConnections);
     RUN(whatDistanceAsksForLeavesHalfOfTheThreads);
+    RUN(aNearPullFindsThreadsBesideTwoFarOnes);
     return 0;
 }
