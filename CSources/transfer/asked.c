@@ -34,6 +34,7 @@ ray__stream *ray__session_find(ray__session *s, uint32_t name) {
 void ray__session_end(ray__session *s, ray__stream *ended) {
     ray__partial_unwatch(ended->offer, &ended->coming);
     ray__swarm_unwatch(ended->offer, &ended->turn);
+    ray__read_withdraw(&s->transfer->reads, &ended->reading);
     ray__offer_release(s->transfer, ended->offer);
     memset(ended, 0, sizeof *ended);
 }
@@ -139,6 +140,8 @@ static ray_status take_open(ray__session *s, uint32_t name, const uint8_t *body,
     place->offer = offer;
     place->coming.event = s->wake;
     place->turn.event = s->wake;
+    place->reading.event = s->wake;
+    place->reading.offer = offer;
     ray__partial_watch(offer, &place->coming);
     ray__swarm_watch(offer, &place->turn);
     return RAY_OK;

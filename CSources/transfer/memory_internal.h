@@ -2,11 +2,12 @@
 // Memory: what a transfer's buffers may take, dealt out beforehand.
 //
 // The bound is divided into shares, one for each use, so that no use waits for another: whoever waits for its share waits for holders that go
-// on without any more of it. Fixed are a chunk for each worker, what each link and each served connection has.
+// on without any more of it. Fixed are a chunk for each worker and each reader, what each link and each served connection has.
 //
 //   share           of what is not fixed    who waits                          who holds, and until when
 //   receive         3/8, in buffers         a link, before it reads a chunk    a worker, until it has unpacked
 //   send            3/8, in buffers         nobody: the chunk leaves raw       a connection, until it is written
+//                                           one read from a source (reads.c)   its reader, then that connection
 //   answers         1/8                     a connection that has none open    an offer, until its pull ends
 //   cards received  1/16                    a link, before it reads a card     that link, until the sink is chosen
 //   cards sent      1/16                    a connection, with its offer       that connection, until it is written

@@ -14,9 +14,6 @@
 #include "codec/bytes_internal.h"
 #include "transfer/answer_internal.h"
 
-// Threads for sources that may be slow.
-#define READERS 4u
-
 static const char *when(const ray__offer *offer) {
     return offer->name != NULL ? "while it was fetched" : "after it was put";
 }
@@ -84,7 +81,7 @@ static ray_status open_source(ray_transfer *transfer, ray__offer *offer) {
     offer->view.metadata = offer->answer.metadata;
     offer->view.metadata_size = offer->answer.metadata_size;
     pthread_mutex_lock(&transfer->offers_lock);
-    ray_status status = transfer->readers.jobs != NULL ? RAY_OK : ray__workers_start(&transfer->readers, &transfer->memory, READERS);
+    ray_status status = transfer->readers.jobs != NULL ? RAY_OK : ray__workers_start(&transfer->readers, &transfer->memory, RAY__READERS);
     pthread_mutex_unlock(&transfer->offers_lock);
     return status;
 }

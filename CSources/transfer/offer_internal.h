@@ -112,6 +112,7 @@ typedef struct ray__offer {
     _Atomic bool touched; // the same of a spill file: perhaps elsewhere, so what is sent is hashed anew
     ray__tuner tuner;
     ray__gauge gauge;
+    uint32_t reading; // chunks that readers have (reads.c), under the lock of the reads
     uint32_t element_width;        // of an array of numbers, by its metadata; else 0
     _Atomic uint32_t filter_ways;  // that helped last (order.c)
     _Atomic uint32_t filter_age;   // chunks since
@@ -162,6 +163,8 @@ typedef struct ray__order {
     ray_status status;
     char text[RAY__TEXT_MAX];
     ray_chunk_header header;
+    bool is_read;    // from a source
+    uint8_t *room;   // to read it into
     uint8_t *packed; // NULL: raw
 } ray__order;
 

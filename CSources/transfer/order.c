@@ -222,27 +222,19 @@ static ray_status prepare_raw(ray__order *order, ray__worker *worker, const uint
     return sum_of(order, worker, raw, raw_size, 0, &order->header.checksum);
 }
 
-// How long a reader waits for a buffer: others wait for the reader.
-#define BUFFER_NS (10 * RAY__SECOND)
-
-// From a source: through a buffer, in which the chunk stays if it leaves raw.
+// From a source, into the order's room, in which the chunk stays if it leaves raw.
 static ray_status prepare_read(ray__order *order, ray__worker *worker, uint32_t raw_size) {
     const ray_source *source = &order->offer->answer.source;
-    uint8_t *buffer = ray__buffers_take(&order->transfer->send_buffers, BUFFER_NS);
-    if (buffer == NULL) {
-        return ray__fail(RAY_NOT_LOCAL, "there is no memory to read it into; it is asked for again");
-    }
     char message[RAY__TEXT_MAX] = "";
-    ray_status status = source->read(source->context, offset_of(order), buffer, raw_size, message, sizeof message);
+    ray_status status = source->read(source->context, offset_of(order), order->room, raw_size, message, sizeof message);
     if (status != RAY_OK) {
         status = ray__fail(status, "%s", message[0] != '\0' ? message : ray_status_text(status));
     } else {
-        status = prepare_raw(order, worker, buffer, raw_size);
+        status = prepare_raw(order, worker, order->room, raw_size);
     }
     if (status == RAY_OK && order->packed == NULL) {
-        order->packed = buffer;
-    } else {
-        ray__buffers_give(&order->transfer->send_buffers, buffer);
+        order->packed = order->room;
+        order->room = NULL;
     }
     return status;
 }
@@ -257,7 +249,7 @@ static ray_status prepare(ray__order *order, ray__worker *worker) {
         .stored_size = raw_size,
         .codec = RAY_CODEC_NONE,
     };
-    if (offer->answer.source.read != NULL) {
+    if (order->is_read) {
         return prepare_read(order, worker, raw_size);
     }
     RAY_TRY(ray__offer_check(offer));
@@ -279,6 +271,10 @@ void ray__order_prepare(ray__job *job, ray__worker *worker) {
         ray__spilled_note(order->transfer, order->offer, order->status);
         ray__buffers_give(&order->transfer->send_buffers, order->packed);
         order->packed = NULL;
+    }
+    if (order->is_read) {
+        ray__read_done(&order->transfer->reads, order->offer, order->room);
+        order->room = NULL;
     }
     ray__gauge_prepared(order);
     // Once it is pushed the order is the connection's again, but the push itself may still look at the ring; hence the count.

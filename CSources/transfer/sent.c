@@ -107,6 +107,7 @@ void ray__session_put_back(ray__session *s, ray__order *order) {
     }
     ray__buffers_give(&s->transfer->send_buffers, order->packed);
     order->packed = NULL;
+    s->read_count -= order->is_read;
     ray__session_owe_no_more(s, order->raw_size, order->urgency);
     ray__gauge_left(order);
     for (uint32_t i = 0; i < RAY__STREAMS_MAX; i++) {

@@ -19,7 +19,7 @@
 // How long to wait for another connection of the same pull before looking at this one again.
 #define GATE_NS (20 * RAY__MS)
 
-static void submit_order(ray__session *s, ray__stream *of, const ray__waiting *next, uint64_t checksum, bool has_place) {
+static void submit_order(ray__session *s, ray__stream *of, const ray__waiting *next, uint64_t checksum, bool has_place, uint8_t *room) {
     ray__order *order = s->free_orders[--s->free_count];
     order->offer = of->offer;
     order->stream = next->stream;
@@ -31,13 +31,53 @@ static void submit_order(ray__session *s, ray__stream *of, const ray__waiting *n
     order->checksum = checksum;
     order->given = true;
     order->has_place = has_place;
+    order->is_read = room != NULL;
+    order->room = room;
+    s->read_count += order->is_read;
     of->orders++;
     atomic_fetch_add(&s->at_workers, 1);
-    bool is_read = of->offer->answer.source.read != NULL;
-    ray__workers_submit(is_read ? &s->transfer->readers : &s->transfer->workers, &order->job);
+    ray__workers_submit(order->is_read ? &s->transfer->readers : &s->transfer->workers, &order->job);
 }
 
 enum fate { FATE_KEPT, FATE_BEGUN, FATE_OVER };
+
+// Begins a chunk that is here unless it has to wait, or somebody else is to send it.
+static ray_status begin_chunk(ray__session *s, ray__stream *of, const ray__waiting *next, uint64_t checksum, enum fate *fate, ray__offer **gated) {
+    bool is_read = of->offer->answer.source.read != NULL;
+    uint8_t *room = NULL;
+    bool may_wait = s->free_count == s->order_count;
+    of->cannot_read = is_read && (of->cannot_read || !ray__read_begin(&s->transfer->reads, &of->reading, s->read_count > 0, may_wait, &room));
+    if (of->cannot_read) {
+        *fate = FATE_KEPT;
+        return RAY_OK;
+    }
+    // What is read may take longer than a receiver bears silence, so no connection waits for another's.
+    bool waits = !is_read && next->codec == RAY_CODEC_AUTO && s->transfer->codec == RAY_CODEC_AUTO;
+    if (!ray__gauge_begin(of->offer, waits)) {
+        *gated = of->offer;
+        *fate = FATE_KEPT;
+        return RAY_OK;
+    }
+    ray__refer refer = {.index = next->index};
+    ray__request request = {.depth = next->depth, .flags = next->flags};
+    bool has_place = false;
+    enum ray__verdict verdict = ray__swarm_decide(of->offer, &of->turn, next->index, &request, &refer, &has_place);
+    if (verdict == RAY__SEND) {
+        submit_order(s, of, next, checksum, has_place, room);
+        *fate = FATE_BEGUN;
+        return RAY_OK;
+    }
+    ray__gauge_cancel(of->offer);
+    if (is_read) {
+        ray__read_done(&s->transfer->reads, of->offer, room);
+    }
+    if (verdict == RAY__REFER) {
+        return ray__session_send_refer(s, next->stream, &refer);
+    }
+    of->held = true;
+    *fate = FATE_KEPT;
+    return RAY_OK;
+}
 
 // Begins a chunk if it can be sent now, says who else has it, or keeps it.
 static ray_status try_waiting(ray__session *s, const ray__waiting *next, enum fate *fate, ray__offer **gated) {
@@ -63,30 +103,7 @@ static ray_status try_waiting(ray__session *s, const ray__waiting *next, enum fa
     if (presence == RAY__GONE) {
         return ray__session_send_failed(s, next->stream, next->index, RAY_NOT_LOCAL, "the pull that was to bring it here has failed");
     }
-    // What is read may take longer than a receiver bears silence, so no connection waits for another's.
-    bool waits = of->offer->answer.source.read == NULL && next->codec == RAY_CODEC_AUTO && s->transfer->codec == RAY_CODEC_AUTO;
-    if (!ray__gauge_begin(of->offer, waits)) {
-        *gated = of->offer;
-        *fate = FATE_KEPT;
-        return RAY_OK;
-    }
-    ray__request request = {.depth = next->depth, .flags = next->flags};
-    bool has_place = false;
-    enum ray__verdict verdict = ray__swarm_decide(of->offer, &of->turn, next->index, &request, &refer, &has_place);
-    if (verdict != RAY__SEND) {
-        ray__gauge_cancel(of->offer);
-    }
-    if (verdict == RAY__REFER) {
-        return ray__session_send_refer(s, next->stream, &refer);
-    }
-    if (verdict == RAY__HOLD) {
-        of->held = true;
-        *fate = FATE_KEPT;
-        return RAY_OK;
-    }
-    submit_order(s, of, next, checksum, has_place);
-    *fate = FATE_BEGUN;
-    return RAY_OK;
+    return begin_chunk(s, of, next, checksum, fate, gated);
 }
 
 static ray_status submit_orders(ray__session *s, ray__offer **gated) {
@@ -94,6 +111,7 @@ static ray_status submit_orders(ray__session *s, ray__offer **gated) {
     uint32_t kept_count = 0;
     for (uint32_t i = 0; i < RAY__STREAMS_MAX; i++) {
         s->streams[i].held = false;
+        s->streams[i].cannot_read = false;
     }
     for (uint32_t i = 0; i < s->waiting_count; i++) {
         ray__waiting next = s->waiting[i];
@@ -111,6 +129,10 @@ static ray_status submit_orders(ray__session *s, ray__offer **gated) {
     for (uint32_t i = 0; i < RAY__STREAMS_MAX; i++) {
         if (s->streams[i].offer != NULL && !s->streams[i].held) {
             ray__swarm_pass(s->streams[i].offer, &s->streams[i].turn);
+        }
+        // Who has something under way looks again when that has left.
+        if (s->streams[i].offer != NULL && s->free_count < s->order_count) {
+            ray__read_withdraw(&s->transfer->reads, &s->streams[i].reading);
         }
     }
     return status;

@@ -31,8 +31,10 @@ typedef struct ray__stream {
     uint32_t orders;   // under way; the offer stays for them after CLOSE
     bool closed;
     bool held;                 // something of it waits for a place
+    bool cannot_read;          // at this look
     ray__watcher coming;       // for chunks that are on their way here
     ray__watcher turn;         // for a place
+    ray__read_turn reading;    // for room to read a chunk into
 } ray__stream;
 
 typedef struct ray__session {
@@ -49,6 +51,7 @@ typedef struct ray__session {
     _Atomic uint32_t at_workers;
     uint32_t order_count;
     uint32_t free_count;
+    uint32_t read_count; // orders under way that were read
     ray__order *free_orders[RAY__ORDERS_MAX];
     ray__order orders[RAY__ORDERS_MAX];
     ray__drain drain;

@@ -118,7 +118,7 @@ static uint32_t at_most(uint32_t count, uint64_t share_bytes) {
 
 // As memory_internal.h says.
 static ray_status deal_memory_out(ray_transfer *transfer) {
-    uint64_t fixed = (uint64_t)transfer->workers.count * RAY_CHUNK_SIZE + (uint64_t)RAY__LINKS_MAX * RAY__LINK_BUFFER_MAX +
+    uint64_t fixed = (uint64_t)(transfer->workers.count + RAY__READERS) * RAY_CHUNK_SIZE + (uint64_t)RAY__LINKS_MAX * RAY__LINK_BUFFER_MAX +
                      (uint64_t)RAY__SERVED_MAX * RAY__SESSION_MAX;
     if (transfer->memory_max_bytes < fixed + RAY__MEMORY_SHARED_MIN) {
         return ray__fail(RAY_INVALID_ARGUMENT, "memory_max_bytes is %llu; on %u cores it must be at least %llu",
@@ -201,6 +201,7 @@ ray_status ray_transfer_create(const ray_transfer_options *options, ray_transfer
     init_locks(made);
     made->memory_max_bytes = given.memory_max_bytes == 0 ? RAY__MEMORY_DEFAULT : given.memory_max_bytes;
     ray__buffers_init(&made->send_buffers, &made->memory, 0);
+    ray__reads_init(&made->reads, &made->send_buffers);
     ray__buffers_init(&made->receive_buffers, &made->memory, 0);
     ray__share_init(&made->answers, &made->memory, 0);
     ray__share_init(&made->cards_sent, &made->memory, 0);
@@ -269,6 +270,7 @@ void ray_transfer_destroy(ray_transfer *transfer) {
     ray__idle_expire(transfer, UINT64_MAX);
     ray__swarms_expire(transfer, UINT64_MAX);
     ray__sums_cache_destroy(transfer->sums);
+    ray__reads_end(&transfer->reads);
     ray__buffers_end(&transfer->send_buffers);
     ray__buffers_end(&transfer->receive_buffers);
     ray__share_end(&transfer->answers);

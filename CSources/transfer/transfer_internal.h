@@ -5,7 +5,7 @@
 //   1 supervisor     deadlines, progress callbacks, retries that are due, idle connections
 //   1 acceptor       if it listens
 //   <= 16 workers    one a core: hash, pack, unpack, place (workers_internal.h)
-//   <= 4 readers     for chunks of sources that may block (offer.c)
+//   <= 5 readers     for chunks of sources that may block (reads_internal.h)
 //   <= 32 links      a link pulls from one source over one connection (link.c); made when needed
 //   <= 256 served    a thread for each accepted connection (serve.c)
 //
@@ -21,6 +21,7 @@
 #include "transfer/flow_internal.h"
 #include "transfer/link_internal.h"
 #include "transfer/peers_internal.h"
+#include "transfer/reads_internal.h"
 #include "transfer/relay_internal.h"
 
 typedef struct ray__served ray__served;
@@ -47,6 +48,7 @@ struct ray_transfer {
     ray__flow sending;
     ray__flow receiving;
     ray__buffers send_buffers;
+    ray__reads reads;
     ray__buffers receive_buffers;
     ray__sums_cache *sums;
     ray__disk_limits disk; // of the files that pulls fill

@@ -103,20 +103,30 @@ void ray__buffers_end(ray__buffers *buffers) {
     pthread_mutex_destroy(&buffers->lock);
 }
 
+static uint8_t *take_one(ray__buffers *buffers) {
+    if (buffers->spare_count > 0) {
+        return buffers->spare[--buffers->spare_count];
+    }
+    uint8_t *made = buffers->made < buffers->limit ? ray__memory_allocate(buffers->memory, RAY__BUFFER_SIZE) : NULL;
+    buffers->made += made != NULL ? 1 : 0;
+    return made;
+}
+
+uint8_t *ray__buffers_take_above(ray__buffers *buffers, uint32_t kept) {
+    pthread_mutex_lock(&buffers->lock);
+    uint8_t *taken = buffers->limit - buffers->made + buffers->spare_count > kept ? take_one(buffers) : NULL;
+    pthread_mutex_unlock(&buffers->lock);
+    return taken;
+}
+
 uint8_t *ray__buffers_take(ray__buffers *buffers, uint64_t timeout_ns) {
     uint64_t deadline = ray__deadline_ns(timeout_ns);
     struct timespec until = {(time_t)(deadline / 1000000000u), (long)(deadline % 1000000000u)};
-    uint8_t *taken = NULL;
     pthread_mutex_lock(&buffers->lock);
     while (buffers->spare_count == 0 && buffers->made >= buffers->limit && ray__now_ns() < deadline) {
         pthread_cond_timedwait(&buffers->returned, &buffers->lock, &until);
     }
-    if (buffers->spare_count > 0) {
-        taken = buffers->spare[--buffers->spare_count];
-    } else if (buffers->made < buffers->limit) {
-        taken = ray__memory_allocate(buffers->memory, RAY__BUFFER_SIZE);
-        buffers->made += taken != NULL ? 1 : 0;
-    }
+    uint8_t *taken = take_one(buffers);
     pthread_mutex_unlock(&buffers->lock);
     return taken;
 }
@@ -135,4 +145,7 @@ void ray__buffers_give(ray__buffers *buffers, uint8_t *buffer) {
     }
     pthread_cond_signal(&buffers->returned);
     pthread_mutex_unlock(&buffers->lock);
+    if (buffers->came_back != NULL) {
+        buffers->came_back(buffers->context);
+    }
 }

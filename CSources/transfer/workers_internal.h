@@ -53,6 +53,8 @@ typedef struct ray__buffers {
     uint32_t made;
     uint32_t spare_count;
     uint8_t *spare[64];
+    void (*came_back)(void *context); // called, under no lock of these, when one was given back; NULL: nobody is told
+    void *context;
 } ray__buffers;
 
 #define RAY__BUFFER_SIZE (RAY_CHUNK_SIZE + RAY__BUFFER_TAIL)
@@ -61,6 +63,8 @@ void ray__buffers_init(ray__buffers *buffers, ray__memory *memory, uint32_t limi
 void ray__buffers_end(ray__buffers *buffers);
 // NULL when all are in use until the timeout, or when there is no memory.
 uint8_t *ray__buffers_take(ray__buffers *buffers, uint64_t timeout_ns);
+// At once, and only while more than so many are not in use.
+uint8_t *ray__buffers_take_above(ray__buffers *buffers, uint32_t kept);
 void ray__buffers_give(ray__buffers *buffers, uint8_t *buffer);
 
 #endif

@@ -166,6 +166,11 @@ static void aWaitForMemoryEndsWhenItIsStopped(void) {
 
 static void theLeastBoundIsTaken(void) {
     uint64_t bound = least();
+    // As transfer.h says; what the readers of sources have is in it.
+    cpu_set_t allowed;
+    CHECK_EQUAL(sched_getaffinity(0, sizeof allowed, &allowed), 0);
+    uint64_t cores = CPU_COUNT(&allowed) > 16 ? 16 : (uint64_t)CPU_COUNT(&allowed);
+    CHECK_EQUAL(bound, (108 + 4 * cores) * MIB);
     ray_transfer_options options = {.struct_size = sizeof options, .key = fixture_key, .memory_max_bytes = bound - 1};
     ray_transfer *transfer = NULL;
     CHECK_STATUS(ray_transfer_create(&options, &transfer), RAY_INVALID_ARGUMENT);

@@ -108,7 +108,7 @@ typedef struct ray_transfer_options {
     uint64_t send_rate_max_bytes;
     uint64_t receive_rate_max_bytes;
     uint64_t urgency_rate_max_bytes[RAY_URGENCY_COUNT];
-    // Of all buffers together, in both directions; 0: 512 MiB. At least 88 MiB and 4 MiB for each core that this process may use, up to 16:
+    // Of all buffers together, in both directions; 0: 512 MiB. At least 108 MiB and 4 MiB for each core that this process may use, up to 16:
     // RAY_INVALID_ARGUMENT says how many. Where there is no more, a chunk waits, or leaves unpacked; nothing fails. What is not counted: the
     // kernel's buffers, the compressors' tables, 22 bytes for each chunk of a pull, 1 KiB for each source that sends some, at most 64 KiB of its
     // card, 16 for each chunk of what is sent to several, the checksums kept (32 MiB at most).
@@ -196,7 +196,8 @@ typedef struct ray_source {
     void (*RAY_NULLABLE release)(void *RAY_NULLABLE context);
 } ray_source;
 
-// The object, or file, is to be had from there, chunk by chunk. Four threads for all of a transfer's sources together, of 4 MiB each, begin with the first.
+// The object, or file, is to be had from there, chunk by chunk. Five threads for all of a transfer's sources together, of which one has four at most, begin
+// with the first. A chunk waits for one of them and for a buffer, for as long as none is free.
 RAY_API void ray_answer_source(ray_answer *answer, const ray_source *source);
 
 // For find_named: the regular file of this name below an open directory, as it is now. Nothing outside of the directory is ever opened,

@@ -10,7 +10,7 @@ public struct TransferCaps: Hashable, Sendable {
     public var receive: ByteCount?
     /// What is sent, and what is received, in a class of urgency.
     public var urgency: [TransferTuning.Urgency: ByteCount]
-    /// All buffers together; nil for 512 MiB. At least 88 MiB and 4 MiB for each core. Where there is no more, transfers wait.
+    /// All buffers together; nil for 512 MiB. At least 108 MiB and 4 MiB for each core. Where there is no more, transfers wait.
     public var memory: ByteCount?
 
     public init(
