@@ -33,6 +33,7 @@ package final class ProxiedControl: ControlStore {
     package func leave(_ node: NodeID) async throws(RayStoreError) { try await real.leave(node) }
     package func heartbeat(_ node: NodeID) async throws(RayStoreError) -> Bool { try await real.heartbeat(node) }
     package func nodes() async throws(RayStoreError) -> [NodeDescription] { try await real.nodes() }
+    package func missingNodes() async throws(RayStoreError) -> [NodeID] { try await real.missingNodes() }
     package func beginJob(driverNode: NodeID, namespace: String?) async throws(RayStoreError) -> JobRecord {
         try await real.beginJob(driverNode: driverNode, namespace: namespace)
     }

@@ -55,6 +55,10 @@ final class RemoteControlStore: ControlStore {
         try await call(ControlMethods.nodes, Nothing())
     }
 
+    func missingNodes() async throws(RayStoreError) -> [NodeID] {
+        throw RayStoreError(.unsupported, "only the head \(link.place) knows which nodes are missing")
+    }
+
     // MARK: Jobs and names
 
     func beginJob(driverNode: NodeID, namespace: String?) async throws(RayStoreError) -> JobRecord {

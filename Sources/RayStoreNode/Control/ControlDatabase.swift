@@ -36,8 +36,12 @@ final class ControlDatabase: Sendable {
     }
 
     private static func prepareTables(_ database: Database, place: String) throws {
-        // Beside the others and not one of them: a library that does not know it is not disturbed by it.
-        try database.execute(sql: "CREATE TABLE IF NOT EXISTS cluster (session TEXT NOT NULL)")
+        // Beside the others and not among them: a library that does not know these is not disturbed by them.
+        try database.execute(
+            sql: """
+                CREATE TABLE IF NOT EXISTS cluster (session TEXT NOT NULL);
+                CREATE TABLE IF NOT EXISTS missing (id TEXT PRIMARY KEY) WITHOUT ROWID;
+                """)
         let version = try Int.fetchOne(database, sql: "PRAGMA user_version") ?? 0
         if version == layoutVersion { return }
         guard version == 0 else {
@@ -126,6 +130,7 @@ extension ControlDatabase {
                     sql: "INSERT INTO node (id, description, isLiving, isOwn) VALUES (?, '', 1, ?)",
                     arguments: [node.id.description, isOwn])
             }
+            try database.execute(sql: "DELETE FROM missing WHERE id = ?", arguments: [node.id.description])
             var joined = node
             joined.number = try Self.number(known ?? database.lastInsertedRowID, of: "nodes")
             try database.execute(
@@ -136,8 +141,13 @@ extension ControlDatabase {
     }
 
     /// Writes the node down as gone, ends its running jobs, and says which these were.
-    func giveUp(_ node: NodeID) throws(RayStoreError) -> [JobID] {
+    ///
+    /// - Parameter isMissing: it did not say that it leaves, and may live.
+    func giveUp(_ node: NodeID, isMissing: Bool) throws(RayStoreError) -> [JobID] {
         try write { database in
+            try database.execute(
+                sql: isMissing ? "INSERT OR IGNORE INTO missing (id) VALUES (?)" : "DELETE FROM missing WHERE id = ?",
+                arguments: [node.description])
             try database.execute(sql: "UPDATE node SET isLiving = 0 WHERE id = ?", arguments: [node.description])
             let jobs = try Int64.fetchAll(
                 database, sql: "SELECT number FROM job WHERE driverNode = ? AND isRunning ORDER BY number",
@@ -156,6 +166,15 @@ extension ControlDatabase {
                 return (try JSONDecoder().decode(NodeDescription.self, from: Data(text.utf8)), row["isOwn"])
             }
         }
+    }
+
+    /// The nodes that were given up without their word and have not come back.
+    func missingNodes() throws(RayStoreError) -> [NodeID] {
+        try read { try String.fetchAll($0, sql: "SELECT id FROM missing").compactMap { NodeID($0) } }
+    }
+
+    func forgetMissing(_ node: NodeID) throws(RayStoreError) {
+        try write { try $0.execute(sql: "DELETE FROM missing WHERE id = ?", arguments: [node.description]) }
     }
 
     private static func text(_ node: NodeDescription) throws -> String {

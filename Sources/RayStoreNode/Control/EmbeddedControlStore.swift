@@ -14,6 +14,8 @@ public actor EmbeddedControlStore: ControlStore {
         public var deadAfter: Duration = .seconds(2)
         /// After a restart of the head the nodes of before have this long to be heard of.
         public var returnWithin: Duration = .seconds(5)
+        /// How long a node that was given up, and did not leave, may still have its files in the cluster's storage.
+        public var missingFor: Duration = .seconds(3600)
 
         public init() {}
 
@@ -33,6 +35,8 @@ public actor EmbeddedControlStore: ControlStore {
     private let executor = StoreExecutor(label: "raystore.control")
     /// Until when each living node must be heard of. The store's own is not in it.
     private var deadlines: [NodeID: Duration] = [:]
+    /// Since when each node that was given up for its silence is missing; from before this store's beginning on: since that.
+    private var missing: [NodeID: Duration] = [:]
     private var lastLook = Duration.zero
     private var watch: Task<Void, Never>?
 
@@ -73,12 +77,13 @@ public actor EmbeddedControlStore: ControlStore {
         lastLook = clock.now
         for (node, isOwn) in try opened.lastLiving() where node.id != ownNode {
             if isOwn {
-                _ = try opened.giveUp(node.id)
+                _ = try opened.giveUp(node.id, isMissing: false)
             } else {
                 deadlines[node.id] = clock.now + timing.returnWithin
                 cluster.publish(.nodeJoined(node))
             }
         }
+        for node in try opened.missingNodes() { missing[node] = clock.now }
         database = opened
         watch = Task { [weak self, clock, timing] in
             while (try? await clock.sleep(for: timing.lookEvery)) != nil {
@@ -127,13 +132,18 @@ extension EmbeddedControlStore {
         }
         let joined = try opened().join(node, isOwn: node.id == ownNode)
         if node.id != ownNode { deadlines[node.id] = clock.now + timing.deadAfter }
+        missing[node.id] = nil
         cluster.publish(.nodeJoined(joined))
         return joined
     }
 
     public func leave(_ node: NodeID) throws(RayStoreError) {
-        guard cluster.isLiving(node) else { return }
-        try giveUp(node)
+        if cluster.isLiving(node) {
+            try giveUp(node, isMissing: false)
+        } else if missing.removeValue(forKey: node) != nil {
+            // It was cut off, and has ended in good order all the same.
+            _ = try opened().giveUp(node, isMissing: false)
+        }
     }
 
     public func heartbeat(_ node: NodeID) throws(RayStoreError) -> Bool {
@@ -146,6 +156,15 @@ extension EmbeddedControlStore {
     public func nodes() throws(RayStoreError) -> [NodeDescription] {
         _ = try opened()
         return cluster.living
+    }
+
+    public func missingNodes() throws(RayStoreError) -> [NodeID] {
+        let database = try opened()
+        for (node, since) in missing where clock.now - since >= timing.missingFor {
+            try database.forgetMissing(node)
+            missing[node] = nil
+        }
+        return missing.keys.sorted { $0.description < $1.description }
     }
 
     public nonisolated func events() -> AsyncStream<ClusterEvent> {
@@ -164,7 +183,7 @@ extension EmbeddedControlStore {
         }
         for (node, deadline) in deadlines where deadline <= now {
             do throws(RayStoreError) {
-                try giveUp(node)
+                try lose(node)
             } catch {
                 // The next look tries again: the node is still in the list.
                 log.debug("cannot give up a node", metadata: ["node": "\(node.short)", "reason": "\(error.message)"])
@@ -172,9 +191,15 @@ extension EmbeddedControlStore {
         }
     }
 
-    private func giveUp(_ node: NodeID) throws(RayStoreError) {
-        let jobs = try opened().giveUp(node)
+    /// Gives up a node that was not heard of.
+    package func lose(_ node: NodeID) throws(RayStoreError) {
+        try giveUp(node, isMissing: true)
+    }
+
+    private func giveUp(_ node: NodeID, isMissing: Bool) throws(RayStoreError) {
+        let jobs = try opened().giveUp(node, isMissing: isMissing)
         deadlines[node] = nil
+        missing[node] = isMissing ? clock.now : nil
         cluster.publish(.nodeGone(node))
         for job in jobs { cluster.publish(.jobEnded(job)) }
     }

@@ -315,8 +315,7 @@ public final class Node: PeerService {
         rooms.store.stopAttention()
         await attentionEnded.wait()
         let isCleared = await storage.destroy()
-        // Nodes that live have their files there, and remove them at their own end.
-        if isHead, (try? await rooms.control.nodes())?.isEmpty == true { await storage.destroyShared() }
+        await removeShared()
         await rooms.spiller.close(isCleared: isCleared)
         rooms.metrics.end()
         await rooms.files.close()
@@ -325,6 +324,17 @@ public final class Node: PeerService {
 }
 
 extension Node {
+    /// The head's last deed: removes what dead nodes have left in a storage of all. Nodes that live have their files there, and remove them at
+    /// their own end; so may those that were only silent.
+    private func removeShared() async {
+        guard isHead, (try? await rooms.control.nodes())?.isEmpty == true else { return }
+        guard let missing = try? await rooms.control.missingNodes(), missing.isEmpty else {
+            rooms.log.debug("what other nodes have in the cluster's storage stays: some may be cut off only")
+            return
+        }
+        await storage.destroyShared()
+    }
+
     /// What has been spilled and restored; nil when nothing can be.
     package func spillCounters() async -> SpillCounters? {
         storage.canSpill ? await rooms.spiller.snapshot() : nil

@@ -24,6 +24,10 @@ public protocol ControlStore: Sendable {
     /// The living nodes, in the order of their numbers.
     func nodes() async throws(RayStoreError) -> [NodeDescription]
 
+    /// Nodes that were given up for their silence and may live all the same: whose link is cut, or whose process stands still. They may come back
+    /// with all that they have, and are believed dead only an hour after they were given up. Asked at the head.
+    func missingNodes() async throws(RayStoreError) -> [NodeID]
+
     /// Begins a job whose driver is a session of this node. Job numbers start at 1 and are never given twice.
     ///
     /// - Parameter namespace: where its names are; nil for one of its own, which no other job sees.

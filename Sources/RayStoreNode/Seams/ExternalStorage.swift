@@ -70,7 +70,7 @@ public protocol ExternalStorage: Sendable {
     func destroy() async throws(RayStoreError)
 
     /// Removes what all nodes of the cluster have in a storage that they have together. Asked of the head's, after `destroy`, when no other node
-    /// lives: those that were killed have left files there. Nothing, for a storage that does not implement it.
+    /// lives, or may be cut off only: those that were killed have left files there. Nothing, for a storage that does not implement it.
     func destroyShared() async throws(RayStoreError)
 }
 

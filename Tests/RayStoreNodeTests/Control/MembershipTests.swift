@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import RayStore
 import RayStoreNode
+import TestSupport
 import Testing
 
 /// Who lives and who is given up, on a clock that the tests move.
@@ -48,6 +49,50 @@ import Testing
         #expect(try await store.join(node) == node)
         #expect(try await store.heartbeat(node.id))
         #expect(try await store.heartbeat(.random()) == false)
+    }
+
+    @Test func aSilentNodeIsMissingForAnHourUnlessItComesBackOrLeaves() async throws {
+        let store = try await store()
+        var nodes: [NodeDescription] = []
+        for _ in 0..<4 { nodes.append(try await store.join(describe())) }
+        try await store.leave(nodes[0].id)
+        #expect(try await store.missingNodes().isEmpty)
+        await pass(.seconds(2), store)
+        #expect(Set(try await store.missingNodes()) == Set(nodes[1...].map(\.id)))
+        _ = try await store.join(nodes[1])
+        try await store.leave(nodes[1].id)
+        try await store.leave(nodes[2].id)
+        #expect(try await store.missingNodes() == [nodes[3].id])
+        clock.advance(by: .seconds(3599))
+        #expect(try await store.missingNodes() == [nodes[3].id])
+        clock.advance(by: .seconds(1))
+        #expect(try await store.missingNodes().isEmpty)
+    }
+
+    /// A head does not know how long an earlier one had missed it.
+    @Test func whoIsMissingStaysSoForAnHourOfTheNextHeadsLife() async throws {
+        let scratch = try Scratch()
+        defer { scratch.remove() }
+        let path = scratch.path + "/control.sqlite"
+        var store = try await store(path: path)
+        let node = try await store.join(describe())
+        await pass(.seconds(2), store)
+        clock.advance(by: .seconds(3000))
+        await store.close()
+        for step in 0..<2 {
+            store = try await self.store(path: path)
+            #expect(try await store.missingNodes() == [node.id])
+            clock.advance(by: .seconds(3599))
+            #expect(try await store.missingNodes() == [node.id])
+            if step == 1 {
+                clock.advance(by: .seconds(1))
+                #expect(try await store.missingNodes().isEmpty)
+            }
+            await store.close()
+        }
+        store = try await self.store(path: path)
+        #expect(try await store.missingNodes().isEmpty)
+        await store.close()
     }
 
     @Test func theStoresOwnNodeNeverExpires() async throws {

@@ -70,6 +70,31 @@ import Testing
         await cluster.stop()
     }
 
+    /// A head hears nothing of a worker whose link is cut, or whose process is stopped; the worker lives on, and comes back.
+    @Test func aHeadLeavesTheFilesOfANodeThatIsCutOff() async throws {
+        let scratch = try Scratch()
+        defer { scratch.remove() }
+        let root = scratch.path + "/shared"
+        let cluster = try await LocalCluster()
+        let head = try await cluster.addNode(capacity: 32 << 20, storage: storage(root, owner: "head"), isHead: true)
+        let worker = try await cluster.addNode(capacity: 32 << 20, storage: storage(root, owner: "worker"))
+        let session = try await Session.connect(socket: worker.socketPath)
+        let ref = try await spillOne(worker, session, seed: 4)
+        // The job ends with the silence; what was detached does not.
+        try await session.detach(ref)
+        try await cluster.control.lose(worker.description.id)
+        await head.stop()
+        #expect(spillFiles(root + "/spilled_objects/session_1/ray_spilled_objects/worker").count == 1)
+        try await worker.rejoin()
+        do {
+            let value = try await session.get(ref)
+            #expect(equal(value, pattern(1 << 20, seed: 4)))
+        }
+        await session.close()
+        await worker.stop()
+        await cluster.stop()
+    }
+
     /// Each node sweeps its own folder at its start, and no other.
     @Test func aNodeSweepsItsOwnFolderAlone() async throws {
         let scratch = try Scratch()
