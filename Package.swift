@@ -116,7 +116,7 @@ let package = Package(
         .testTarget(
             name: "CommandLineTests",
             dependencies: [
-                "raystore", "RayStore", "RayStoreNode",
+                "raystore", "RayStore", "RayStoreNode", "RayStoreCluster",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"), "TestSupport",
             ],
             swiftSettings: swiftSettings),

@@ -23,7 +23,9 @@ public struct ClusterOptions: Sendable {
     /// alone, and destroyed when the node stops: several nodes that spill to one directory or bucket have folders of their own there
     /// (`StorageOwner`).
     public var storage: (any ExternalStorage)?
-    /// Makes `storage` of what the head says of the cluster, as `StorageConfiguration` does for `ray_storage`; nil when `storage` is what is wanted.
+    /// Makes `storage` of what the head says of the cluster, as `StorageConfiguration` does for `ray_storage`; nil when `storage` is what is wanted. The
+    /// head is asked before the node joins, so one of another version fails in other words than `versionMismatch`: for storages that depend on it only
+    /// (`StorageConfiguration.asksCluster`).
     public var makeStorage: (@Sendable (ClusterInfo) async throws(RayStoreError) -> any ExternalStorage)?
     /// At the head: the storage that the cluster's nodes have together, a directory that all machines see or `s3://...`; the nodes are told.
     public var clusterStorage: String?

@@ -20,8 +20,8 @@ public struct StorageConfiguration: Sendable {
         public var stateDirectory: String
         /// The name of the node's own folder wherever it spills to, the same in each of its lives.
         public var owner: String
-        /// The name of this life of the cluster.
-        public var session: String
+        /// The cluster's name; nil when nobody has asked for it: then `ray_storage` is refused.
+        public var session: String?
         /// The cluster's storage, a directory or `s3://...`; nil when it has none.
         public var clusterStorage: String?
         /// Of files in directories. An S3 service has what it has answered for.
@@ -29,7 +29,7 @@ public struct StorageConfiguration: Sendable {
         public var environment: [String: String]
 
         public init(
-            stateDirectory: String, owner: String, session: String, clusterStorage: String? = nil,
+            stateDirectory: String, owner: String, session: String? = nil, clusterStorage: String? = nil,
             durability: FilesystemStorage.Durability = .kernel,
             environment: [String: String] = ProcessInfo.processInfo.environment
         ) {
@@ -41,6 +41,9 @@ public struct StorageConfiguration: Sendable {
             self.environment = environment
         }
     }
+
+    /// Whether `storage` depends on what the head says of the cluster (`ClusterInfo`).
+    public var asksCluster: Bool { type == "ray_storage" }
 
     /// What it says of packing; nil when it says nothing.
     public let compression: SpillCompression?
@@ -141,7 +144,10 @@ public struct StorageConfiguration: Sendable {
                 .invalidArgument,
                 "type: 'ray_storage' spills to the cluster's storage, and its head was started without one (--cluster-storage)")
         }
-        let folder = "spilled_objects/\(node.session)"
+        guard let session = node.session else {
+            throw RayStoreError(.invalidArgument, "type: 'ray_storage' needs the cluster's name, which its head says")
+        }
+        let folder = "spilled_objects/\(session)"
         guard root.hasPrefix("s3://") else {
             let path = (root.hasPrefix("file://") ? String(root.dropFirst(7)) : root) + "/" + folder
             return FilesystemStorage(

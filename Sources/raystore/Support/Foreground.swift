@@ -69,8 +69,12 @@ enum Foreground {
         var options = ClusterOptions(node: nodeOptions)
         let (spill, directory) = (setup.spill, setup.stateDirectory.path)
         options.clusterStorage = spill.clusterStorage
-        options.makeStorage = { cluster async throws(RayStoreError) in
-            try await runBlocking { () throws(RayStoreError) in try spill.storage(in: directory, cluster: cluster) }
+        if try spill.asksCluster() {
+            options.makeStorage = { cluster async throws(RayStoreError) in
+                try await runBlocking { () throws(RayStoreError) in try spill.storage(in: directory, cluster: cluster) }
+            }
+        } else {
+            options.storage = try await runBlocking { () throws(RayStoreError) in try spill.storage(in: directory) }
         }
         options.keyFile = setup.keyFile
         options.bindHost = setup.host

@@ -175,12 +175,17 @@ struct SpillSetup: Sendable {
         options.spill.lowWatermark = marks.low / 100
     }
 
-    /// The storage of a node with this state directory in that cluster.
-    func storage(in stateDirectory: String, cluster: ClusterInfo) throws(RayStoreError) -> any ExternalStorage {
+    /// Whether it is the cluster's, so that the head has to be asked for it.
+    func asksCluster() throws(RayStoreError) -> Bool {
+        try StorageConfiguration(json: storage).asksCluster
+    }
+
+    /// The storage of a node with this state directory; in that cluster, where that matters.
+    func storage(in stateDirectory: String, cluster: ClusterInfo? = nil) throws(RayStoreError) -> any ExternalStorage {
         let owner = try StorageOwner.name(in: stateDirectory)
         return try StorageConfiguration(json: storage).storage(
             for: StorageConfiguration.Node(
-                stateDirectory: stateDirectory, owner: owner, session: cluster.session, clusterStorage: cluster.storage,
+                stateDirectory: stateDirectory, owner: owner, session: cluster?.session, clusterStorage: cluster?.storage,
                 durability: isSynced ? .synced : .kernel))
     }
 }
