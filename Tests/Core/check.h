@@ -63,6 +63,12 @@ __attribute__((unused)) static const char *check_folder(void) {
     return folder != NULL && folder[0] != '\0' ? folder : "/tmp";
 }
 
+// The same in memory, where there is some.
+__attribute__((unused)) static const char *check_folder_in_memory(void) {
+    const char *folder = getenv("RAYSTORE_TEST_MEMORY");
+    return folder != NULL && folder[0] != '\0' ? folder : access("/dev/shm", W_OK) == 0 ? "/dev/shm" : check_folder();
+}
+
 // The seed of a randomised test: RAYSTORE_SEED, or the time. Printed first, so that a failure can be run again.
 static inline uint64_t check_seed(void) {
     const char *given = getenv("RAYSTORE_SEED");

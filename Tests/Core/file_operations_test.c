@@ -111,7 +111,7 @@ static void full_disk_leaves_the_source_and_no_partial_file(void) {
 
 static void move_goes_across_file_systems(void) {
     char far[128];
-    snprintf(far, sizeof far, "/dev/shm/raystore-file-test-%d", (int)getpid());
+    snprintf(far, sizeof far, "%s/moved", check_folder_in_memory());
     write_file(in_root(path_a, "source"), 100000, 0640);
     CHECK_OK(ray_file_move(path_a, far, 0));
     CHECK(access(path_a, F_OK) != 0);

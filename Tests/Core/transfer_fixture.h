@@ -21,7 +21,7 @@
 static char fixture_directory[64];
 
 static inline void fixture_make_directory(void) {
-    snprintf(fixture_directory, sizeof fixture_directory, "%s/raytransfer.XXXXXX", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : check_folder());
+    snprintf(fixture_directory, sizeof fixture_directory, "%s/raytransfer.XXXXXX", check_folder_in_memory());
     CHECK(mkdtemp(fixture_directory) != NULL);
 }
 
