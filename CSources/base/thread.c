@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stddef.h>
+#include <time.h>
 
 #include "base/error_internal.h"
 
@@ -26,4 +27,21 @@ ray_status ray__thread_start(pthread_t *thread, const char *name, void *(*body)(
     }
     (void)pthread_setname_np(*thread, name);
     return RAY_OK;
+}
+
+void ray__cond_init(pthread_cond_t *condition) {
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(condition, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+}
+
+void ray__cond_wait_until(pthread_cond_t *condition, pthread_mutex_t *lock, uint64_t deadline_ns) {
+    if (deadline_ns == UINT64_MAX) {
+        pthread_cond_wait(condition, lock);
+        return;
+    }
+    struct timespec until = {(time_t)(deadline_ns / 1000000000u), (long)(deadline_ns % 1000000000u)};
+    pthread_cond_timedwait(condition, lock, &until);
 }

@@ -169,11 +169,7 @@ static ray_status make_client(const char *socket_path, ray_client **client) {
     made->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     made->socket_path = strdup(socket_path);
     pthread_mutex_init(&made->lock, NULL);
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&made->drained, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    ray__cond_init(&made->drained);
     if (made->wake_fd < 0 || made->socket_path == NULL) {
         ray_status status = made->wake_fd < 0 ? ray__fail_errno(RAY_SYSTEM, "cannot make an event descriptor")
                                               : ray__fail(RAY_OUT_OF_MEMORY, "no memory for a session");

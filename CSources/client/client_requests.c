@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clock_internal.h"
+#include "base/thread_internal.h"
 #include "client/client_internal.h"
 #include "client/socket_internal.h"
 
@@ -144,20 +145,13 @@ void ray__client_tell(ray_client *client, uint16_t what, const void *payload, si
     pthread_mutex_unlock(&client->lock);
 }
 
-static struct timespec timespec_of(uint64_t deadline_ns) {
-    // Years ahead is for ever, and some C libraries refuse a larger one.
-    uint64_t bounded = deadline_ns > (UINT64_C(1) << 62) ? UINT64_C(1) << 62 : deadline_ns;
-    return (struct timespec){.tv_sec = (time_t)(bounded / 1000000000u), .tv_nsec = (long)(bounded % 1000000000u)};
-}
-
 void ray__client_wait_drained(ray_client *client, uint64_t deadline_ns) {
     // 20 ms at most at a time: another thread may take the room before this one looks.
     uint64_t soon = ray__deadline_ns(20000000);
-    struct timespec until = timespec_of(soon < deadline_ns ? soon : deadline_ns);
     pthread_mutex_lock(&client->lock);
     client->drain_waiter_count++;
     if (client->over == RAY_OK) {
-        pthread_cond_timedwait(&client->drained, &client->lock, &until);
+        ray__cond_wait_until(&client->drained, &client->lock, soon < deadline_ns ? soon : deadline_ns);
     }
     client->drain_waiter_count--;
     pthread_cond_broadcast(&client->drained); // a close may wait for this count
@@ -185,11 +179,7 @@ static struct call *make_call(ray_client *client, bool wants_answer, ray__give_b
     struct call *call = calloc(1, sizeof *call);
     if (call != NULL) {
         pthread_mutex_init(&call->lock, NULL);
-        pthread_condattr_t monotonic;
-        pthread_condattr_init(&monotonic);
-        pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-        pthread_cond_init(&call->done_changed, &monotonic);
-        pthread_condattr_destroy(&monotonic);
+        ray__cond_init(&call->done_changed);
         call->wants_answer = wants_answer;
         call->client = client;
         call->give_back = give_back;
@@ -278,10 +268,9 @@ ray_status ray__client_call(ray_client *client, uint16_t request, const void *pa
         free_call(call);
         return status;
     }
-    struct timespec until = timespec_of(deadline_ns);
     pthread_mutex_lock(&call->lock);
     while (!call->done && (deadline_ns == RAY_FOREVER || ray__now_ns() < deadline_ns)) {
-        pthread_cond_timedwait(&call->done_changed, &call->lock, &until);
+        ray__cond_wait_until(&call->done_changed, &call->lock, deadline_ns);
     }
     bool done = call->done;
     call->abandoned = !done;

@@ -5,10 +5,10 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "base/clock_internal.h"
 #include "base/error_internal.h"
+#include "base/thread_internal.h"
 
 // A cell at position p of round r may be filled when turn == p, and emptied when turn == p + 1; emptying sets it to p + capacity.
 typedef struct cell {
@@ -56,13 +56,9 @@ ray_status ray__ring_create(size_t capacity, ray__ring **ring) {
     atomic_init(&made->tail, 0);
     atomic_init(&made->pushers.count, 0);
     atomic_init(&made->poppers.count, 0);
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_mutex_init(&made->lock, NULL);
-    pthread_cond_init(&made->pushers.woken, &monotonic);
-    pthread_cond_init(&made->poppers.woken, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    ray__cond_init(&made->pushers.woken);
+    ray__cond_init(&made->poppers.woken);
     *ring = made;
     return RAY_OK;
 }
@@ -168,12 +164,7 @@ static ray_status move_item(ray__ring *ring, attempt *what, uint64_t timeout_ns)
                 status = RAY_TIMED_OUT;
                 break;
             }
-            if (deadline == UINT64_MAX) {
-                pthread_cond_wait(&mine->woken, &ring->lock);
-            } else {
-                struct timespec until = {(time_t)(deadline / 1000000000u), (long)(deadline % 1000000000u)};
-                pthread_cond_timedwait(&mine->woken, &ring->lock, &until);
-            }
+            ray__cond_wait_until(&mine->woken, &ring->lock, deadline);
         }
         atomic_fetch_sub(&mine->count, 1);
         pthread_mutex_unlock(&ring->lock);

@@ -9,13 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/clock_internal.h"
 #include "base/error_internal.h"
-#include "transfer/serve_internal.h"
 #include "base/thread_internal.h"
+#include "transfer/serve_internal.h"
 
 struct ray__served {
     ray__served *next;
@@ -126,8 +125,7 @@ static bool wait_for_place(ray_transfer *transfer) {
            (transfer->served_count >= RAY__SERVED_MAX || transfer->proving_count >= RAY__PROVING_MAX)) {
         if (transfer->proving_count >= RAY__PROVING_MAX) {
             uint64_t until_ns = crowd_out(transfer, ray__now_ns());
-            struct timespec until = {(time_t)(until_ns / RAY__SECOND), (long)(until_ns % RAY__SECOND)};
-            pthread_cond_timedwait(&transfer->served_changed, &transfer->served_lock, &until);
+            ray__cond_wait_until(&transfer->served_changed, &transfer->served_lock, until_ns);
         } else {
             pthread_cond_wait(&transfer->served_changed, &transfer->served_lock);
         }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // What an offer's tuner is told of its chunks' way: how many wait for the link, and how fast the link takes them.
-#include <time.h>
 
 #include "base/clock_internal.h"
+#include "base/thread_internal.h"
 #include "transfer/transfer_internal.h"
 
 // The kernel counts busy time in ticks of 1 to 10 ms.
@@ -18,12 +18,8 @@
 #define FIRST_MIN (32u << 10)
 
 void ray__gauge_init(ray__gauge *gauge) {
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_mutex_init(&gauge->lock, NULL);
-    pthread_cond_init(&gauge->known, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    ray__cond_init(&gauge->known);
 }
 
 void ray__gauge_end(ray__gauge *gauge) {
@@ -245,9 +241,8 @@ void ray__gauge_wait(ray__offer *offer, ray__drain *last, const ray__connection 
     uint64_t deadline = ray__deadline_ns(timeout_ns);
     while (!may_begin(offer, atomic_load(&gauge->under_way)) && ray__now_ns() < deadline) {
         uint64_t look = ray__deadline_ns(LOOK_NS);
-        struct timespec until = {(time_t)(look / RAY__SECOND), (long)(look % RAY__SECOND)};
         pthread_mutex_lock(&gauge->lock);
-        pthread_cond_timedwait(&gauge->known, &gauge->lock, &until);
+        ray__cond_wait_until(&gauge->known, &gauge->lock, look);
         add_drained(gauge, last, connection);
         for (uint32_t i = 0; i < RAY__GAUGE_SENDING; i++) {
             if (gauge->sending[i].connection != NULL) {

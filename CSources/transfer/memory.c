@@ -3,10 +3,10 @@
 
 #include <poll.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "base/clock_internal.h"
 #include "base/error_internal.h"
+#include "base/thread_internal.h"
 
 #define PAGE 4096u
 #define LOOK_NS 100000000ull
@@ -41,12 +41,8 @@ void ray__share_init(ray__share *share, ray__memory *memory, uint64_t limit) {
     share->memory = memory;
     share->limit = limit;
     share->used = 0;
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_mutex_init(&share->lock, NULL);
-    pthread_cond_init(&share->returned, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    ray__cond_init(&share->returned);
 }
 
 void ray__share_end(ray__share *share) {
@@ -56,10 +52,9 @@ void ray__share_end(ray__share *share) {
 
 bool ray__share_take(ray__share *share, uint64_t size, uint64_t timeout_ns) {
     uint64_t deadline = ray__deadline_ns(timeout_ns);
-    struct timespec until = {(time_t)(deadline / 1000000000u), (long)(deadline % 1000000000u)};
     pthread_mutex_lock(&share->lock);
     while (share->limit - share->used < size && timeout_ns > 0 && ray__now_ns() < deadline) {
-        pthread_cond_timedwait(&share->returned, &share->lock, &until);
+        ray__cond_wait_until(&share->returned, &share->lock, deadline);
     }
     bool taken = share->limit - share->used >= size;
     share->used += taken ? size : 0;

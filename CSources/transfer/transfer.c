@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/clock_internal.h"
@@ -48,8 +47,7 @@ static uint32_t list_pulls(ray_transfer *transfer, ray_pull ***pulls, uint32_t *
 static bool wait_for_work(ray_transfer *transfer, uint64_t until_ns) {
     pthread_mutex_lock(&transfer->supervise_lock);
     while (!transfer->supervise_now && !transfer->supervisor_ends && ray__now_ns() < until_ns) {
-        struct timespec until = {(time_t)(until_ns / 1000000000u), (long)(until_ns % 1000000000u)};
-        pthread_cond_timedwait(&transfer->supervise_changed, &transfer->supervise_lock, &until);
+        ray__cond_wait_until(&transfer->supervise_changed, &transfer->supervise_lock, until_ns);
     }
     transfer->supervise_now = false;
     bool go_on = !transfer->supervisor_ends;
@@ -79,22 +77,18 @@ static void *supervise(void *context) {
 }
 
 static void init_locks(ray_transfer *transfer) {
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_mutex_init(&transfer->served_lock, NULL);
-    pthread_cond_init(&transfer->served_changed, &monotonic);
+    ray__cond_init(&transfer->served_changed);
     pthread_mutex_init(&transfer->offers_lock, NULL);
     ray__peers_init(&transfer->peers);
     pthread_mutex_init(&transfer->swarms_lock, NULL);
     pthread_mutex_init(&transfer->list_lock, NULL);
     pthread_cond_init(&transfer->list_changed, NULL);
     pthread_mutex_init(&transfer->supervise_lock, NULL);
-    pthread_cond_init(&transfer->supervise_changed, &monotonic);
+    ray__cond_init(&transfer->supervise_changed);
     pthread_mutex_init(&transfer->queue_lock, NULL);
     pthread_cond_init(&transfer->queue_changed, NULL);
     pthread_mutex_init(&transfer->idle_lock, NULL);
-    pthread_condattr_destroy(&monotonic);
 }
 
 static void end_locks(ray_transfer *transfer) {

@@ -6,7 +6,6 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/clock_internal.h"
 #include "base/error_internal.h"
@@ -87,12 +86,8 @@ void ray__buffers_init(ray__buffers *buffers, ray__memory *memory, uint32_t limi
     memset(buffers, 0, sizeof *buffers);
     buffers->memory = memory;
     buffers->limit = limit;
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_mutex_init(&buffers->lock, NULL);
-    pthread_cond_init(&buffers->returned, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    ray__cond_init(&buffers->returned);
 }
 
 void ray__buffers_end(ray__buffers *buffers) {
@@ -121,10 +116,9 @@ uint8_t *ray__buffers_take_above(ray__buffers *buffers, uint32_t kept) {
 
 uint8_t *ray__buffers_take(ray__buffers *buffers, uint64_t timeout_ns) {
     uint64_t deadline = ray__deadline_ns(timeout_ns);
-    struct timespec until = {(time_t)(deadline / 1000000000u), (long)(deadline % 1000000000u)};
     pthread_mutex_lock(&buffers->lock);
     while (buffers->spare_count == 0 && buffers->made >= buffers->limit && ray__now_ns() < deadline) {
-        pthread_cond_timedwait(&buffers->returned, &buffers->lock, &until);
+        ray__cond_wait_until(&buffers->returned, &buffers->lock, deadline);
     }
     uint8_t *taken = take_one(buffers);
     pthread_mutex_unlock(&buffers->lock);

@@ -255,10 +255,7 @@ static puppet *puppet_start(void) {
     puppet *p = calloc(1, sizeof *p);
     CHECK(p != NULL && pipe(p->stops) == 0);
     pthread_mutex_init(&p->lock, NULL);
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&p->changed, &monotonic);
+    ray__cond_init(&p->changed);
     CHECK_OK(ray__listener_open("127.0.0.1", 0, &p->listener, &p->port));
     CHECK_EQUAL(pthread_create(&p->acceptor, NULL, run_puppet, p), 0);
     return p;

@@ -13,6 +13,7 @@
 
 #include "base/checksum_internal.h"
 #include "base/clock_internal.h"
+#include "base/thread_internal.h"
 #include "check.h"
 
 #define MIB (1ull << 20)
@@ -240,10 +241,7 @@ static const ray_pull_callbacks fixture_callbacks = {fixture_opened, fixture_pro
 static inline void fixture_pull_init(fixture_pull *p, const char *path) {
     memset(p, 0, sizeof *p);
     pthread_mutex_init(&p->lock, NULL);
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&p->changed, &monotonic);
+    ray__cond_init(&p->changed);
     p->into_store = path == NULL;
     if (path != NULL) {
         snprintf(p->path, sizeof p->path, "%s", path);
