@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A link: one connection of a pull to one of its sources, from connecting to the last chunk it can bring.
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -197,6 +198,18 @@ static void set_depth_locked(ray__link *link) {
     link->depth = (uint32_t)(depth < 2 ? 2 : depth > depth_max ? depth_max : depth);
 }
 
+// The source is not asked again: what its card says is of no use to this pull. The text begins with the source's name.
+__attribute__((format(printf, 3, 4))) static bool give_up_source(ray__link *link, ray_status status, const char *format, ...) {
+    char text[RAY__TEXT_MAX];
+    int named = snprintf(text, sizeof text, "%s", link->connection.peer);
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text + named, sizeof text - (size_t)named, format, arguments);
+    va_end(arguments);
+    ray__pull_source_failed(link->pull, link->source, status, text, true);
+    return false;
+}
+
 bool ray__link_answer(ray__link *link, const ray__card_message *card) {
     ray_pull *pull = link->pull;
     if (card->status == RAY_AGAIN) {
@@ -205,39 +218,25 @@ bool ray__link_answer(ray__link *link, const ray__card_message *card) {
     }
     add_holders(pull, card);
     if (card->status != RAY_OK) {
-        char text[RAY__TEXT_MAX];
-        snprintf(text, sizeof text, "%s: %.220s", link->connection.peer,
-                 card->text[0] != '\0' ? card->text : ray_status_text(card->status));
-        ray__pull_source_failed(pull, link->source, card->status, text, true);
-        return false;
+        return give_up_source(link, card->status, ": %.220s", card->text[0] != '\0' ? card->text : ray_status_text(card->status));
     }
     if ((card->flags & RAY__CARD_HERE) == 0) {
         ray__pull_source_guides(pull, link->source);
         return false;
     }
     if (card->chunk_size != pull->chunk_size) {
-        char text[RAY__TEXT_MAX];
-        snprintf(text, sizeof text, "%s answers with chunks of %u bytes, asked for were %u", link->connection.peer, card->chunk_size,
-                 pull->chunk_size);
-        ray__pull_source_failed(pull, link->source, RAY_PROTOCOL, text, true);
-        return false;
+        return give_up_source(link, RAY_PROTOCOL, " answers with chunks of %u bytes, asked for were %u", card->chunk_size, pull->chunk_size);
     }
     bool fits = false;
     if (!ensure_opened(pull, card, &fits)) {
         return false;
     }
     if (!fits && pull->name != NULL) {
-        char text[RAY__TEXT_MAX];
-        snprintf(text, sizeof text, "%s: %.200s was changed while it was fetched", link->connection.peer, pull->name);
-        ray__pull_source_failed(pull, link->source, RAY_SOURCE_CHANGED, text, true);
-        return false;
+        return give_up_source(link, RAY_SOURCE_CHANGED, ": %.200s was changed while it was fetched", pull->name);
     }
     if (!fits) {
-        char text[RAY__TEXT_MAX];
-        snprintf(text, sizeof text, "%s says the object has %llu bytes, another source says %llu", link->connection.peer,
-                 (unsigned long long)card->size_bytes, (unsigned long long)pull->size_bytes);
-        ray__pull_source_failed(pull, link->source, RAY_PROTOCOL, text, true);
-        return false;
+        return give_up_source(link, RAY_PROTOCOL, " says the object has %llu bytes, another source says %llu",
+                              (unsigned long long)card->size_bytes, (unsigned long long)pull->size_bytes);
     }
     if ((card->flags & RAY__CARD_INLINE) != 0 && card->size_bytes > 0) {
         ray_status placed = place_inline(link, card);
