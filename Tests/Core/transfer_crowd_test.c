@@ -34,13 +34,6 @@ static bool is_file(uint32_t number) {
     return number % 3 == 1;
 }
 
-static ray_store *make_store(uint64_t capacity) {
-    ray_store_options options = {.struct_size = sizeof options, .capacity_bytes = capacity};
-    ray_store *store = NULL;
-    CHECK_OK(ray_store_create(&options, &store));
-    return store;
-}
-
 static ray_status find_in_crowd(void *context, const ray_object_id *id, ray_answer *answer) {
     (void)context;
     uint32_t number = ray_object_id_index(id) - RAY_FIRST_PUT_INDEX;
@@ -75,8 +68,8 @@ static void aThousandTransfersAtOnceAllArrive(void) {
     limit.rlim_cur = DESCRIPTORS_MAX;
     CHECK(setrlimit(RLIMIT_NOFILE, &limit) == 0);
     uint32_t descriptors = open_descriptors();
-    ray_store *there = make_store(192 * MIB);
-    ray_store *here = make_store(192 * MIB);
+    ray_store *there = fixture_store(192 * MIB);
+    ray_store *here = fixture_store(192 * MIB);
     char from[128];
     char to[128];
     for (uint32_t i = 0; i < CROWD; i++) {
@@ -109,16 +102,12 @@ static void aThousandTransfersAtOnceAllArrive(void) {
         CHECK_STATUS(fixture_finish(&pulls[i]), RAY_OK);
         paths_of(i, from, to);
         uint8_t *bytes = fixture_bytes(size_of(i), i, i % 2 == 0);
-        ray_object_id id = fixture_id(i);
-        ray_object_view view;
         if (is_file(i)) {
             CHECK(fixture_file_is(to, bytes, size_of(i)));
             unlink(from);
             unlink(to);
         } else {
-            CHECK_OK(ray_object_get(here, &id, 0, &view));
-            CHECK(view.data_size == size_of(i) && (view.data_size == 0 || memcmp(view.data, bytes, view.data_size) == 0));
-            ray_object_release(here, &view);
+            fixture_check_object(here, i, bytes, size_of(i));
         }
         free(bytes);
     }

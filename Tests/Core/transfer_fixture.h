@@ -311,6 +311,29 @@ static inline ray_transfer *fixture_transfer(fixture_table *table, ray_store *st
     return transfer;
 }
 
+static inline ray_store *fixture_store(uint64_t capacity_bytes) {
+    ray_store_options options = {.struct_size = sizeof options, .capacity_bytes = capacity_bytes};
+    ray_store *store = NULL;
+    CHECK_OK(ray_store_create(&options, &store));
+    return store;
+}
+
+// Fails unless the object is there, with these bytes.
+static inline void fixture_check_object(ray_store *store, uint32_t number, const uint8_t *bytes, uint64_t size) {
+    ray_object_id id = fixture_id(number);
+    ray_object_view view;
+    CHECK_OK(ray_object_get(store, &id, 0, &view));
+    CHECK_EQUAL(view.data_size, size);
+    CHECK(size == 0 || memcmp(view.data, bytes, size) == 0);
+    ray_object_release(store, &view);
+}
+
+static inline uint64_t fixture_used_bytes(ray_store *store) {
+    ray_store_stats stats = {.struct_size = sizeof stats};
+    CHECK_OK(ray_store_stats_read(store, &stats));
+    return stats.used_bytes;
+}
+
 // A folder with the paths of a source and a target, one who serves the table, and one who pulls.
 static inline void fixture_begin(fixture_table *table, char *source_path, char *target_path, ray_transfer **sender, ray_transfer **receiver) {
     fixture_make_directory();

@@ -48,16 +48,9 @@ typedef struct scene {
 
 static uint8_t *bytes;
 
-static ray_store *make_store(void) {
-    ray_store_options options = {.struct_size = sizeof options, .capacity_bytes = 64 * MIB};
-    ray_store *store = NULL;
-    CHECK_OK(ray_store_create(&options, &store));
-    return store;
-}
-
 static void holder_start(holder *h) {
     ray_object_id id = fixture_id(1);
-    h->store = make_store();
+    h->store = fixture_store(64 * MIB);
     CHECK_OK(ray_object_put(h->store, &id, bytes, SIZE, NULL, 0, 0));
     fixture_add(&h->table, 1, RAY_KIND_OBJECT);
     h->transfer = fixture_transfer(&h->table, h->store, true);
@@ -82,7 +75,7 @@ static scene *begin(ray_pull_options options) {
     pthread_mutex_init(&s->known.lock, NULL);
     holder_start(&s->first);
     holder_start(&s->second);
-    s->here = make_store();
+    s->here = fixture_store(64 * MIB);
     s->receiver = fixture_transfer(NULL, s->here, false);
     ray_transfer_options guiding = {
         .struct_size = sizeof guiding, .key = fixture_key, .bind_host = "127.0.0.1", .find = find, .context = &s->known};
@@ -125,14 +118,6 @@ static void end(scene *s) {
     free(s);
 }
 
-static void check_arrived(scene *s) {
-    ray_object_id id = fixture_id(1);
-    ray_object_view view;
-    CHECK_OK(ray_object_get(s->here, &id, 0, &view));
-    CHECK(view.data_size == SIZE && memcmp(view.data, bytes, SIZE) == 0);
-    ray_object_release(s->here, &view);
-}
-
 static void aNewHolderIsAskedForWhatIsMissing(void) {
     scene *s = begin((ray_pull_options){.patience_ns = FIXTURE_DEADLINE_NS});
     wait_asked(s, 4); // in vain
@@ -141,7 +126,7 @@ static void aNewHolderIsAskedForWhatIsMissing(void) {
     CHECK(strstr(text, "the last one is gone") != NULL);
     say(s, ray_transfer_port(s->second.transfer));
     CHECK_OK(fixture_finish(&s->pull));
-    check_arrived(s);
+    fixture_check_object(s->here, 1, bytes, SIZE);
     fault_counts counts;
     fault_proxy_counts(s->before_first, &counts);
     uint64_t sent = counts.passed_bytes + fixture_stats(s->second.transfer).sent_bytes;
@@ -156,7 +141,7 @@ static void theSameHolderIsAskedWhenItIsBack(void) {
     wait_asked(s, 4);
     fault_proxy_refuse(s->before_first, false);
     CHECK_OK(fixture_finish(&s->pull));
-    check_arrived(s);
+    fixture_check_object(s->here, 1, bytes, SIZE);
     CHECK_EQUAL(fixture_stats(s->second.transfer).sent_bytes, 0);
     end(s);
 }
@@ -165,9 +150,7 @@ static void waitingForAHolderEndsWithPatience(void) {
     scene *s = begin((ray_pull_options){.patience_ns = 2 * 1000000000ull});
     CHECK_STATUS(fixture_finish(&s->pull), RAY_NO_HOLDER);
     CHECK(strstr(s->pull.message, "the last one is gone") != NULL);
-    ray_store_stats stats = {.struct_size = sizeof stats};
-    CHECK_OK(ray_store_stats_read(s->here, &stats));
-    CHECK_EQUAL(stats.used_bytes, 0);
+    CHECK_EQUAL(fixture_used_bytes(s->here), 0);
     end(s);
 }
 
@@ -186,7 +169,7 @@ static void withoutABeginningNobodyWaits(void) {
         .struct_size = sizeof guiding, .key = fixture_key, .bind_host = "127.0.0.1", .find = find, .context = &known};
     ray_transfer *guide = NULL;
     CHECK_OK(ray_transfer_create(&guiding, &guide));
-    ray_store *here = make_store();
+    ray_store *here = fixture_store(64 * MIB);
     ray_transfer *receiver = fixture_transfer(NULL, here, false);
     fixture_pull p;
     ray_pull_options options = {.patience_ns = FIXTURE_DEADLINE_NS};

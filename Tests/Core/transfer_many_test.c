@@ -17,13 +17,6 @@ typedef struct node {
 
 static node nodes[NODES_MAX];
 
-static ray_store *make_store(uint64_t capacity) {
-    ray_store_options options = {.struct_size = sizeof options, .capacity_bytes = capacity};
-    ray_store *store = NULL;
-    CHECK_OK(ray_store_create(&options, &store));
-    return store;
-}
-
 // Node 0 has the data; the others only listen.
 static uint8_t *make_nodes(uint32_t count, uint64_t size, bool in_stores, uint64_t seed) {
     uint8_t *bytes = fixture_bytes(size, seed, false);
@@ -31,7 +24,7 @@ static uint8_t *make_nodes(uint32_t count, uint64_t size, bool in_stores, uint64
     for (uint32_t i = 0; i < count; i++) {
         node *n = &nodes[i];
         if (in_stores) {
-            n->store = make_store(size + 8 * MIB);
+            n->store = fixture_store(size + 8 * MIB);
         } else if (i == 0) {
             fixture_write_file(source_path, bytes, size);
             fixture_add_file(&n->table, 1, source_path);

@@ -9,19 +9,6 @@ static ray_store *there;
 static ray_transfer *sender;
 static ray_transfer *receiver;
 
-static ray_store *make_store(uint64_t capacity) {
-    ray_store_options options = {.struct_size = sizeof options, .capacity_bytes = capacity};
-    ray_store *store = NULL;
-    CHECK_OK(ray_store_create(&options, &store));
-    return store;
-}
-
-static uint64_t used_bytes(ray_store *store) {
-    ray_store_stats stats = {.struct_size = sizeof stats};
-    CHECK_OK(ray_store_stats_read(store, &stats));
-    return stats.used_bytes;
-}
-
 static void pull_object_of(uint64_t size, uint32_t metadata_size, bool packable, uint16_t codec) {
     static uint32_t number = 1000;
     number++;
@@ -60,7 +47,7 @@ static void objectsOfEverySizeArrive(void) {
         pull_object_of(sizes[s], 200, true, RAY_CODEC_LZ4);
         pull_object_of(sizes[s], 200, false, RAY_CODEC_ZSTD);
     }
-    CHECK_EQUAL(used_bytes(here), 0);
+    CHECK_EQUAL(fixture_used_bytes(here), 0);
 }
 
 static void twoHundredMebibytesArrive(void) {
@@ -69,14 +56,14 @@ static void twoHundredMebibytesArrive(void) {
 }
 
 static void anObjectTooLargeForTheStoreSaysSo(void) {
-    ray_store *small = make_store(8 * MIB);
+    ray_store *small = fixture_store(8 * MIB);
     ray_transfer *small_receiver = fixture_transfer(NULL, small, false);
     ray_object_id id = fixture_id(1);
     uint8_t *bytes = fixture_bytes(20 * MIB, 1, false);
     CHECK_OK(ray_object_put(there, &id, bytes, 20 * MIB, NULL, 0, 0));
     fixture_pull p;
     CHECK_STATUS(fixture_pull_now(&p, small_receiver, 1, ray_transfer_port(sender), NULL, NULL), RAY_STORE_FULL);
-    CHECK_EQUAL(used_bytes(small), 0);
+    CHECK_EQUAL(fixture_used_bytes(small), 0);
     CHECK(!ray_object_contains(small, &id));
     ray_transfer_destroy(small_receiver);
     ray_store_close(small);
@@ -97,7 +84,7 @@ static void aCancelledPullLeavesNothingInTheStore(void) {
     ray_pull_cancel(p.handle);
     CHECK_STATUS(fixture_finish(&p), RAY_CANCELLED);
     CHECK(p.progress.done_bytes > 0 && p.progress.done_bytes < 40 * MIB);
-    CHECK_EQUAL(used_bytes(here), 0);
+    CHECK_EQUAL(fixture_used_bytes(here), 0);
     CHECK(!ray_object_contains(here, &id));
     CHECK_OK(ray_object_delete(there, &id, RAY_OBJECT_FREED));
     free(bytes);
@@ -112,7 +99,7 @@ static void anObjectThatIsNotThereIsNotFound(void) {
 static void theSenderUnpinsWhatItSent(void) {
     pull_object_of(9 * MIB, 3, false, RAY_CODEC_AUTO);
     uint64_t deadline = ray__now_ns() + FIXTURE_DEADLINE_NS;
-    while (used_bytes(there) != 0) {
+    while (fixture_used_bytes(there) != 0) {
         CHECK(ray__now_ns() < deadline);
         usleep(1000);
     }
@@ -157,10 +144,7 @@ static void anObjectFreedWhileItIsSentArrivesWhole(void) {
             ray_pull_progress(p.handle, &progress);
         } while (progress.done_bytes < size);
         CHECK_OK(fixture_finish(&p));
-        ray_object_view view;
-        CHECK_OK(ray_object_get(here, &id, 0, &view));
-        CHECK(view.data_size == size && memcmp(view.data, bytes, size) == 0);
-        ray_object_release(here, &view);
+        fixture_check_object(here, 3000 + round, bytes, size);
         CHECK_OK(ray_object_delete(here, &id, RAY_OBJECT_FREED));
     }
     CHECK_EQUAL(corrupt_chunks(), corrupt);
@@ -178,7 +162,7 @@ static void twoProcessesOnTwoStores(void) {
     CHECK(child >= 0);
     if (child == 0) {
         // The parent's stores and transfers are not the child's; it makes its own.
-        ray_store *store = make_store(64 * MIB);
+        ray_store *store = fixture_store(64 * MIB);
         ray_object_id id = fixture_id(99);
         CHECK_OK(ray_object_put(store, &id, bytes, size, "meta", 4, 0));
         ray_transfer *own = fixture_transfer(NULL, store, true);
@@ -195,15 +179,11 @@ static void twoProcessesOnTwoStores(void) {
     close(stop[0]);
     uint16_t port;
     CHECK(read(ready[0], &port, sizeof port) == (ssize_t)sizeof port);
-    ray_store *own = make_store(64 * MIB);
+    ray_store *own = fixture_store(64 * MIB);
     ray_transfer *own_receiver = fixture_transfer(NULL, own, false);
     fixture_pull p;
     CHECK_OK(fixture_pull_now(&p, own_receiver, 99, port, NULL, NULL));
-    ray_object_id id = fixture_id(99);
-    ray_object_view view;
-    CHECK_OK(ray_object_get(own, &id, 0, &view));
-    CHECK(view.data_size == size && memcmp(view.data, bytes, size) == 0);
-    ray_object_release(own, &view);
+    fixture_check_object(own, 99, bytes, size);
     ray_transfer_destroy(own_receiver);
     ray_store_close(own);
     close(stop[1]);
@@ -218,8 +198,8 @@ static void twoProcessesOnTwoStores(void) {
 int main(void) {
     // First, while this process has no thread that a fork would lose.
     RUN(twoProcessesOnTwoStores);
-    there = make_store(300 * MIB);
-    here = make_store(300 * MIB);
+    there = fixture_store(300 * MIB);
+    here = fixture_store(300 * MIB);
     sender = fixture_transfer(NULL, there, true);
     receiver = fixture_transfer(NULL, here, false);
     RUN(objectsOfEverySizeArrive);

@@ -20,19 +20,12 @@ typedef struct scene {
 
 static uint8_t *bytes;
 
-static ray_store *make_store(void) {
-    ray_store_options options = {.struct_size = sizeof options, .capacity_bytes = 64 * MIB};
-    ray_store *store = NULL;
-    CHECK_OK(ray_store_create(&options, &store));
-    return store;
-}
-
 static scene *begin(ray_pull_options options) {
     scene *s = calloc(1, sizeof *s);
     CHECK(s != NULL);
     ray_object_id id = fixture_id(1);
-    s->there = make_store();
-    s->here = make_store();
+    s->there = fixture_store(64 * MIB);
+    s->here = fixture_store(64 * MIB);
     CHECK_OK(ray_object_put(s->there, &id, bytes, SIZE, NULL, 0, 0));
     fixture_add(&s->table, 1, RAY_KIND_OBJECT);
     s->sender = fixture_transfer(&s->table, s->there, true);
@@ -74,22 +67,12 @@ static void end(scene *s) {
     free(s);
 }
 
-static uint64_t used_bytes(ray_store *store) {
-    ray_store_stats stats = {.struct_size = sizeof stats};
-    CHECK_OK(ray_store_stats_read(store, &stats));
-    return stats.used_bytes;
-}
-
 static void aPatientPullGoesOnWhereItWas(void) {
     scene *s = begin((ray_pull_options){.patience_ns = FIXTURE_DEADLINE_NS});
     wait_refused(s, 14); // five a connection would be the end
     fault_proxy_refuse(s->between, false);
     CHECK_OK(fixture_finish(&s->pull));
-    ray_object_id id = fixture_id(1);
-    ray_object_view view;
-    CHECK_OK(ray_object_get(s->here, &id, 0, &view));
-    CHECK(view.data_size == SIZE && memcmp(view.data, bytes, SIZE) == 0);
-    ray_object_release(s->here, &view);
+    fixture_check_object(s->here, 1, bytes, SIZE);
     // What was due when it was cut is sent again, and what lay in buffers.
     CHECK(counts_of(s).passed_bytes <= SIZE + WINDOW + MIB);
     end(s);
@@ -99,14 +82,14 @@ static void patienceEnds(void) {
     scene *s = begin((ray_pull_options){.patience_ns = 2 * 1000000000ull});
     CHECK_STATUS(fixture_finish(&s->pull), RAY_UNREACHABLE);
     CHECK(counts_of(s).refused >= 7);
-    CHECK_EQUAL(used_bytes(s->here), 0);
+    CHECK_EQUAL(fixture_used_bytes(s->here), 0);
     end(s);
 }
 
 static void withoutPatienceFiveTriesAreAll(void) {
     scene *s = begin((ray_pull_options){.patience_ns = 0});
     CHECK_STATUS(fixture_finish(&s->pull), RAY_UNREACHABLE);
-    CHECK_EQUAL(used_bytes(s->here), 0);
+    CHECK_EQUAL(fixture_used_bytes(s->here), 0);
     end(s);
 }
 

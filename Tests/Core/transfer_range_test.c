@@ -236,8 +236,7 @@ int main(void) {
     directory = open(fixture_directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     bytes = fixture_bytes(SIZE, 3, true);
     fixture_write_file(source_path, bytes, SIZE);
-    ray_store_options store_options = {.struct_size = sizeof store_options, .capacity_bytes = 64 * MIB};
-    CHECK_OK(ray_store_create(&store_options, &there));
+    there = fixture_store(64 * MIB);
     ray_object_id object = fixture_id(OF_OBJECT);
     ray_object_id small = fixture_id(OF_SMALL);
     CHECK_OK(ray_object_put(there, &object, bytes, SIZE, NULL, 0, 0));

@@ -172,8 +172,7 @@ typedef struct receiver {
 
 static void receiver_start(receiver *r, const uint8_t *bytes, uint32_t parity, uint32_t lacks) {
     memset(r, 0, sizeof *r);
-    ray_store_options options = {.struct_size = sizeof options, .capacity_bytes = 16 * MIB};
-    CHECK_OK(ray_store_create(&options, &r->store));
+    r->store = fixture_store(16 * MIB);
     r->transfer = fixture_transfer(NULL, r->store, true);
     r->source.bytes = bytes;
     r->source.parity = parity;
@@ -201,11 +200,7 @@ static void receiver_end(receiver *r) {
 }
 
 static void check_whole(receiver *r, const uint8_t *bytes) {
-    ray_object_id id = fixture_id(1);
-    ray_object_view view;
-    CHECK_OK(ray_object_get(r->store, &id, 0, &view));
-    CHECK(view.data_size == SIZE && memcmp(view.data, bytes, SIZE) == 0);
-    ray_object_release(r->store, &view);
+    fixture_check_object(r->store, 1, bytes, SIZE);
 }
 
 // What the other has read may be counted a moment later.

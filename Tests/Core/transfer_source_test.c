@@ -75,9 +75,8 @@ static ray_status find(void *context, const ray_object_id *id, ray_answer *answe
 }
 
 static void begin(void) {
-    ray_store_options room = {.struct_size = sizeof room, .capacity_bytes = 64 * MIB};
-    CHECK_OK(ray_store_create(&room, &store));
-    CHECK_OK(ray_store_create(&room, &senders_store));
+    store = fixture_store(64 * MIB);
+    senders_store = fixture_store(64 * MIB);
     ray_transfer_options options = {.struct_size = sizeof options, .key = fixture_key, .bind_host = "127.0.0.1", .find = find, .store = senders_store};
     CHECK_OK(ray_transfer_create(&options, &sender));
     receiver = fixture_transfer(NULL, store, false);
@@ -94,11 +93,7 @@ static void end(void) {
 
 static void check_object(uint32_t number, const uint8_t *bytes, uint64_t size) {
     ray_object_id id = fixture_id(number);
-    ray_object_view view;
-    CHECK_OK(ray_object_get(store, &id, 0, &view));
-    CHECK_EQUAL(view.data_size, size);
-    CHECK(size == 0 || memcmp(view.data, bytes, size) == 0);
-    ray_object_release(store, &view);
+    fixture_check_object(store, number, bytes, size);
     CHECK_OK(ray_object_delete(store, &id, RAY_OBJECT_FREED));
 }
 

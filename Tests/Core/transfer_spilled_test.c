@@ -103,8 +103,7 @@ static void begin(uint64_t send_rate) {
     ray_transfer_options options = {.struct_size = sizeof options, .key = fixture_key, .bind_host = "127.0.0.1", .find = find,
                                     .send_rate_max_bytes = send_rate, .damaged = note_damage, .context = &told};
     CHECK_OK(ray_transfer_create(&options, &sender));
-    ray_store_options room = {.struct_size = sizeof room, .capacity_bytes = 64 * MIB};
-    CHECK_OK(ray_store_create(&room, &store));
+    store = fixture_store(64 * MIB);
     receiver = fixture_transfer(NULL, store, false);
 }
 
@@ -305,9 +304,7 @@ static void aFileThatIsCutWhileItIsSentIsAnErrorThatNamesIt(void) {
 
 static void whatIsDamagedHereIsFetchedFromAnother(void) {
     begin(0);
-    ray_store_options room = {.struct_size = sizeof room, .capacity_bytes = 64 * MIB};
-    ray_store *other_store = NULL;
-    CHECK_OK(ray_store_create(&room, &other_store));
+    ray_store *other_store = fixture_store(64 * MIB);
     ray_transfer *other = fixture_transfer(NULL, other_store, true);
     ray_object_id id = fixture_id(LARGE);
     CHECK_OK(ray_object_put(other_store, &id, file.data[LARGE], LARGE_SIZE, file.metadata[LARGE], (uint32_t)file.objects[LARGE].metadata_size, 0));

@@ -12,13 +12,6 @@ static char source_path[128];
 static char target_path[128];
 static char journal_path[160];
 
-static ray_store *make_store(uint64_t capacity) {
-    ray_store_options options = {.struct_size = sizeof options, .capacity_bytes = capacity};
-    ray_store *store = NULL;
-    CHECK_OK(ray_store_create(&options, &store));
-    return store;
-}
-
 static uint32_t chunks_of(const ray_transfer_progress *progress) {
     return progress->none_count + progress->lz4_count + progress->zstd_count;
 }
@@ -74,10 +67,7 @@ static void objectsArriveInChunksOfEverySize(void) {
             CHECK_OK(fixture_pull_now(&p, pulling, 7, ray_transfer_port(serving), NULL, &options));
             CHECK_EQUAL(chunks_of(&p.progress), ray__chunk_count(size, chunk_sizes[c]));
             CHECK_EQUAL(p.progress.retried_count, 0);
-            ray_object_view view;
-            CHECK_OK(ray_object_get(here, &id, 0, &view));
-            CHECK(view.data_size == size && memcmp(view.data, bytes, size) == 0);
-            ray_object_release(here, &view);
+            fixture_check_object(here, 7, bytes, size);
             CHECK_OK(ray_node_disown(here, &id));
         }
     }
@@ -163,8 +153,8 @@ int main(void) {
     fixture_path(source_path, "source");
     fixture_path(target_path, "target");
     snprintf(journal_path, sizeof journal_path, "%s%s", target_path, RAY_JOURNAL_SUFFIX);
-    here = make_store(64 * MIB);
-    there = make_store(64 * MIB);
+    here = fixture_store(64 * MIB);
+    there = fixture_store(64 * MIB);
     sender = fixture_transfer(&table, NULL, true);
     receiver = fixture_transfer(NULL, NULL, false);
     RUN(filesArriveInChunksOfEverySize);

@@ -87,10 +87,7 @@ static void whatIsAndWhatNearlyIsArrivesAsItWas(void) {
 }
 
 static void thoseOfAnObjectDoAsWell(void) {
-    ray_store *stores[2];
-    ray_store_options room = {.struct_size = sizeof room, .capacity_bytes = 16 * MIB};
-    CHECK_OK(ray_store_create(&room, &stores[0]));
-    CHECK_OK(ray_store_create(&room, &stores[1]));
+    ray_store *stores[2] = {fixture_store(16 * MIB), fixture_store(16 * MIB)};
     fixture_table table = {0};
     fixture_add(&table, 1, RAY_KIND_OBJECT);
     ray_transfer *sender = fixture_transfer(&table, stores[0], true);
@@ -107,10 +104,7 @@ static void thoseOfAnObjectDoAsWell(void) {
     fixture_pull p;
     CHECK_STATUS(fixture_pull_now(&p, receiver, 1, ray_transfer_port(sender), NULL, &options), RAY_OK);
     CHECK(p.progress.zstd_count >= uniform_count);
-    ray_object_view view;
-    CHECK_OK(ray_object_get(stores[1], &id, 0, &view));
-    CHECK(view.data_size == size && memcmp(view.data, bytes, size) == 0);
-    ray_object_release(stores[1], &view);
+    fixture_check_object(stores[1], 1, bytes, size);
     free(bytes);
     ray_transfer_destroy(receiver);
     ray_transfer_destroy(sender);
