@@ -310,7 +310,7 @@ test-lib: lib-built
 # Medians, one JSON object a line on standard output; everything else goes to standard error.
 SUITE ?= plasma
 
-$(BUILD)/bench/%: Benchmarks/core/%.c Benchmarks/core/pulling.h $(BUILD)/libraystore.a
+$(BUILD)/bench/%: Benchmarks/core/%.c Benchmarks/core/measuring.h Benchmarks/core/pulling.h $(BUILD)/libraystore.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -std=gnu11 -pthread $(WARNINGS) -D_GNU_SOURCE -Iinclude $< -o $@ $(BUILD)/libraystore.a $(CORE_LIBS)
 
@@ -359,14 +359,14 @@ S3_SOURCES := $(sort $(wildcard Sources/CRayStoreS3/*.c))
 S3_PYTHON := $(BUILD)/s3/bin/python
 SPILL_PLACE ?= $(BUILD)/spill-bench
 SPILL ?=
-$(BUILD)/bench/s3_client: Benchmarks/spill/s3_client.c $(S3_SOURCES) $(wildcard Sources/CRayStoreS3/*.h Sources/CRayStoreS3/include/*.h) $(BUILD)/libraystore.a
+$(BUILD)/bench/s3_client: Benchmarks/spill/s3_client.c Benchmarks/core/measuring.h $(S3_SOURCES) $(wildcard Sources/CRayStoreS3/*.h Sources/CRayStoreS3/include/*.h) $(BUILD)/libraystore.a
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -std=gnu11 -pthread $(WARNINGS) -D_GNU_SOURCE -Iinclude -ICSources -ISources/CRayStoreS3/include $< $(S3_SOURCES) -o $@ \
+	$(CC) $(CFLAGS) -std=gnu11 -pthread $(WARNINGS) -D_GNU_SOURCE -Iinclude -ICSources -IBenchmarks/core -ISources/CRayStoreS3/include $< $(S3_SOURCES) -o $@ \
 	    $(BUILD)/libraystore.a $(CORE_LIBS) -lcurl
 
-$(BUILD)/bench/node_client $(BUILD)/bench/records: $(BUILD)/bench/%: Benchmarks/spill/%.c $(BUILD)/libraystore.a
+$(BUILD)/bench/node_client $(BUILD)/bench/records: $(BUILD)/bench/%: Benchmarks/spill/%.c Benchmarks/core/measuring.h $(BUILD)/libraystore.a
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -std=gnu11 -pthread $(WARNINGS) -D_GNU_SOURCE -Iinclude $< -o $@ $(BUILD)/libraystore.a $(CORE_LIBS)
+	$(CC) $(CFLAGS) -std=gnu11 -pthread $(WARNINGS) -D_GNU_SOURCE -Iinclude -IBenchmarks/core $< -o $@ $(BUILD)/libraystore.a $(CORE_LIBS)
 
 .PHONY: bench-spill
 bench-spill: $(BUILD)/bench/node_client $(BUILD)/bench/records $(BUILD)/bench/s3_client

@@ -1,33 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the benchmarks' programs share: the clock, giving up, and a pull that is waited for.
+// A pull that is waited for.
 #ifndef RAY_BENCH_PULLING_H
 #define RAY_BENCH_PULLING_H
 
-#include <errno.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <time.h>
+#include <string.h>
 
-#include "raystore.h"
-
-static inline double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
-static inline void fail(const char *what, const char *why) {
-    fprintf(stderr, "%s: %s: %s\n", program_invocation_short_name, what, why);
-    exit(1);
-}
-
-static inline void must(ray_status status) {
-    if (status != RAY_OK) {
-        fail(ray_status_name(status), ray_last_error_message());
-    }
-}
+#include "measuring.h"
 
 // The context of a pull's callbacks, or the first member of it.
 typedef struct waiter {

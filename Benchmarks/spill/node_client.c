@@ -12,11 +12,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "raystore.h"
+#include "measuring.h"
 
 enum { OBJECTS_MAX = 20000, STRIDE = 4096, TIMES_MAX = 4000000 };
 #define PUT_TIMEOUT_NS 120000000000ull
@@ -31,27 +30,10 @@ static ray_object_id held_ids[OBJECTS_MAX];
 static ray_object_view held[OBJECTS_MAX];
 static uint32_t held_count;
 
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
 static uint64_t now_ns(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
-static void fail(const char *what, const char *why) {
-    fprintf(stderr, "node_client: %s: %s\n", what, why);
-    exit(1);
-}
-
-static void must(ray_status status) {
-    if (status != RAY_OK) {
-        fail(ray_status_name(status), ray_last_error_message());
-    }
 }
 
 static void make_source(uint64_t bytes) {
@@ -61,13 +43,7 @@ static void make_source(uint64_t bytes) {
     if (source == NULL) {
         fail("the source", "no memory");
     }
-    for (uint64_t at = 0; at < bytes;) {
-        ssize_t got = getrandom(source + at, bytes - at < 256 ? bytes - at : 256, 0);
-        if (got <= 0) {
-            fail("getrandom", "failed");
-        }
-        at += (uint64_t)got;
-    }
+    fill_random(source, bytes);
 }
 
 static void stamp(uint64_t number) {

@@ -10,11 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/random.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "raystore.h"
+#include "measuring.h"
 #include "raystore/spill.h"
 
 enum { FILES = 16, THREADS_MAX = 2, OBJECTS_MAX = 2000, PLAIN_BLOCK = 1 << 20 };
@@ -33,17 +31,6 @@ typedef struct run {
 
 static char *arena;
 static uint64_t sums[FILES][OBJECTS_MAX];
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
-static void fail(const char *what) {
-    fprintf(stderr, "records: %s: %s\n", what, ray_last_error_message());
-    exit(1);
-}
 
 // Objects lie all over the arena, as in a store; two files never share bytes that are being read into.
 static char *place_of(uint32_t file, uint32_t object, size_t size) {
@@ -80,7 +67,7 @@ static void write_records(const run *r, uint32_t file) {
     uint8_t *headers = calloc(OBJECTS_MAX, RAY_SPILL_HEADER_SIZE);
     ray_spill_part *parts = calloc(OBJECTS_MAX * RAY_SPILL_PARTS, sizeof *parts);
     if (objects == NULL || headers == NULL || parts == NULL) {
-        fail("no memory");
+        fail("the lists", "no memory");
     }
     uint32_t count = (uint32_t)(FILE_BYTES / r->object_size);
     for (uint32_t i = 0; i < count; i++) {
@@ -95,7 +82,7 @@ static void write_records(const run *r, uint32_t file) {
     char path[512];
     path_of(r, file, path);
     if (ray_spill_write(path, parts, count * RAY_SPILL_PARTS, 0, r->flags) != RAY_OK) {
-        fail(path);
+        fail(path, ray_last_error_message());
     }
     for (uint32_t i = 0; i < count; i++) {
         sums[file][i] = objects[i].checksum;
@@ -115,7 +102,7 @@ static void read_records(const run *r, uint32_t file) {
         ray_spill_part parts[2] = {{lengths, sizeof lengths}, {place_of(file, i, r->object_size), r->object_size}};
         uint64_t offset = (uint64_t)i * (sizeof lengths + r->object_size);
         if (ray_spill_read(path, offset, parts, 2) != RAY_OK || !ray_spill_matches(parts[1].bytes, parts[1].size, sums[file][i])) {
-            fail(path);
+            fail(path, ray_last_error_message());
         }
     }
 }
@@ -142,7 +129,7 @@ static double rate_of(run r) {
         each[i] = r;
         each[i].index = i;
         if (pthread_create(&threads[i], NULL, work, &each[i]) != 0) {
-            fail("no thread");
+            fail("a thread", "cannot be started");
         }
     }
     for (uint32_t i = 0; i < r.threads; i++) {
@@ -187,13 +174,7 @@ int main(int count, char **words) {
         perror("records");
         return 1;
     }
-    for (uint64_t at = 0; at < ARENA_BYTES; at += 256) {
-        uint64_t left = ARENA_BYTES - at;
-        if (getrandom(arena + at, left < 256 ? left : 256, 0) <= 0) {
-            perror("getrandom");
-            return 1;
-        }
-    }
+    fill_random(arena, ARENA_BYTES);
     for (uint32_t flags = 0; flags <= RAY_SPILL_SYNC; flags += RAY_SPILL_SYNC) {
         for (uint32_t threads = 1; threads <= THREADS_MAX; threads++) {
             measure(words[1], "50mb", 50000000, flags, threads);

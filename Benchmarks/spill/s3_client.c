@@ -13,8 +13,8 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <time.h>
 
+#include "measuring.h"
 #include "raystore_s3.h"
 
 #define AT_ONCE_MAX 16u
@@ -31,38 +31,25 @@ typedef struct bench {
     _Atomic uint32_t next;
 } bench;
 
-static double seconds(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
-}
-
 static double cpu_seconds(void) {
     struct rusage used;
     getrusage(RUSAGE_SELF, &used);
     return (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) + (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) * 1e-6;
 }
 
-static void need(ray_status status) {
-    if (status != RAY_OK) {
-        fprintf(stderr, "s3_client: %s\n", ray_last_error_message());
-        exit(1);
-    }
-}
-
 static void move_out(const bench *b, uint32_t index, const char *key) {
     ray_spill_part part = {b->sent + index * b->size, b->size};
-    need(ray_s3_put(b->s3, b->bucket, key, &part, 1));
+    must(ray_s3_put(b->s3, b->bucket, key, &part, 1));
 }
 
 static void move_in(const bench *b, uint32_t index, const char *key) {
     ray_spill_part part = {b->received + index * b->size, b->size};
-    need(ray_s3_get(b->s3, b->bucket, key, 0, &part, 1));
+    must(ray_s3_get(b->s3, b->bucket, key, 0, &part, 1));
 }
 
 static void remove_it(const bench *b, uint32_t index, const char *key) {
     (void)index;
-    need(ray_s3_delete(b->s3, b->bucket, key));
+    must(ray_s3_delete(b->s3, b->bucket, key));
 }
 
 static void *work(void *context) {
@@ -80,8 +67,7 @@ static void move_all(bench *b) {
     b->next = 0;
     for (uint32_t i = 0; i < b->at_once; i++) {
         if (pthread_create(&threads[i], NULL, work, b) != 0) {
-            fprintf(stderr, "s3_client: no thread\n");
-            exit(1);
+            fail("a thread", "cannot be started");
         }
     }
     for (uint32_t i = 0; i < b->at_once; i++) {
@@ -91,18 +77,17 @@ static void move_all(bench *b) {
 
 static void compare(const bench *b) {
     if (memcmp(b->sent, b->received, b->count * b->size) != 0) {
-        fprintf(stderr, "s3_client: what came back is not what was sent\n");
-        exit(1);
+        fail("what came back", "is not what was sent");
     }
     memset(b->received, 0, b->count * b->size); // so that the next read shows itself, into memory that is there
 }
 
 static void timed(bench *b, void (*move)(const bench *b, uint32_t index, const char *key)) {
     b->move = move;
-    double began = seconds();
+    double began = now();
     double used = cpu_seconds();
     move_all(b);
-    double took = seconds() - began;
+    double took = now() - began;
     printf("{\"seconds\":%.6f,\"cpu_seconds\":%.6f}\n", took, cpu_seconds() - used);
     fflush(stdout);
 }
@@ -110,19 +95,9 @@ static void timed(bench *b, void (*move)(const bench *b, uint32_t index, const c
 static char *memory(size_t size) {
     char *bytes = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
     if (bytes == MAP_FAILED) {
-        perror("s3_client");
-        exit(1);
+        fail("the objects", "no memory");
     }
     return bytes;
-}
-
-static void fill(char *bytes, size_t size) {
-    FILE *random = fopen("/dev/urandom", "re");
-    if (random == NULL || fread(bytes, 1, size, random) != size) {
-        perror("/dev/urandom");
-        exit(1);
-    }
-    fclose(random);
 }
 
 int main(int count, char **words) {
@@ -138,10 +113,10 @@ int main(int count, char **words) {
                               .secret_key = words[3]};
     b.at_once = (uint32_t)strtoul(words[7], NULL, 10);
     b.at_once = b.at_once < 1 ? 1 : b.at_once > AT_ONCE_MAX ? AT_ONCE_MAX : b.at_once;
-    need(ray_s3_create(&options, &b.s3));
+    must(ray_s3_create(&options, &b.s3));
     b.sent = memory(b.count * b.size);
     b.received = memory(b.count * b.size);
-    fill(b.sent, b.count * b.size);
+    fill_random(b.sent, b.count * b.size);
     char line[64];
     while (fgets(line, sizeof line, stdin) != NULL) {
         if (strcmp(line, "out\n") == 0) {
