@@ -78,6 +78,7 @@ static ray_status send_card(ray__session *s, uint32_t name, ray__offer *offer, b
         status = ray__session_send(s, message, RAY__MESSAGE_HEADER_SIZE + size, false);
     }
     if (status == RAY_OK && card.inline_size > 0) {
+        s->useful_ns = ray__now_ns();
         ray__flow_came(&s->transfer->sending, urgency, card.inline_size, ray__now_ns());
         ray__offer_sent(s->transfer, offer, card.inline_size, card.inline_size);
     }
@@ -224,12 +225,21 @@ static ray_status check_pace(ray__session *s) {
                      (unsigned long long)(RAY__MESSAGE_NS / RAY__SECOND));
 }
 
-ray_status ray__session_read(ray__session *s, bool may_wait) {
+// Who holds the key and says something now and then keeps a slot, too, that others want. What he asks for may take its time.
+static ray_status check_use(const ray__session *s) {
+    if (s->waiting_count > 0 || ray__now_ns() - s->useful_ns < s->transfer->useless_ns) {
+        return RAY_OK;
+    }
+    return ray__fail(RAY_TIMED_OUT, "%s has taken nothing of an object for %llu s", s->connection->peer,
+                     (unsigned long long)(s->transfer->useless_ns / RAY__SECOND));
+}
+
+ray_status ray__session_read(ray__session *s, bool is_idle) {
     if (s->waiting_count + RAY__INDICES_MAX > RAY__WAITING_MAX) {
         return RAY_OK;
     }
     size_t got = 0;
-    if (may_wait) {
+    if (is_idle) {
         s->connection->silent_ns = s->in_size > 0 ? RAY__MESSAGE_NS : RAY__SERVED_SILENT_NS;
         ray_status status = ray__connection_read_some(s->connection, s->in + s->in_size, RAY__IN_MAX - s->in_size, &got);
         s->connection->silent_ns = RAY__SERVED_SILENT_NS;
@@ -239,5 +249,6 @@ ray_status ray__session_read(ray__session *s, bool may_wait) {
     }
     s->in_size += (uint32_t)got;
     RAY_TRY(take_messages(s));
-    return check_pace(s);
+    RAY_TRY(check_pace(s));
+    return is_idle ? check_use(s) : RAY_OK;
 }

@@ -17,7 +17,8 @@
 #define RAY__PROVE_CROWDED_NS (100 * RAY__MS)    // when there are more strangers than places for them
 #define RAY__CONNECT_NS (5 * RAY__SECOND)
 #define RAY__SILENT_NS (5 * RAY__SECOND)         // a sender that owes chunks
-#define RAY__SERVED_SILENT_NS (60 * RAY__SECOND) // a receiver that takes nothing, or asks for nothing
+#define RAY__SERVED_SILENT_NS (60 * RAY__SECOND) // a receiver that takes nothing, or says nothing
+#define RAY__SERVED_USELESS_NS (60 * RAY__SECOND) // one that is sent nothing of an object, whatever it says
 #define RAY__MESSAGE_NS (12 * RAY__SECOND)       // for the rest of a request that has begun; longer than a link is cut
 #define RAY__TAKING_RATE (16ull << 10)           // bytes a second that whoever is sent to must take, beside the silence allowed
 #define RAY__IDLE_NS (15 * RAY__SECOND)          // shorter than what the serving end allows

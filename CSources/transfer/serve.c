@@ -164,6 +164,7 @@ static ray_status send_next_prepared(ray__session *s) {
         RAY_TRY(say_alive(s));
     }
     ray_status status = ray__session_send_prepared(s, item);
+    s->useful_ns = ray__now_ns();
     ray__session_put_back(s, item);
     return status;
 }
@@ -251,6 +252,7 @@ ray_status ray__serve(ray_transfer *transfer, ray__connection *connection) {
     if (status == RAY_OK) {
         s->transfer = transfer;
         s->connection = connection;
+        s->useful_ns = ray__now_ns();
         connection->silent_ns = RAY__SERVED_SILENT_NS;
         s->order_count = transfer->workers.count + 2;
         s->order_count = s->order_count < RAY__ORDERS_MIN ? RAY__ORDERS_MIN : s->order_count > RAY__ORDERS_MAX ? RAY__ORDERS_MAX : s->order_count;

@@ -44,6 +44,7 @@ typedef struct ray__session {
     int wake; // eventfd of the watchers
     uint32_t in_size;
     uint64_t in_since_ns; // when the request began that has come in part, or 0
+    uint64_t useful_ns;   // when something of an object was sent for the last time
     uint8_t in[RAY__IN_MAX];
     uint32_t waiting_count;
     ray__waiting waiting[RAY__WAITING_MAX];
@@ -60,8 +61,8 @@ typedef struct ray__session {
 _Static_assert(sizeof(ray__session) <= RAY__SESSION_MAX, "what memory_internal.h reserves is enough");
 
 // asked.c: what the receiver asks
-// Reads what has come, or waits for it, and takes every whole message that has room.
-ray_status ray__session_read(ray__session *s, bool may_wait) RAY_NODISCARD;
+// Reads what has come, and takes every whole message that has room. One that owes nothing is idle, and waits for something to come.
+ray_status ray__session_read(ray__session *s, bool is_idle) RAY_NODISCARD;
 // The open stream of this name, or NULL.
 ray__stream *ray__session_find(ray__session *s, uint32_t name);
 void ray__session_end(ray__session *s, ray__stream *ended);

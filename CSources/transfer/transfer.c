@@ -201,6 +201,7 @@ ray_status ray_transfer_create(const ray_transfer_options *options, ray_transfer
     ray__share_init(&made->cards_sent, &made->memory, 0);
     ray__share_init(&made->cards_received, &made->memory, 0);
     made->listener = -1;
+    made->useless_ns = RAY__SERVED_USELESS_NS;
     made->stop = -1;
     made->connection_count = given.connection_count;
     made->codec = given.codec;

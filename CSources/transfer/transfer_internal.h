@@ -73,6 +73,7 @@ struct ray_transfer {
     ray__served *served; // with those that ended and wait to be joined
     uint32_t served_count;
     uint32_t proving_count;
+    uint64_t useless_ns; // RAY__SERVED_USELESS_NS, or less in tests
     bool serving_stopped;
     pthread_mutex_t offers_lock;
     ray__offer *offers;

@@ -1,15 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Peers that hold the key and lie: about sizes, chunks, messages. A protocol error at worst, never a crash, a hang or a wrong byte.
-#include <netinet/in.h>
-#include <sys/socket.h>
-#include <sys/uio.h>
-
 #include "codec/bytes_internal.h"
 #include "codec/frame_internal.h"
-#include "transfer/connection_internal.h"
 #include "transfer/note_internal.h"
-#include "transfer/wire_internal.h"
-#include "transfer_fixture.h"
+#include "transfer_peer.h"
 
 static char source_path[128];
 static char target_path[128];
@@ -198,19 +192,9 @@ static void everyLieEndsInAnError(void) {
 
 // ---- a liar that asks --------------------------------------------------------------------------------------------------------
 
-static void connect_proved(uint16_t port, int stop, ray__connection *c) {
-    ray_endpoint to = {.host = "127.0.0.1", .port = port};
-    CHECK_OK(ray__connection_open(&to, 5000000000ull, stop, 0, c));
-    CHECK_OK(ray__connection_prove(c, &fixture_key, RAY_ROLE_CONNECTING, 5000000000ull));
-    c->silent_ns = 10000000000ull;
-}
-
 static void open_stream(ray__connection *c, uint32_t stream) {
-    uint8_t message[RAY__MESSAGE_HEADER_SIZE + RAY__OPEN_BODY_SIZE];
-    ray__open open = {.id = fixture_id(1), .token = 7, .threads = 1, .chunk_size = RAY_CHUNK_SIZE};
-    ray__open_write(&open, message + RAY__MESSAGE_HEADER_SIZE);
-    ray__message_seal(message, RAY__MESSAGE_OPEN, stream, RAY__OPEN_BODY_SIZE);
-    send_raw(c, message, sizeof message);
+    uint8_t message[RAY__MESSAGE_HEADER_SIZE + RAY__OPEN_BODY_MAX];
+    send_raw(c, message, peer_write_open(message, 1, stream));
 }
 
 // Reads until the sender closes the connection.
@@ -234,8 +218,7 @@ static void theSenderHangsUpOnReceiversThatLie(void) {
     int pipes[2];
     CHECK(pipe(pipes) == 0);
     for (int lie = 0; lie < 8; lie++) {
-        ray__connection c;
-        connect_proved(ray_transfer_port(sender), pipes[0], &c);
+        ray__connection c = peer_connect_proved(sender, pipes[0]);
         uint8_t message[2048];
         memset(message, 0, sizeof message);
         ray__request request = {.codec = RAY_CODEC_NONE, .count = 1, .indices = {lie == 0 ? 3u : 0u}};

@@ -1,43 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 // Peers that hold the key and trickle: a byte now and then must not keep a place that others want.
-#include <poll.h>
 #include <sys/eventfd.h>
-#include <sys/socket.h>
-#include <sys/uio.h>
 
-#include "transfer/connection_internal.h"
-#include "transfer/limits_internal.h"
-#include "transfer/wire_internal.h"
-#include "transfer_fixture.h"
+#include "transfer_peer.h"
 
 static fixture_table table;
 static char source_path[128];
-
-static ray__connection proved_connection(ray_transfer *to, int stop) {
-    ray_endpoint where = {.port = ray_transfer_port(to)};
-    snprintf(where.host, sizeof where.host, "127.0.0.1");
-    ray__connection connection;
-    CHECK_OK(ray__connection_open(&where, 5 * RAY__SECOND, stop, 0, &connection));
-    CHECK_OK(ray__connection_prove(&connection, &fixture_key, RAY_ROLE_CONNECTING, 5 * RAY__SECOND));
-    return connection;
-}
-
-static uint32_t open_message(uint8_t *message) {
-    ray__open open = {.id = fixture_id(1), .chunk_size = RAY_CHUNK_SIZE};
-    uint32_t size = ray__open_write(&open, message + RAY__MESSAGE_HEADER_SIZE);
-    ray__message_seal(message, RAY__MESSAGE_OPEN, 1, size);
-    return RAY__MESSAGE_HEADER_SIZE + size;
-}
 
 // One sends a byte of its question each half second; another asks and then rests, as a connection that is kept for later does.
 static void aRequestThatTricklesLosesItsConnection(void) {
     ray_transfer *server = fixture_transfer(&table, NULL, true);
     int stop = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     CHECK(stop >= 0);
-    ray__connection slow = proved_connection(server, stop);
-    ray__connection idle = proved_connection(server, stop);
+    ray__connection slow = peer_connect_proved(server, stop);
+    ray__connection idle = peer_connect_proved(server, stop);
     uint8_t message[RAY__MESSAGE_HEADER_SIZE + RAY__OPEN_BODY_MAX];
-    uint32_t size = open_message(message);
+    uint32_t size = peer_write_open(message, 1, 1);
     CHECK(size > 40);
     struct iovec whole = {message, size};
     CHECK_OK(ray__connection_write(&idle, &whole, 1, false));

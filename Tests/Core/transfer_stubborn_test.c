@@ -24,6 +24,7 @@ static uint8_t *bytes;
 enum manner {
     SILENT_AT_ONCE,     // proves itself and says nothing
     SILENT_AFTER_CARD,  // says what it has, and nothing more
+    WAITS,              // says over and over that it is well, and sends no chunk
     CLOSES_AT_ONCE,     // proves itself and hangs up
     CLOSES_AFTER_CARD,
     FICKLE,             // another size on each connection
@@ -33,7 +34,7 @@ enum manner {
     REFUSES,            // has it, and refuses each chunk
     MANNERS
 };
-static const char *const manner_names[MANNERS] = {"silent at once", "silent after its card", "closes at once", "closes after its card", "fickle",
+static const char *const manner_names[MANNERS] = {"silent at once", "silent after its card", "is well for ever", "closes at once", "closes after its card", "fickle",
                                                   "says everything twice", "unpacks to more", "wrong checksums", "refuses each chunk"};
 
 typedef struct source {
@@ -92,6 +93,16 @@ static ray_status refuse_chunk(ray__connection *c, uint32_t stream, uint32_t ind
     return send_message(c, message, RAY__MESSAGE_FAILED, stream, ray__failed_write(&failed, message + RAY__MESSAGE_HEADER_SIZE));
 }
 
+static ray_status wait_for_ever(source *s, ray__connection *c, uint32_t stream) {
+    uint8_t message[RAY__MESSAGE_HEADER_SIZE];
+    struct pollfd stop = {.fd = s->stops[0], .events = POLLIN};
+    ray_status status = RAY_OK;
+    while (status == RAY_OK && poll(&stop, 1, 20) == 0) {
+        status = send_message(c, message, RAY__MESSAGE_WAIT, stream, 0);
+    }
+    return status == RAY_OK ? RAY_CANCELLED : status;
+}
+
 static ray_status answer(source *s, ray__connection *c, const ray__message *message, const uint8_t *body) {
     ray__open open;
     ray__request request;
@@ -104,6 +115,9 @@ static ray_status answer(source *s, ray__connection *c, const ray__message *mess
         return RAY_OK;
     }
     CHECK_OK(ray__request_read(body, message->body_size, &request));
+    if (s->manner == WAITS) {
+        return wait_for_ever(s, c, message->stream);
+    }
     for (uint32_t i = 0; i < request.count; i++) {
         RAY_TRY(s->manner == REFUSES ? refuse_chunk(c, message->stream, request.indices[i]) : send_chunk(s, c, message->stream, request.indices[i]));
     }
@@ -187,11 +201,11 @@ static void aloneEachEndsThePullInItsTime(void) {
         source_start(&s, (enum manner)manner);
         ray_transfer *receiver = fixture_transfer(NULL, NULL, false);
         fixture_pull p;
-        bool is_silent = manner <= SILENT_AFTER_CARD;
+        bool is_silent = manner <= WAITS;
         ray_pull_options options = {.timeout_ns = is_silent ? ALONE_NS : FIXTURE_DEADLINE_NS, .connection_count = manner == FICKLE ? 2 : 1};
         ray_status status = fixture_pull_now(&p, receiver, 1, s.port, target_path, &options);
-        static const ray_status expected[MANNERS] = {RAY_TIMED_OUT,   RAY_TIMED_OUT, RAY_UNREACHABLE, RAY_UNREACHABLE, RAY_OK,
-                                                     RAY_PROTOCOL, RAY_CORRUPT,   RAY_CORRUPT,     RAY_NOT_SEALED};
+        static const ray_status expected[MANNERS] = {RAY_TIMED_OUT, RAY_TIMED_OUT, RAY_TIMED_OUT, RAY_UNREACHABLE, RAY_UNREACHABLE,
+                                                     RAY_OK,        RAY_PROTOCOL,  RAY_CORRUPT,   RAY_CORRUPT,     RAY_NOT_SEALED};
         if (manner == FICKLE || (manner == TWICE && status == RAY_OK)) {
             // Its first word counts: what it says later of another size is not used. Of chunks that came twice the first may be all that
             // was needed.
