@@ -243,7 +243,72 @@ static void aSourceThatStandsStillHasNotAllReaders(void) {
     end();
 }
 
+// ---- by themselves -------------------------------------------------------------------------------------------------------------
+
+static ray__buffers buffers;
+static ray__reads reads;
+static ray__offer offers[4];
+static ray__read_turn turns[4];
+
+static bool begins(uint32_t which, bool has_others, uint8_t **buffer) {
+    return ray__read_begin(&reads, &turns[which], has_others, !has_others, buffer);
+}
+
+static bool was_woken(uint32_t which) {
+    uint64_t count;
+    return read(turns[which].event, &count, sizeof count) == sizeof count;
+}
+
+static void whoWaitsIsGivenWhatComesBackInTurn(void) {
+    ray__memory memory = {0};
+    ray__buffers_init(&buffers, &memory, 3);
+    ray__reads_init(&reads, &buffers);
+    memset(offers, 0, sizeof offers);
+    for (uint32_t i = 0; i < 4; i++) {
+        turns[i] = (ray__read_turn){.offer = &offers[i], .event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
+    }
+    uint8_t *had[4];
+    CHECK(begins(0, false, &had[0]) && begins(0, true, &had[1]));
+    // The last one is for who has none.
+    CHECK(!begins(1, true, &had[2]) && !turns[1].waits);
+    CHECK(begins(1, false, &had[2]));
+    CHECK(!begins(2, false, &had[3]) && !begins(3, false, &had[3]));
+    CHECK(!was_woken(2) && !was_woken(3));
+    ray__buffers_give(&buffers, had[0]);
+    CHECK(was_woken(2) && !was_woken(3));
+    CHECK_EQUAL(offers[2].reading, 1);
+    CHECK(begins(2, false, &had[0]));
+    CHECK_EQUAL(offers[2].reading, 1);
+    // One that is given up goes to the next.
+    ray__read_done(&reads, &offers[1], had[2]);
+    CHECK(was_woken(3));
+    CHECK(!begins(1, false, &had[2]));
+    ray__read_withdraw(&reads, &turns[3]);
+    CHECK_EQUAL(offers[3].reading, 0);
+    CHECK(was_woken(1) && begins(1, false, &had[2]));
+    // A place is waited for as a buffer is: this offer has both of its own.
+    ray__read_done(&reads, &offers[2], had[0]);
+    CHECK_EQUAL(offers[0].reading, 2);
+    CHECK(!begins(0, false, &had[3]));
+    ray__read_done(&reads, &offers[0], NULL);
+    CHECK(was_woken(0) && begins(0, false, &had[3]));
+    // Who waits no more is not in the way of others.
+    CHECK(!begins(2, false, &had[0]) && turns[2].waits);
+    ray__read_withdraw(&reads, &turns[2]);
+    CHECK(reads.first == NULL);
+    for (uint32_t i = 1; i < 4; i++) {
+        ray__buffers_give(&buffers, had[i]);
+    }
+    for (uint32_t i = 0; i < 4; i++) {
+        close(turns[i].event);
+    }
+    ray__reads_end(&reads);
+    ray__buffers_end(&buffers);
+    CHECK_EQUAL(atomic_load(&memory.used), 0);
+}
+
 int main(void) {
+    RUN(whoWaitsIsGivenWhatComesBackInTurn);
     RUN(whoTakesNothingLeavesBuffersToOthers);
     RUN(whoFindsNoBufferWaitsForOne);
     RUN(aSourceThatStandsStillLeavesAReaderToOthers);
