@@ -20,8 +20,8 @@ _Static_assert(sizeof(ray_spill_part) == sizeof(struct iovec) && offsetof(ray_sp
 #define PARTS_MAX 256
 // Of packed data that is not in memory, written at once.
 #define PACKED_BYTES (1u << 20)
-// Given to the kernel at once. What is to be on the disk before the call returns begins to be written back as soon as so much is there: the disk
-// works while the next is copied.
+// Given to the kernel at once. What is to be on the disk before the call returns begins to be written back whenever so much more is there: the disk
+// works while the next is copied. Of small parts a call gives it less; to begin with each of those would write the page where two meet twice.
 #define PIECE_BYTES (8u << 20)
 
 // A place in a list of parts.
@@ -76,6 +76,10 @@ static ray_status pack_next(place *walk, ray_spill_packed *packed, uint8_t **buf
     if (walk->at == walk->count) {
         return RAY_OK;
     }
+    if (packed == NULL) {
+        return ray__fail(RAY_INVALID_ARGUMENT, "part %u of a spill file has %zu bytes and is neither in memory nor packed", walk->at,
+                         walk->parts[walk->at].size);
+    }
     *buffer = *buffer == NULL ? malloc(PACKED_BYTES) : *buffer;
     if (*buffer == NULL) {
         return ray__fail(RAY_OUT_OF_MEMORY, "a buffer for packed data");
@@ -90,6 +94,7 @@ static ray_status write_parts(const char *path, int file, uint64_t size, place w
                               uint32_t flags) {
     ray_spill_part next[PARTS_MAX];
     off_t written = 0;
+    off_t begun = 0; // to be written back
     for (;;) {
         int ready = next_parts(&walk, PIECE_BYTES, next);
         if (ready == 0) {
@@ -107,11 +112,12 @@ static ray_status write_parts(const char *path, int file, uint64_t size, place w
             return ray__disk_failure(file, path, size);
         }
         advance(&walk, (size_t)moved);
-        if ((flags & RAY_SPILL_SYNC) != 0) {
-            // A hint: a file system without it writes back in its own time.
-            (void)sync_file_range(file, written, moved, SYNC_FILE_RANGE_WRITE);
-        }
         written += moved;
+        if ((flags & RAY_SPILL_SYNC) != 0 && written - begun >= (off_t)PIECE_BYTES) {
+            // A hint: a file system without it writes back in its own time.
+            (void)sync_file_range(file, begun, written - begun, SYNC_FILE_RANGE_WRITE);
+            begun = written;
+        }
     }
 }
 
@@ -189,6 +195,13 @@ static ray_status read_all(const char *path, int file, uint64_t offset, const ra
         }
         advance(&walk, (size_t)moved);
         offset += (uint64_t)moved;
+    }
+    while (walk.at < walk.count && walk.parts[walk.at].size == 0) {
+        walk.at++;
+    }
+    if (walk.at < walk.count) {
+        return ray__fail(RAY_INVALID_ARGUMENT, "part %u of what is to be read from %s has %zu bytes and no memory for them", walk.at, path,
+                         walk.parts[walk.at].size);
     }
     return RAY_OK;
 }

@@ -17,6 +17,24 @@ enum { OBJECT_COUNT = 300 };
 
 static char directory[256];
 
+// In the place of the C library's, to see how often write-back is begun.
+static struct {
+    uint32_t count;
+    int64_t from;
+    int64_t to;
+} begun;
+
+int sync_file_range(int file, off64_t from, off64_t size, unsigned int flags);
+int sync_file_range(int file, off64_t from, off64_t size, unsigned int flags) {
+    (void)file;
+    CHECK_EQUAL(flags, SYNC_FILE_RANGE_WRITE);
+    begun.from = begun.count == 0 ? from : begun.from;
+    CHECK(begun.count == 0 || from == begun.to || (from == 0 && size == 0)); // the last is all of the file
+    begun.to = from + size;
+    begun.count++;
+    return 0;
+}
+
 static const char *path_of(const char *name) {
     static char path[300];
     snprintf(path, sizeof path, "%s/%s", directory, name);
@@ -125,6 +143,46 @@ static void large_parts_arrive_whole_and_are_written_back(void) {
     free(back);
 }
 
+// A call takes 256 parts, which may be much less than the disk should be given at once.
+static void small_parts_are_written_back_in_large_pieces(void) {
+    enum { PART = 512, PARTS = 40000 };
+    uint8_t *bytes = calloc(1, PART);
+    ray_spill_part *parts = calloc(PARTS, sizeof *parts);
+    CHECK(bytes != NULL && parts != NULL);
+    for (uint32_t i = 0; i < PARTS; i++) {
+        parts[i] = (ray_spill_part){bytes, PART};
+    }
+    const char *path = path_of("small");
+    memset(&begun, 0, sizeof begun);
+    CHECK_OK(ray_spill_write(path, parts, PARTS, 0, RAY_SPILL_SYNC));
+    CHECK_EQUAL(unlink(path), 0);
+    CHECK_EQUAL(begun.count, 2); // of 19.5 MiB
+    CHECK_EQUAL(begun.from, 0);
+    CHECK(begun.to >= 16 << 20);
+    memset(&begun, 0, sizeof begun);
+    CHECK_OK(ray_spill_write(path, parts, PARTS, 0, 0));
+    CHECK_EQUAL(unlink(path), 0);
+    CHECK_EQUAL(begun.count, 0);
+    free(parts);
+    free(bytes);
+}
+
+static void parts_without_memory_are_refused(void) {
+    char some[10] = "some bytes";
+    ray_spill_part parts[] = {{NULL, 0}, {some, 4}, {NULL, 6}, {some, 1}};
+    const char *path = path_of("none");
+    CHECK_STATUS(ray_spill_write(path, parts, 4, 0, 0), RAY_INVALID_ARGUMENT);
+    CHECK_EQUAL(access(path, F_OK), -1);
+    ray_spill_part whole = {some, sizeof some};
+    CHECK_OK(ray_spill_write(path, &whole, 1, 0, 0));
+    CHECK_STATUS(ray_spill_read(path, 0, parts, 4), RAY_INVALID_ARGUMENT);
+    CHECK_STATUS(ray_spill_read(path, 0, parts + 2, 1), RAY_INVALID_ARGUMENT);
+    ray_spill_part rest[] = {{NULL, 0}, {some, 4}, {NULL, 0}, {NULL, 0}};
+    CHECK_OK(ray_spill_read(path, 6, rest, 4));
+    CHECK_OK(ray_spill_read(path, 0, rest, 1));
+    CHECK_EQUAL(unlink(path), 0);
+}
+
 static void lengths_that_do_not_add_up_are_refused(void) {
     uint8_t header[RAY_SPILL_HEADER_SIZE] = {0};
     ray_spill_lengths lengths;
@@ -192,6 +250,8 @@ int main(void) {
     CHECK(mkdtemp(directory) != NULL);
     RUN(what_is_laid_down_is_found_again_by_offset_and_size_alone);
     RUN(large_parts_arrive_whole_and_are_written_back);
+    RUN(small_parts_are_written_back_in_large_pieces);
+    RUN(parts_without_memory_are_refused);
     RUN(lengths_that_do_not_add_up_are_refused);
     RUN(a_name_says_the_first_object_and_how_many);
     RUN(a_file_that_was_cut_or_taken_away_is_told_at_once);
