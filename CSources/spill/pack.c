@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/checksum_internal.h"
 #include "base/error_internal.h"
 #include "codec/bytes_internal.h"
 #include "codec/filter_internal.h"
@@ -15,8 +16,8 @@
 
 #define FRAME_ROOM (RAY_CHUNK_HEADER_SIZE + RAY_CHUNK_SIZE + RAY__FILTER_PLAN_MAX)
 #define NOTHING UINT32_MAX
-// A block is looked at in so many places, of so many bytes, before it is packed; smaller ones are packed at once.
 #define ROOMS_MAX 5u // that are made before one is used for another block: as many as read at once
+// A block is looked at in so many places, of so many bytes, before it is packed; smaller ones are packed at once.
 #define LOOKS 4u
 #define LOOK_BYTES (16u << 10)
 
@@ -348,23 +349,44 @@ static uint32_t find_frame(const packed_object *object, uint64_t from) {
     return low;
 }
 
+static uint64_t size_of_frames(const packed_object *object) {
+    uint64_t last = ray_spill_sum_count(object->data_size) - 1;
+    return object->begins[last] + object->frames[last];
+}
+
+// Packs a block again. What changes while it is packed may be in the frame, so it is looked at afterwards.
+static ray_status make_again(const ray_spill_packed *packed, room *in, const packed_object *object, uint32_t block) {
+    uint32_t expected = object->frames[block];
+    uint32_t size = size_of_block(object, block);
+    bool was_packed = expected < RAY_CHUNK_HEADER_SIZE + size;
+    uint32_t frame_size = 0;
+    RAY_TRY(make_frame(packed, in, object, block, was_packed, in->frame, &frame_size));
+    if (frame_size != expected) {
+        return ray__fail(RAY_SOURCE_CHANGED, "block %u was changed while it was spilled: it packs to %u bytes, not to %u", block, frame_size,
+                         expected);
+    }
+    if (ray__checksum_of(was_packed ? begin_of_block(object, block) : in->frame + RAY_CHUNK_HEADER_SIZE, size) != object->sums[block]) {
+        return ray__fail(RAY_SOURCE_CHANGED, "block %u was changed while it was spilled: its bytes have another checksum", block);
+    }
+    return RAY_OK;
+}
+
 ray_status ray_spill_packed_read(ray_spill_packed *packed, uint32_t part, uint64_t from, void *bytes, size_t size) {
     uint32_t number = part / RAY_SPILL_PARTS;
+    bool is_packed = number < packed->count && part % RAY_SPILL_PARTS == RAY_SPILL_PARTS - 1 && packed->objects[number].frames != NULL;
+    uint64_t total = is_packed ? size_of_frames(&packed->objects[number]) : 0;
+    if (!is_packed || from > total || size > total - from) {
+        return ray__fail(RAY_INVALID_ARGUMENT, "%zu bytes from byte %llu of part %u: packed data has %llu there", size, (unsigned long long)from,
+                         part, (unsigned long long)total);
+    }
     const packed_object *object = &packed->objects[number];
     uint8_t *at = bytes;
     for (uint32_t block = find_frame(object, from); size > 0; block++) {
         room *in = NULL;
         RAY_TRY(take_room(packed, number, block, &in));
         uint32_t frame_size = object->frames[block];
-        ray_status status = RAY_OK;
-        if (in->object != number || in->block != block) {
-            bool was_packed = frame_size < RAY_CHUNK_HEADER_SIZE + size_of_block(object, block);
-            status = make_frame(packed, in, object, block, was_packed, in->frame, &frame_size);
-        }
-        if (status == RAY_OK && frame_size != object->frames[block]) {
-            status = ray__fail(RAY_SOURCE_CHANGED, "block %u was changed while it was spilled: it packs to %u bytes, not to %u", block,
-                               frame_size, object->frames[block]);
-        }
+        bool is_there = in->object == number && in->block == block;
+        ray_status status = is_there ? RAY_OK : make_again(packed, in, object, block);
         in->object = status == RAY_OK ? number : NOTHING;
         in->block = block;
         size_t skip = (size_t)(from - object->begins[block]);

@@ -318,6 +318,21 @@ static void dataThatChangesMeanwhileIsFound(void) {
     end(&s);
 }
 
+// Of a block that did not shrink the frame has the same size whatever is in it.
+static void anyBlockThatIsPackedAgainIsLookedAt(void) {
+    for (uint32_t i = 0; i < 2; i++) {
+        scene s = {.count = 0};
+        add(&s, 2 * BLOCK, HALF, "m", 1);
+        lay(&s, how(RAY_CODEC_AUTO, 0, true));
+        CHECK_EQUAL(s.objects[0].frames[1], RAY_CHUNK_HEADER_SIZE + BLOCK);
+        ((uint8_t *)(uintptr_t)s.objects[0].data)[i * BLOCK + 12345] ^= 1;
+        uint8_t *bytes = malloc(s.parts[3].size);
+        CHECK_STATUS(ray_spill_packed_read(s.packed, 3, 0, bytes, s.parts[3].size), RAY_SOURCE_CHANGED);
+        free(bytes);
+        end(&s);
+    }
+}
+
 static void aWrongPackingIsRefused(void) {
     scene s = {.count = 0};
     add(&s, 100, NUMBERS, "m", 1);
@@ -330,6 +345,25 @@ static void aWrongPackingIsRefused(void) {
     end(&s);
 }
 
+static void whatIsNoPackedDataIsNotRead(void) {
+    scene s = {.count = 0};
+    add(&s, BLOCK + 5, NUMBERS, "m", 1);
+    add(&s, 100, RANDOM, "m", 1);
+    lay(&s, how(RAY_CODEC_AUTO, 0, true));
+    uint64_t size = s.parts[3].size;
+    uint8_t *bytes = malloc(size + 1);
+    CHECK_OK(ray_spill_packed_read(s.packed, 3, size, bytes, 0));
+    CHECK_OK(ray_spill_packed_read(s.packed, 3, size - 1, bytes, 1));
+    CHECK_STATUS(ray_spill_packed_read(s.packed, 3, 0, bytes, size + 1), RAY_INVALID_ARGUMENT);
+    CHECK_STATUS(ray_spill_packed_read(s.packed, 3, size + 1, bytes, 0), RAY_INVALID_ARGUMENT);
+    CHECK_STATUS(ray_spill_packed_read(s.packed, 3, UINT64_MAX, bytes, 2), RAY_INVALID_ARGUMENT);
+    CHECK_STATUS(ray_spill_packed_read(s.packed, 2, 0, bytes, 1), RAY_INVALID_ARGUMENT); // metadata
+    CHECK_STATUS(ray_spill_packed_read(s.packed, 7, 0, bytes, 1), RAY_INVALID_ARGUMENT); // as it is
+    CHECK_STATUS(ray_spill_packed_read(s.packed, 11, 0, bytes, 1), RAY_INVALID_ARGUMENT); // of no object
+    free(bytes);
+    end(&s);
+}
+
 int main(void) {
     RUN(everyWayOfPackingIsReadBack);
     RUN(blocksThatDoNotShrinkStayAsTheyAre);
@@ -338,6 +372,8 @@ int main(void) {
     RUN(aFileIsWrittenAsItIsPacked);
     RUN(manyMayReadRangesAtOnce);
     RUN(dataThatChangesMeanwhileIsFound);
+    RUN(anyBlockThatIsPackedAgainIsLookedAt);
     RUN(aWrongPackingIsRefused);
+    RUN(whatIsNoPackedDataIsNotRead);
     return 0;
 }

@@ -104,8 +104,8 @@ RAY_API ray_status ray_spill_pack(ray_spill_object *objects, uint32_t count, con
                                   ray_spill_part *parts, ray_spill_packed *RAY_NULLABLE *RAY_NULLABLE packed) RAY_NODISCARD;
 RAY_API void ray_spill_packed_destroy(ray_spill_packed *RAY_NULLABLE packed);
 
-// Bytes `from` ... of a part of data, by its number in the file. May be called by several threads at once. RAY_SOURCE_CHANGED when the object's bytes are not
-// what they were when it was packed.
+// Bytes `from` ... of a part of data, by its number in the file. May be called by several threads at once. RAY_SOURCE_CHANGED when a block that is packed
+// again for this has other bytes than those that were laid. RAY_INVALID_ARGUMENT for what is no part of packed data, and beyond its end.
 RAY_API ray_status ray_spill_packed_read(ray_spill_packed *packed, uint32_t part, uint64_t from, void *bytes, size_t size) RAY_NODISCARD;
 
 // What an announcement says.
@@ -138,7 +138,7 @@ enum {
 };
 
 // Writes a new file of these parts, straight from where they lie. RAY_EXISTS; RAY_OUT_OF_DISK with needed and free, when the disk or the quota is
-// full or less than reserve_bytes would be left; RAY_SYSTEM with the errno.
+// full or less than reserve_bytes would be left; RAY_SYSTEM with the errno; RAY_INVALID_ARGUMENT for a part of some size without bytes.
 RAY_API ray_status ray_spill_write(const char *path, const ray_spill_part *parts, uint32_t part_count, uint64_t reserve_bytes,
                                    uint32_t flags) RAY_NODISCARD;
 
@@ -151,7 +151,7 @@ RAY_API ray_status ray_spill_write_packed(const char *path, const ray_spill_part
 RAY_API void ray_spill_write_back(const char *path);
 
 // Fills the parts, one after the other, with the bytes of the file from offset on. RAY_FILE_NOT_FOUND; RAY_CORRUPT, naming file and offset, when
-// it ends before.
+// it ends before; RAY_INVALID_ARGUMENT for a part of some size without memory.
 RAY_API ray_status ray_spill_read(const char *path, uint64_t offset, const ray_spill_part *parts, uint32_t part_count) RAY_NODISCARD;
 
 // ---- a storage of one's own ------------------------------------------------------------------------------------------------
