@@ -104,6 +104,13 @@ void ray_answer_file(ray_answer *answer, const char *path, uint64_t size_bytes, 
 void ray_answer_source(ray_answer *answer, const ray_source *source) {
     ray__answer_end(answer);
     memcpy(&answer->source, source, source->struct_size < sizeof answer->source ? source->struct_size : sizeof answer->source);
+    // Else it would be taken for an object, or a file, of this machine.
+    bool is_whole = source->struct_size >= offsetof(ray_source, release) && answer->source.read != NULL;
+    if (!is_whole || (source->kind != RAY_KIND_OBJECT && source->kind != RAY_KIND_FILE)) {
+        answer->failure = RAY_INVALID_ARGUMENT;
+        ray_answer_message(answer, is_whole ? "a source of a kind that there is not" : "a source without read, or with fields missing before release");
+        return;
+    }
     answer->kind = (int)source->kind;
     answer->size_bytes = source->size_bytes;
     keep_about(answer, source->metadata, source->metadata_size, source->descriptor, source->descriptor_size);

@@ -165,6 +165,53 @@ static void whatCannotBeReadIsAnErrorInItsOwnWords(void) {
     end();
 }
 
+enum { IMPOSSIBLE = 90, WAYS = 5 };
+
+static uint32_t released_count;
+
+static void count_release(void *context) {
+    (void)context;
+    released_count++;
+}
+
+static ray_status find_impossible(void *context, const ray_object_id *id, ray_answer *answer) {
+    (void)context;
+    ray_source source = {.struct_size = sizeof source, .kind = RAY_KIND_OBJECT, .size_bytes = 50000, .context = (void *)SMALL, .read = read_some,
+                         .release = count_release};
+    for (uint32_t way = 0; way < WAYS; way++) {
+        ray_object_id asked = fixture_id(IMPOSSIBLE + way);
+        if (ray_object_id_equal(&asked, id)) {
+            source.read = way == 0 ? NULL : read_some;
+            source.struct_size = way == 1 ? 0 : way == 2 ? (uint32_t)offsetof(ray_source, read) : (uint32_t)sizeof source;
+            source.kind = way == 3 ? 7 : RAY_KIND_OBJECT;
+            // Without release it is whole.
+            source.struct_size = way == 4 ? (uint32_t)offsetof(ray_source, release) : source.struct_size;
+            break;
+        }
+    }
+    ray_answer_source(answer, &source);
+    return RAY_OK;
+}
+
+// Of each id there is an object in the store, too, which must not be sent in the place of what was meant.
+static void aSourceThatCannotBeReadIsRefused(void) {
+    begin();
+    ray_transfer_destroy(sender);
+    ray_transfer_options options = {.struct_size = sizeof options, .key = fixture_key, .bind_host = "127.0.0.1", .find = find_impossible,
+                                    .store = senders_store};
+    CHECK_OK(ray_transfer_create(&options, &sender));
+    for (uint32_t way = 0; way < WAYS; way++) {
+        ray_object_id id = fixture_id(IMPOSSIBLE + way);
+        CHECK_OK(ray_object_put(senders_store, &id, "something else", 14, NULL, 0, 0));
+        fixture_pull p;
+        CHECK_STATUS(pull(&p, (int)(IMPOSSIBLE + way), NULL), way < 4 ? RAY_INVALID_ARGUMENT : RAY_OK);
+        CHECK(way >= 4 || strstr(p.message, "a source ") != NULL);
+    }
+    check_object(IMPOSSIBLE + 4, data[SMALL], 50000);
+    end();
+    CHECK_EQUAL(released_count, 2); // of those that said that there is a release
+}
+
 static void set_stuck(bool is_stuck) {
     pthread_mutex_lock(&place.lock);
     place.is_stuck = is_stuck;
@@ -243,6 +290,7 @@ int main(void) {
     RUN(aFileArrivesWithItsDescriptor);
     RUN(ofARangeOnlyItsChunksAreRead);
     RUN(whatCannotBeReadIsAnErrorInItsOwnWords);
+    RUN(aSourceThatCannotBeReadIsRefused);
     RUN(aSlowReadIsWaitedForAndKeepsNobodyElse);
     RUN(eitherEndMayStopWhileSomethingIsRead);
     for (int i = 0; i < COUNT; i++) {

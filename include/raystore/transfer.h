@@ -99,7 +99,7 @@ typedef struct ray_transfer_options {
     uint16_t codec;                    // RAY_CODEC_*, 0: automatic
     int32_t level;                     // of zstd, when the codec is fixed
     ray_find_fn RAY_NULLABLE find;     // NULL: what is in the store
-    void *RAY_NULLABLE context;        // for find, find_named and served
+    void *RAY_NULLABLE context;        // for find, find_named, served and damaged
     uint64_t window_bytes;             // asked for and not yet arrived, per source, at most 256 chunks a connection; 0: 64 MiB
     ray_find_named_fn RAY_NULLABLE find_named; // NULL: nothing is served by name
     ray_served_fn RAY_NULLABLE served;
@@ -127,7 +127,7 @@ typedef struct ray_transfer_options {
 // Starts serving, if bind_host is given. RAY_ADDRESS_IN_USE names the address, RAY_INVALID_ARGUMENT the option that is not possible.
 RAY_API ray_status ray_transfer_create(const ray_transfer_options *options, ray_transfer *RAY_NULLABLE *RAY_NULLABLE transfer) RAY_NODISCARD;
 
-// Cancels all pulls, ends all connections, waits for the threads. Every pull's done callback has run when it returns. Accepts NULL.
+// Cancels all pulls, ends all connections, waits for the threads, also for a ray_source's read that is under way. Every pull's done callback has run when it returns. Accepts NULL.
 RAY_API void ray_transfer_destroy(ray_transfer *RAY_NULLABLE transfer);
 
 // The port that it listens on, 0 if it does not.
@@ -179,7 +179,8 @@ typedef struct ray_spilled {
 // when it is gone, with the file and the byte. The file may hold other records, and may be removed while it is sent.
 RAY_API void ray_answer_spilled(ray_answer *answer, const ray_spilled *spilled);
 
-// What lies neither in the store nor in a file as it is to be sent: far away, or packed. struct_size says which fields there are.
+// What lies neither in the store nor in a file as it is to be sent: far away, or packed. struct_size says which fields there are: at least those up to
+// release. Without read, or of another kind, the peer hears RAY_INVALID_ARGUMENT.
 typedef struct ray_source {
     uint32_t struct_size;
     uint32_t kind;            // RAY_KIND_*
@@ -190,7 +191,7 @@ typedef struct ray_source {
     uint32_t descriptor_size;
     void *RAY_NULLABLE context;
     // Reads size bytes from offset on and makes sure that they are right: a chunk of the size that the peer asked for, or less at the end. May block as on
-    // a network, on threads that do nothing else. A failure reaches the peer, with why in message, a text of at most message_capacity bytes with its NUL.
+    // a network, on threads that do nothing else, for which ray_transfer_destroy waits. A failure reaches the peer, with why in message, a text of at most message_capacity bytes with its NUL.
     ray_status (*read)(void *RAY_NULLABLE context, uint64_t offset, void *bytes, size_t size, char *message, size_t message_capacity);
     // Called once, when nobody reads any more.
     void (*RAY_NULLABLE release)(void *RAY_NULLABLE context);
