@@ -174,9 +174,9 @@ void ray__pull_leave(ray_pull *pull);
 uint64_t ray__pull_tend(ray_pull *pull, uint64_t now);
 
 // schedule.c
-// Which source it is, or UINT32_MAX.
 // How many connections the source gets.
 uint32_t ray__pull_connections_locked(const ray_pull *pull, uint32_t source);
+// Which source it is, or UINT32_MAX.
 uint32_t ray__pull_find_locked(const ray_pull *pull, const ray_endpoint *endpoint);
 void ray__pull_add_locked(ray_pull *pull, const ray_endpoint *endpoint, bool learned);
 // Queues links where they are useful, and ends the pull if nothing can help it any more. Under the pull's lock.

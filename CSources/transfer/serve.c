@@ -140,7 +140,7 @@ static ray_status submit_orders(ray__session *s, ray__offer **gated) {
 
 static ray__order *next_prepared(ray__session *s) {
     void *item = NULL;
-    // Workers always finish, so this ends.
+    // Workers always finish, and readers when their source's read does, so this ends.
     ray_status status = ray__ring_pop(s->prepared, &item, UINT64_MAX);
     (void)status;
     return item;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Workers: a thread for every core, shared by all connections, that hash, pack and unpack chunks; and the buffers they fill.
 //
-// A job must not wait for the network: what a worker does always ends by itself.
+// A job must not wait for the network: what a worker does always ends by itself. Readers are workers of another kind: what they do ends when a source's
+// read does.
 #ifndef RAY_TRANSFER_WORKERS_INTERNAL_H
 #define RAY_TRANSFER_WORKERS_INTERNAL_H
 
