@@ -194,7 +194,9 @@ test-flood: setup
 	@[ $(RAYSTORE) != .build/debug/raystore ] || swift build $(SWIFT_FLAGS) --product raystore >&2
 	@python3 Tests/Disk/flood.py $(FLOOD_MB) $(RAYSTORE) $(BUILD)/disk_client $(FLOOD_PLACE)
 
-# Those that start nodes as processes run by themselves, six at a time: more would wait for a core for longer than nodes wait for each other.
+# So many tests at a time: with all at once, each waits for a core for longer than nodes and tests wait for each other.
+SWIFT_ABREAST := --experimental-maximum-parallelization-width
+# Those that start nodes as processes run by themselves.
 PROCESS_TESTS := IntegrationTests|CommandLineTests
 # Those that cut a link or end a process in the middle of a transfer: beside the others the middle would be over before they see it.
 OUTAGE_TESTS := LinkCutTests|FetchPatienceTests|HolderTests|IntegrationTests.ResumeTests
@@ -203,9 +205,9 @@ PRESSURE_TESTS := RayStoreNodeTests.(Spill|PackedSpill|Replica|Room|DiskRoom|Mov
 test-swift: setup
 	Tests/S3/environment build/s3
 	swift build --build-tests $(SWIFT_FLAGS)
-	Tests/run_swift units --skip-build $(SWIFT_FLAGS) --skip '$(PROCESS_TESTS)|$(PRESSURE_TESTS)'
-	Tests/run_swift pressure --skip-build $(SWIFT_FLAGS) --filter '$(PRESSURE_TESTS)'
-	Tests/run_swift processes --skip-build $(SWIFT_FLAGS) --experimental-maximum-parallelization-width 6 --filter '$(PROCESS_TESTS)' --skip '$(OUTAGE_TESTS)'
+	Tests/run_swift units --skip-build $(SWIFT_FLAGS) $(SWIFT_ABREAST) 12 --skip '$(PROCESS_TESTS)|$(PRESSURE_TESTS)'
+	Tests/run_swift pressure --skip-build $(SWIFT_FLAGS) $(SWIFT_ABREAST) 12 --filter '$(PRESSURE_TESTS)'
+	Tests/run_swift processes --skip-build $(SWIFT_FLAGS) $(SWIFT_ABREAST) 6 --filter '$(PROCESS_TESTS)' --skip '$(OUTAGE_TESTS)'
 	Tests/run_swift outages --skip-build $(SWIFT_FLAGS) --filter '$(OUTAGE_TESTS)'
 
 # ---- fuzzing -------------------------------------------------------------------------------------------------------------

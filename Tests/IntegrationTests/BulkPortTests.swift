@@ -107,7 +107,7 @@ import Testing
             let silent = try (0..<40).map { _ in try RawConnection(port: node.bulkPort) }
             #expect(Array(try await reader.get(ref, timeout: .seconds(60))) == pattern(Self.size))
             for connection in silent {
-                #expect(try await runBlocking { connection.receiveAll(within: .seconds(30)) } == [])
+                #expect(try await runBlocking { connection.receiveAll(within: .seconds(60)) } == [])
             }
             #expect(try await refused(by: node, asking: reader) >= 40)
         }
@@ -121,7 +121,7 @@ import Testing
             for text in texts {
                 let connection = try RawConnection(port: node.bulkPort)
                 connection.send(text)
-                let answer = try await runBlocking { connection.receiveAll(within: .seconds(30)) }
+                let answer = try await runBlocking { connection.receiveAll(within: .seconds(60)) }
                 let said = try #require(answer, "the connection stays open")
                 #expect(said.count <= Int(RAY_AUTH_MESSAGE_MAX), "no more than a verdict")
             }

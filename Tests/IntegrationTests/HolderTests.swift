@@ -36,7 +36,7 @@ import Testing
             ref = try owner.put(bytes: pattern(HolderTests.size))
             text = try await ref.shared().text
             for holder in holders { try await hold(holder) }
-            let fill = try await owner.put(bytes: pattern(40 << 20, seed: 2), within: .seconds(30))
+            let fill = try await owner.put(bytes: pattern(40 << 20, seed: 2), within: .seconds(60))
             filling = try await owner.pin(fill)
             #expect(try !owner.contains(ref))
             try emptyStorage()
@@ -93,7 +93,7 @@ import Testing
                 await session.close()
                 return error
             }
-            #expect(await eventually(within: .seconds(30)) { Double(done.value) > part * Double(HolderTests.size) })
+            #expect(await eventually(within: .seconds(60)) { Double(done.value) > part * Double(HolderTests.size) })
             return (get, done)
         }
 
@@ -122,7 +122,7 @@ import Testing
         try await withScene([Scene.first, Scene.second]) { scene in
             let second = try await scene.cluster.session(Scene.second)
             scene.signal(Scene.second, SIGSTOP)
-            #expect(try await eventually(within: .seconds(20)) { try await !scene.isMember(second) })
+            #expect(try await eventually(within: .seconds(60)) { try await !scene.isMember(second) })
             let (get, done) = try await scene.begin(timeout: .seconds(80), upTo: 0.25)
             scene.signal(Scene.first, SIGKILL)
             // That nobody has it for so long is what is tested.

@@ -15,7 +15,7 @@ import Testing
         #expect(nodes.count == 2)
         #expect(nodes.allSatisfy(isNode))
         starter.end(with: SIGKILL)
-        #expect(await eventually(within: .seconds(30)) { !nodes.contains(where: isNode) })
+        #expect(await eventually(within: .seconds(60)) { !nodes.contains(where: isNode) })
     }
 
     /// By the program, for a pid may be another's soon.

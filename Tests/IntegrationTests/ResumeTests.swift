@@ -141,7 +141,7 @@ import Testing
             #expect(disks.map(\.partialFileCount) == [1])
             #expect(disks.allSatisfy { $0.partialFileBytes >= UInt64(scene.had) })
             try await scene.owner.free([scene.ref])
-            #expect(await eventually(within: .seconds(30)) { scene.cluster.files().isEmpty })
+            #expect(await eventually(within: .seconds(60)) { scene.cluster.files().isEmpty })
         }
     }
 }

@@ -21,7 +21,7 @@ func object(_ index: UInt32) -> ObjectID {
 
 /// Waits for a condition under a deadline far above what it should take.
 func eventually(
-    _ what: Comment, within limit: Duration = .seconds(15), sourceLocation: SourceLocation = #_sourceLocation,
+    _ what: Comment, within limit: Duration = .seconds(60), sourceLocation: SourceLocation = #_sourceLocation,
     _ condition: () async throws -> Bool
 ) async rethrows {
     let deadline = ContinuousClock.now + limit

@@ -43,7 +43,7 @@ extension OverLoopback {
             }
         }
 
-        @Test(.timeLimit(.minutes(3)), arguments: Stage.allCases) func whoTricklesIsCutOff(_ stage: Stage) async throws {
+        @Test(.timeLimit(.minutes(10)), arguments: Stage.allCases) func whoTricklesIsCutOff(_ stage: Stage) async throws {
             let key = ClusterKey.random()
             let store = try await EmbeddedControlStore.open(path: nil, ownNode: nil)
             let server = try await ControlServer.start(

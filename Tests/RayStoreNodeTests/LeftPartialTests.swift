@@ -66,7 +66,7 @@ import Testing
                     done.withLock { $0 = progress.done.bytes }
                 }
             }
-            #expect(await eventually(within: .seconds(30)) { done.withLock { $0 } > LeftPartialTests.size / 2 })
+            #expect(await eventually(within: .seconds(60)) { done.withLock { $0 } > LeftPartialTests.size / 2 })
             await node.stop()
             _ = await get.result
             await session.close()
@@ -160,7 +160,7 @@ import Testing
             try await scene.again {
                 $0.partialLifetime = .zero
             } _: { _, _ in
-                #expect(await eventually(within: .seconds(30)) { (try? scene.left()) == [] })
+                #expect(await eventually(within: .seconds(60)) { (try? scene.left()) == [] })
             }
         }
     }
@@ -169,7 +169,7 @@ import Testing
         try await Scene.with { scene in
             try await scene.again { _, _ in
                 try await scene.owner.free([scene.ref])
-                #expect(await eventually(within: .seconds(30)) { (try? scene.left()) == [] })
+                #expect(await eventually(within: .seconds(60)) { (try? scene.left()) == [] })
             }
         }
     }

@@ -71,7 +71,7 @@ import Testing
         { $0.caps.urgency[urgency] = .kibibytes(64) }
     }
 
-    @Test(.timeLimit(.minutes(2))) func aWaitFetchesAsItsTuningSays() async throws {
+    @Test(.timeLimit(.minutes(10))) func aWaitFetchesAsItsTuningSays() async throws {
         try await withTwo(configure: Self.slow(.wait)) { here, there in
             let bytes = Self.text(24 << 20)
             let ref = try await there.open(try here.put(bytes: bytes).shared())
@@ -83,7 +83,7 @@ import Testing
         }
     }
 
-    @Test(.timeLimit(.minutes(2))) func aReadIsDoneAsItsTuningSays() async throws {
+    @Test(.timeLimit(.minutes(10))) func aReadIsDoneAsItsTuningSays() async throws {
         try await withTwo(configure: Self.slow(.get)) { here, there in
             let bytes = Self.text(24 << 20)
             let ref = try await there.open(try here.put(bytes: bytes).shared())
@@ -98,7 +98,7 @@ import Testing
         }
     }
 
-    @Test(.timeLimit(.minutes(2)), arguments: [false, true])
+    @Test(.timeLimit(.minutes(10)), arguments: [false, true])
     func aPrefetchIsDoneAsItsTuningSays(isAskedElsewhere: Bool) async throws {
         try await withTwo(configure: Self.slow(.prefetch)) { here, there in
             let bytes = Self.text(24 << 20)

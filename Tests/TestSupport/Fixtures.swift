@@ -77,7 +77,7 @@ package func failure(_ body: () async throws -> Void) async -> RayStoreError? {
 }
 
 /// Waits until a condition holds; false when it does not within the time.
-package func eventually(within limit: Duration = .seconds(10), _ condition: () async throws -> Bool) async rethrows -> Bool {
+package func eventually(within limit: Duration = .seconds(60), _ condition: () async throws -> Bool) async rethrows -> Bool {
     let end = ContinuousClock.now + limit
     while ContinuousClock.now < end {
         if try await condition() { return true }

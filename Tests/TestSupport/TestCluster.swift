@@ -68,7 +68,7 @@ package final class TestCluster: @unchecked Sendable {
 
     private func awaitStart(of index: Int) async throws -> Member {
         let (member, state) = (members[index], members[index].state)
-        let isUp = await eventually(within: .seconds(20)) {
+        let isUp = await eventually(within: .seconds(60)) {
             guard member.process.isRunning else { return true }
             guard let session = try? await Session.connect(socket: member.socket, timeout: .seconds(1)) else { return false }
             await session.close()

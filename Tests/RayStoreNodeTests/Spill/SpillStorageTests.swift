@@ -51,7 +51,7 @@ import Testing
             }
             storage.isFull = false
             // The store is beyond its mark: it is written down to the lower one without anybody asking.
-            #expect(await eventually(within: .seconds(20)) { node.storeUsedBytes <= UInt64(32 << 20) * 8 / 10 })
+            #expect(await eventually(within: .seconds(60)) { node.storeUsedBytes <= UInt64(32 << 20) * 8 / 10 })
             #expect(!spillFiles(folder).isEmpty)
         }
     }
@@ -115,7 +115,7 @@ import Testing
             #expect(spillFiles(folder).count == 1)
             storage.failingDeletions = 2
             try await session.free(ref)
-            #expect(await eventually(within: .seconds(20)) { spillFiles(folder).isEmpty })
+            #expect(await eventually(within: .seconds(60)) { spillFiles(folder).isEmpty })
             #expect(storage.failingDeletions == 0)
         }
     }
