@@ -12,6 +12,7 @@
 #include "codec/filter_internal.h"
 #include "codec/frame_internal.h"
 #include "seeds.h"
+#include "spill/announce_internal.h"
 #include "transfer/note_internal.h"
 #include "transfer/wire_internal.h"
 
@@ -92,6 +93,41 @@ static void chunks(void) {
         write_seed("chunk", name, input, 4 + size - RAY_CHUNK_HEADER_SIZE);
     }
     filtered_chunk(codec, &id);
+    ray_codec_destroy(codec);
+}
+
+// In front of the bytes: what to do with them, and two numbers; see fuzz_spill.c.
+#define SPILL_PREFIX 11u
+
+static void spill(void) {
+    uint8_t input[SPILL_PREFIX + RAY_SPILL_ANNOUNCED_SIZE + 12 + 7] = {3, 8};
+    static const uint32_t frames[3] = {RAY_CHUNK_HEADER_SIZE + 20, RAY_CHUNK_HEADER_SIZE + RAY_SPILL_SUM_BYTES, RAY_CHUNK_HEADER_SIZE + 1};
+    ray__announcement_write(input + SPILL_PREFIX, 2ull * RAY_SPILL_SUM_BYTES + 5000, frames, 3);
+    write_seed("spill", "frames", input, sizeof input);
+    write_seed("spill", "frames-cut", input, sizeof input - 12);
+    ray__announcement_write(input + SPILL_PREFIX, 5000, NULL, 0);
+    write_seed("spill", "unpacked", input, SPILL_PREFIX + RAY_SPILL_ANNOUNCED_SIZE);
+    memset(input, 0, sizeof input);
+    input[3] = RAY_SPILL_HEADER_SIZE + 1 + 2 + 3; // the record's size
+    ray__put_u64(input + SPILL_PREFIX, 1);
+    ray__put_u64(input + SPILL_PREFIX + 8, 2);
+    ray__put_u64(input + SPILL_PREFIX + 16, 3);
+    write_seed("spill", "lengths", input, SPILL_PREFIX + RAY_SPILL_HEADER_SIZE + 6);
+    ray_codec *codec;
+    MUST(ray_codec_create(&codec) == RAY_OK);
+    ray_object_id id = {{7}};
+    for (uint16_t which = RAY_CODEC_NONE; which <= RAY_CODEC_ZSTD; which++) {
+        uint8_t raw[600];
+        uint8_t frame[SPILL_PREFIX + RAY_CHUNK_HEADER_SIZE + sizeof raw] = {15};
+        size_t size;
+        char name[16];
+        for (size_t i = 0; i < sizeof raw; i++) {
+            raw[i] = (uint8_t)(i / 7);
+        }
+        MUST(ray_chunk_encode(codec, &id, 3, raw, sizeof raw, which, 3, frame + SPILL_PREFIX, sizeof frame - SPILL_PREFIX, &size, NULL) == RAY_OK);
+        snprintf(name, sizeof name, "block-%u", which);
+        write_seed("spill", name, frame, SPILL_PREFIX + size);
+    }
     ray_codec_destroy(codec);
 }
 
@@ -206,6 +242,7 @@ int main(int count, char **words) {
     refs();
     descriptors();
     chunks();
+    spill();
     auth();
     wire();
     client_seeds(write_seed);
