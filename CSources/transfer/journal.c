@@ -71,6 +71,11 @@ static ray_status write_at(const ray__journal *journal, const void *bytes, size_
     return ray__fail_errno(full ? RAY_OUT_OF_DISK : RAY_SYSTEM, "writing %s", journal->path);
 }
 
+static bool is_whole(const uint8_t *header, size_t size) {
+    return size == RAY__JOURNAL_HEADER_SIZE && memcmp(header + AT_MAGIC, magic, sizeof magic) == 0 &&
+           ray__get_u64(header + AT_CHECK) == ray__checksum_of(header, AT_CHECK);
+}
+
 // ---- opening and locking -------------------------------------------------------------------------------------------------
 
 // Whoever ends a pull removes the journal with the lock held, so a lock on a file that is no longer at the path is worth nothing.
@@ -127,15 +132,22 @@ static ray_status open_once(ray__journal *journal, bool make, bool *made) {
     return is_at_path(journal) ? RAY_OK : RAY_AGAIN;
 }
 
-static ray_status open_and_lock(const char *partial, bool make, ray__journal *journal, bool *made) {
-    size_t length = strlen(partial) + sizeof RAY_JOURNAL_SUFFIX;
-    journal->file = -1;
-    journal->path = malloc(length);
-    if (journal->path == NULL) {
-        return ray__fail(RAY_OUT_OF_MEMORY, "a path of %zu bytes", length);
+static char *path_of(const char *partial) {
+    size_t length = strlen(partial);
+    char *path = malloc(length + sizeof RAY_JOURNAL_SUFFIX);
+    if (path != NULL) {
+        memcpy(path, partial, length);
+        memcpy(path + length, RAY_JOURNAL_SUFFIX, sizeof RAY_JOURNAL_SUFFIX);
     }
-    memcpy(journal->path, partial, length - sizeof RAY_JOURNAL_SUFFIX);
-    memcpy(journal->path + length - sizeof RAY_JOURNAL_SUFFIX, RAY_JOURNAL_SUFFIX, sizeof RAY_JOURNAL_SUFFIX);
+    return path;
+}
+
+static ray_status open_and_lock(const char *partial, bool make, ray__journal *journal, bool *made) {
+    journal->file = -1;
+    journal->path = path_of(partial);
+    if (journal->path == NULL) {
+        return ray__fail(RAY_OUT_OF_MEMORY, "a path of %zu bytes", strlen(partial) + sizeof RAY_JOURNAL_SUFFIX);
+    }
     ray_status status;
     while ((status = open_once(journal, make, made)) == RAY_AGAIN) {
         if (journal->file >= 0) {
@@ -163,7 +175,7 @@ ray_status ray__journal_open(const char *partial, const ray__subject *subject, r
         return status;
     }
     write_header(subject, wanted);
-    bool whole = got == sizeof header && ray__get_u64(header + AT_CHECK) == ray__checksum_of(header, AT_CHECK);
+    bool whole = is_whole(header, got);
     if (made) {
         *found = RAY__JOURNAL_MADE;
     } else if (!whole || memcmp(header, wanted, AT_SIZE) != 0 || memcmp(header + AT_ID, wanted + AT_ID, RAY_OBJECT_ID_SIZE) != 0) {
@@ -183,6 +195,24 @@ ray_status ray__journal_open(const char *partial, const ray__subject *subject, r
 ray_status ray__journal_open_existing(const char *partial, ray__journal *journal) {
     bool made = false;
     return open_and_lock(partial, false, journal, &made);
+}
+
+bool ray__journal_is_of(const char *partial, const ray_object_id *id, uint64_t *size_bytes) {
+    ray__journal journal = {.file = -1, .path = path_of(partial)};
+    if (journal.path == NULL) {
+        return false;
+    }
+    uint8_t header[RAY__JOURNAL_HEADER_SIZE];
+    size_t got = 0;
+    struct stat info;
+    journal.file = open(journal.path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    bool is = journal.file >= 0 && fstat(journal.file, &info) == 0 && S_ISREG(info.st_mode) && info.st_uid == geteuid() &&
+              read_at(&journal, header, sizeof header, 0, &got) == RAY_OK && is_whole(header, got) &&
+              ray__get_u32(header + AT_VERSION) == RAY__JOURNAL_VERSION &&
+              memcmp(header + AT_ID, id->bytes, RAY_OBJECT_ID_SIZE) == 0;
+    *size_bytes = is ? ray__get_u64(header + AT_SIZE) : 0;
+    ray__journal_close(&journal, false);
+    return is;
 }
 
 void ray__journal_close(ray__journal *journal, bool remove) {

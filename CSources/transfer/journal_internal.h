@@ -11,6 +11,8 @@
 #ifndef RAY_TRANSFER_JOURNAL_INTERNAL_H
 #define RAY_TRANSFER_JOURNAL_INTERNAL_H
 
+#include <stdbool.h>
+
 #include "raystore/transfer.h"
 
 #define RAY__JOURNAL_VERSION 1u
@@ -41,6 +43,8 @@ ray_status ray__journal_open(const char *partial, const ray__subject *subject, r
                              enum ray__journal_found *found) RAY_NODISCARD;
 // The same without a subject, for one that exists: *journal has no file when there is none.
 ray_status ray__journal_open_existing(const char *partial, ray__journal *journal) RAY_NODISCARD;
+// Whether there is one of this object, whole and of this version, for a file of *size_bytes. Takes no lock.
+bool ray__journal_is_of(const char *partial, const ray_object_id *id, uint64_t *size_bytes);
 // Begins it anew: no records.
 ray_status ray__journal_begin(const ray__journal *journal, const ray__subject *subject) RAY_NODISCARD;
 // Reads the records; those that a truncated journal lacks are 0.

@@ -142,6 +142,16 @@ void ray__resume_verify(ray_pull *pull) {
     ray__memory_free(&pull->transfer->memory, piece, RAY_CHECKSUM_PIECE);
 }
 
+ray_status ray_pull_can_resume(const char *path, const ray_object_id *id) {
+    uint64_t size_bytes = 0;
+    struct stat info;
+    if (ray__journal_is_of(path, id, &size_bytes) && lstat(path, &info) == 0 && S_ISREG(info.st_mode) &&
+        info.st_uid == geteuid() && (uint64_t)info.st_size == size_bytes) {
+        return RAY_OK;
+    }
+    return ray__fail(RAY_NOT_FOUND, "there is nothing at %s that a pull of this object could go on with", path);
+}
+
 ray_status ray_pull_discard(const char *path) {
     ray__journal journal;
     RAY_TRY(ray__journal_open_existing(path, &journal));

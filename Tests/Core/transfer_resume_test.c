@@ -200,6 +200,39 @@ static void whatIsNoJournalIsNotOverwritten(void) {
     CHECK(!exists(journal_path));
 }
 
+static void leave_anew(const ray__subject *subject) {
+    unlink(target_path);
+    unlink(journal_path);
+    leave(subject, 2);
+}
+
+static void whatAPullCanGoOnWithIsSaid(void) {
+    ray_object_id id = fixture_id(NUMBER);
+    ray_object_id other = fixture_id(NUMBER + 1);
+    ray__subject subject = subject_of(NUMBER, SIZE);
+    CHECK_STATUS(ray_pull_can_resume(target_path, &id), RAY_NOT_FOUND);
+    leave_anew(&subject);
+    CHECK_OK(ray_pull_can_resume(target_path, &id));
+    CHECK_STATUS(ray_pull_can_resume(target_path, &other), RAY_NOT_FOUND);
+    // Any byte of the header but those of the process: magic, version, chunk size, size, id, edition, check.
+    static const uint32_t places[] = {0, 8, 12, 16, 24, 51, 56, 64, 71};
+    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+        leave_anew(&subject);
+        poke(journal_path, places[i], "\xaa", 1);
+        CHECK_STATUS(ray_pull_can_resume(target_path, &id), RAY_NOT_FOUND);
+    }
+    leave_anew(&subject);
+    CHECK(truncate(journal_path, RAY__JOURNAL_HEADER_SIZE - 1) == 0);
+    CHECK_STATUS(ray_pull_can_resume(target_path, &id), RAY_NOT_FOUND);
+    leave_anew(&subject);
+    CHECK(truncate(target_path, SIZE - 1) == 0);
+    CHECK_STATUS(ray_pull_can_resume(target_path, &id), RAY_NOT_FOUND);
+    leave_anew(&subject);
+    CHECK(unlink(journal_path) == 0);
+    CHECK_STATUS(ray_pull_can_resume(target_path, &id), RAY_NOT_FOUND);
+    unlink(target_path);
+}
+
 static void withoutResumeNothingIsKept(void) {
     ray__subject subject = subject_of(NUMBER, SIZE);
     leave(&subject, 6);
@@ -442,6 +475,7 @@ int main(int count, char **arguments) {
     RUN(anotherSizeOfTheSameObjectIsAChangedSource);
     RUN(aFileWithoutAJournalIsNotOverwritten);
     RUN(whatIsNoJournalIsNotOverwritten);
+    RUN(whatAPullCanGoOnWithIsSaid);
     RUN(withoutResumeNothingIsKept);
     RUN(twoAtOnceAreRefused);
     RUN(aCancelledPullCanBeResumed);

@@ -314,6 +314,11 @@ RAY_API ray_status ray_pull_into_file(ray_pull *pull, const char *path) RAY_NODI
 // of the pull's size.
 RAY_API ray_status ray_pull_into_memory(ray_pull *pull, void *RAY_NULLABLE bytes, size_t capacity) RAY_NODISCARD;
 
+// Whether a pull of this object, with RAY_RESUME_KEEP and in the chunk size of then, could go on with what one left at this path: RAY_NOT_FOUND when
+// there is none, or it is another object's, another version's or damaged. Whether the source has changed since, only the pull finds out. Looks only, and
+// may look at what a pull is at.
+RAY_API ray_status ray_pull_can_resume(const char *path, const ray_object_id *id) RAY_NODISCARD;
+
 // Removes what a pull with resume left at this path: the file and its journal. None is not a failure. RAY_IN_USE while a pull is at it.
 RAY_API ray_status ray_pull_discard(const char *path) RAY_NODISCARD;
 

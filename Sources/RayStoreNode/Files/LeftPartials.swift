@@ -12,8 +12,6 @@ internal import Synchronization
 final class LeftPartials: Sendable {
     /// How long what an earlier life left is kept, from the node's start on, unless its options say otherwise.
     static let lifetime = Duration.seconds(3600)
-    /// The first bytes of a pull's journal.
-    private static let journalMark = Array("RAYCHNKS".utf8)
 
     private let folder: String
     private let left: Mutex<Set<ObjectID>>
@@ -61,7 +59,10 @@ final class LeftPartials: Sendable {
 
     /// Whoever had taken it has given up.
     func giveBack(_ id: ObjectID) {
-        guard Self.object(of: "\(id)", in: folder) != nil else { return }
+        guard Self.object(of: "\(id)", in: folder) != nil else {
+            _ = ray_pull_discard("\(folder)/\(id)")
+            return
+        }
         left.withLock { _ = $0.insert(id) }
     }
 
@@ -73,40 +74,30 @@ final class LeftPartials: Sendable {
         return (all.count, all.reduce(0) { $0 + ray_file_allocated("\(folder)/\($1)") })
     }
 
-    /// Removes those that nobody has taken meanwhile.
-    func discard(_ ids: some Sequence<ObjectID>) {
-        for id in ids where take(id) {
-            // What cannot be removed is found by the next start again.
-            _ = ray_pull_discard("\(folder)/\(id)")
-        }
-    }
-
-    /// Removes the oldest until so many bytes are free or there is none left; answers how many bytes they had.
-    func relieve(of bytes: UInt64) -> UInt64 {
+    /// Removes those that nobody has taken meanwhile; answers how many bytes went.
+    @discardableResult
+    func discard(_ ids: some Sequence<ObjectID>) -> UInt64 {
         var freed: UInt64 = 0
-        let byAge = all.map { id in (id, Self.lastWrite("\(folder)/\(id)")) }.sorted { $0.1 < $1.1 }
-        for (id, _) in byAge where freed < bytes {
+        for id in ids where take(id) {
             let size = ray_file_allocated("\(folder)/\(id)")
-            discard([id])
-            freed += size
+            // What cannot be removed is found by the next start again.
+            if ray_pull_discard("\(folder)/\(id)") == .ok { freed += size }
         }
         return freed
     }
 
-    /// The object whose file is of this name, if a pull can go on with it.
+    /// Removes the oldest until so many bytes are free or there is none left; answers how many went.
+    func relieve(of bytes: UInt64) -> UInt64 {
+        var freed: UInt64 = 0
+        let byAge = all.map { id in (id, Self.lastWrite("\(folder)/\(id)")) }.sorted { $0.1 < $1.1 }
+        for (id, _) in byAge where freed < bytes { freed += discard([id]) }
+        return freed
+    }
+
+    /// The object whose file is of this name, if a pull can go on with it: a power cut may have left anything in file and journal.
     private static func object(of name: String, in folder: String) -> ObjectID? {
         guard let id = try? ObjectID(name), id.description == name else { return nil }
-        var info = stat()
-        guard lstat("\(folder)/\(name)", &info) == 0, info.st_mode & S_IFMT == S_IFREG else { return nil }
-        // A power cut may have left anything in a journal.
-        let journal = open("\(folder)/\(name)\(RAY_JOURNAL_SUFFIX)", O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
-        guard journal >= 0 else { return nil }
-        defer { close(journal) }
-        var mark = [UInt8](repeating: 0, count: journalMark.count)
-        guard fstat(journal, &info) == 0, info.st_mode & S_IFMT == S_IFREG, read(journal, &mark, mark.count) == mark.count else {
-            return nil
-        }
-        return mark == journalMark ? id : nil
+        return id.withC { ray_pull_can_resume("\(folder)/\(name)", &$0) } == .ok ? id : nil
     }
 
     private static func lastWrite(_ path: String) -> Int {

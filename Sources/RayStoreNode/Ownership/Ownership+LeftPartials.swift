@@ -14,7 +14,7 @@ extension Ownership {
         guard !ended.isEmpty else { return }
         log.debug("remove what came in part", metadata: ["count": "\(ended.count)", "time is over": "\(isTimeOver)"])
         let left = files.left
-        try? await runBlocking { left.discard(ended) }
+        _ = try? await runBlocking { left.discard(ended) }
     }
 
     private func whichEnded(of ids: Set<ObjectID>) async -> Set<ObjectID> {
