@@ -59,8 +59,12 @@ package final class TestCluster: @unchecked Sendable {
     }
 
     private func launch(_ arguments: [String], state: String, at place: Int) throws -> Member {
-        _ = FileManager.default.createFile(atPath: state + ".log", contents: nil)
+        // After what an earlier life of the node said: that is wanted when a test of restarts fails.
+        if !FileManager.default.fileExists(atPath: state + ".log") {
+            _ = FileManager.default.createFile(atPath: state + ".log", contents: nil)
+        }
         let log = try FileHandle(forWritingTo: URL(fileURLWithPath: state + ".log"))
+        try log.seekToEnd()
         return Member(
             process: try TestProcess("raystore", arguments, errors: log, wrapper: network?.wrapper(place) ?? []), state: state,
             arguments: arguments)

@@ -221,7 +221,7 @@ final class ClientDesk: ClientHostDelegate {
         try await rooms.room.create(
             RoomRequest(
                 id: id, dataSize: dataSize, metadataSize: metadataSize, client: session.slot,
-                limit: timeout == .max ? nil : .nanoseconds(Int64(clamping: timeout))))
+                limit: limit(of: timeout)))
         return id.bytes
     }
 
@@ -301,7 +301,7 @@ final class ClientDesk: ClientHostDelegate {
         observer: @escaping @Sendable (ObjectID, ray_transfer_progress) -> Void
     ) async throws(RayStoreError) {
         let ownership = rooms.ownership
-        let limit = timeout == .max ? nil : Duration.nanoseconds(Int64(clamping: timeout))
+        let limit = limit(of: timeout)
         try await withTimeout(timeout, clock: rooms.clock) { () async throws(RayStoreError) in
             try await gather(ids) { (id) async throws(RayStoreError) in
                 try await ownership.makeLocal(id, lingering: false, tuning: tuning, limit: limit) { observer(id, $0) }
@@ -323,7 +323,7 @@ final class ClientDesk: ClientHostDelegate {
             throw RayStoreError(.invalidArgument, "waiting for \(wanted) of \(ids.count) objects is not possible")
         }
         let ownership = rooms.ownership
-        let limit = timeout == .max ? nil : Duration.nanoseconds(Int64(clamping: timeout))
+        let limit = limit(of: timeout)
         let clock = rooms.clock
         return await withTaskGroup(of: WaitStep.self) { group in
             for (index, id) in ids.enumerated() {
@@ -344,9 +344,9 @@ final class ClientDesk: ClientHostDelegate {
                     return .ready(index)
                 }
             }
-            if timeout != UInt64.max {
+            if let limit {
                 group.addTask {
-                    try? await clock.sleep(for: .nanoseconds(Int64(clamping: timeout)))
+                    try? await clock.sleep(for: limit)
                     return .timeIsUp
                 }
             }

@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 internal import RayStore
 
+/// A client's time as the rooms take it, in nanoseconds: `UInt64.max` is without end.
+func limit(of timeout: UInt64) -> Duration? {
+    timeout == .max ? nil : .nanoseconds(Int64(clamping: timeout))
+}
+
 /// Runs work for at most so many nanoseconds; `UInt64.max` is without end. Work that runs over is cancelled and waited for.
 ///
 /// - Parameter timeoutError: told what the work threw when it was cancelled.
@@ -8,7 +13,7 @@ func withTimeout(
     _ nanoseconds: UInt64, clock: any NodeClock, _ work: @escaping @Sendable () async throws(RayStoreError) -> Void,
     orThrow timeoutError: @Sendable (_ cancelled: RayStoreError?) -> RayStoreError
 ) async throws(RayStoreError) {
-    if nanoseconds == .max {
+    guard let limit = limit(of: nanoseconds) else {
         try await work()
         return
     }
@@ -27,7 +32,7 @@ func withTimeout(
             }
         }
         group.addTask {
-            try? await clock.sleep(for: .nanoseconds(Int64(clamping: nanoseconds)))
+            try? await clock.sleep(for: limit)
             return .timeIsUp
         }
         let first = await group.next()!
