@@ -6,6 +6,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "base/checksum_internal.h"
 #include "base/directory_internal.h"
 #include "base/disk_internal.h"
 #include "base/error_internal.h"
@@ -178,10 +179,41 @@ void ray_spill_write_back(const char *path) {
     }
 }
 
-static ray_status read_all(const char *path, int file, uint64_t offset, const ray_spill_part *parts, uint32_t count) {
+// Adds to the sums what has been read since the place: of each record its third part.
+static void add_to_sums(place *summed, size_t moved, ray__checksum *sum, uint64_t *checksums) {
+    for (; summed->at < summed->count; summed->at++, summed->into = 0) {
+        const ray_spill_part *part = &summed->parts[summed->at];
+        size_t left = part->size - summed->into;
+        size_t some = left < moved ? left : moved;
+        bool is_data = summed->at % RAY_SPILL_READ_PARTS == RAY_SPILL_READ_PARTS - 1;
+        uint64_t *checksum = &checksums[summed->at / RAY_SPILL_READ_PARTS];
+        if (is_data && some == part->size) {
+            *checksum = ray__checksum_of(part->bytes, some);
+        } else if (is_data && some > 0) {
+            if (summed->into == 0) {
+                ray__checksum_begin(sum);
+            }
+            ray__checksum_add(sum, (const uint8_t *)part->bytes + summed->into, some);
+        }
+        summed->into += some;
+        moved -= some;
+        if (summed->into < part->size) {
+            return;
+        }
+        if (is_data && some < part->size) {
+            *checksum = ray__checksum_end(sum);
+        }
+    }
+}
+
+// With checksums the parts are those of records, and so much is read at once that it can be summed up from the cache.
+static ray_status read_all(const char *path, int file, uint64_t offset, const ray_spill_part *parts, uint32_t count, uint64_t *checksums) {
     place walk = {parts, count, 0, 0};
+    place summed = walk;
+    ray__checksum sum;
     ray_spill_part next[PARTS_MAX];
-    for (int ready; (ready = next_parts(&walk, SIZE_MAX, next)) > 0;) {
+    size_t most = checksums == NULL ? SIZE_MAX : RAY_CHECKSUM_PIECE;
+    for (int ready; (ready = next_parts(&walk, most, next)) > 0;) {
         ssize_t moved = preadv(file, (const struct iovec *)next, ready, (off_t)offset);
         if (moved < 0 && errno == EINTR) {
             continue;
@@ -195,6 +227,9 @@ static ray_status read_all(const char *path, int file, uint64_t offset, const ra
         }
         advance(&walk, (size_t)moved);
         offset += (uint64_t)moved;
+        if (checksums != NULL) {
+            add_to_sums(&summed, (size_t)moved, &sum, checksums);
+        }
     }
     while (walk.at < walk.count && walk.parts[walk.at].size == 0) {
         walk.at++;
@@ -206,13 +241,22 @@ static ray_status read_all(const char *path, int file, uint64_t offset, const ra
     return RAY_OK;
 }
 
-ray_status ray_spill_read(const char *path, uint64_t offset, const ray_spill_part *parts, uint32_t part_count) {
+static ray_status read_file(const char *path, uint64_t offset, const ray_spill_part *parts, uint32_t part_count, uint64_t *checksums) {
     int file = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (file < 0) {
         return ray__fail_errno(errno == ENOENT || errno == ENOTDIR ? RAY_FILE_NOT_FOUND : RAY_SYSTEM, "what was spilled to %s cannot be read",
                                path);
     }
-    ray_status status = read_all(path, file, offset, parts, part_count);
+    ray_status status = read_all(path, file, offset, parts, part_count, checksums);
     close(file);
     return status;
+}
+
+ray_status ray_spill_read(const char *path, uint64_t offset, const ray_spill_part *parts, uint32_t part_count) {
+    return read_file(path, offset, parts, part_count, NULL);
+}
+
+ray_status ray_spill_read_records(const char *path, uint64_t offset, const ray_spill_part *parts, uint32_t record_count,
+                                  uint64_t *checksums) {
+    return read_file(path, offset, parts, record_count * RAY_SPILL_READ_PARTS, checksums);
 }

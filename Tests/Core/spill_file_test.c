@@ -183,6 +183,58 @@ static void parts_without_memory_are_refused(void) {
     CHECK_EQUAL(unlink(path), 0);
 }
 
+// Small ones, empty ones and one that is read in many pieces, each into its own places; what was altered has another sum.
+static void records_are_read_into_their_places_and_summed_up_on_the_way(void) {
+    enum { LARGE = 12345677 };
+    static ray_spill_object objects[OBJECT_COUNT];
+    static uint8_t headers[OBJECT_COUNT * RAY_SPILL_HEADER_SIZE];
+    static ray_spill_part parts[OBJECT_COUNT * RAY_SPILL_PARTS];
+    static ray_spill_part places[OBJECT_COUNT * RAY_SPILL_READ_PARTS];
+    static uint64_t checksums[OBJECT_COUNT];
+    uint8_t *large = malloc(LARGE);
+    CHECK(large != NULL);
+    for (uint32_t i = 0; i < LARGE; i++) {
+        large[i] = (uint8_t)(i * 2654435761u >> 15);
+    }
+    for (uint32_t i = 0; i < OBJECT_COUNT; i++) {
+        fill(&objects[i], i);
+    }
+    objects[7].data = large;
+    objects[7].data_size = LARGE;
+    objects[OBJECT_COUNT - 1].data_size = 0;
+    ray_spill_lay(objects, OBJECT_COUNT, headers, parts);
+    const char *path = path_of("places");
+    CHECK_OK(ray_spill_write(path, parts, OBJECT_COUNT * RAY_SPILL_PARTS, 0, 0));
+    for (uint32_t i = 0; i < OBJECT_COUNT; i++) {
+        size_t sizes[RAY_SPILL_READ_PARTS] = {(size_t)(RAY_SPILL_HEADER_SIZE + objects[i].owner_size), (size_t)objects[i].metadata_size,
+                                              (size_t)objects[i].data_size};
+        for (uint32_t j = 0; j < RAY_SPILL_READ_PARTS; j++) {
+            places[i * RAY_SPILL_READ_PARTS + j] = (ray_spill_part){sizes[j] == 0 ? NULL : malloc(sizes[j]), sizes[j]};
+        }
+    }
+    CHECK_OK(ray_spill_read_records(path, 0, places, OBJECT_COUNT, checksums));
+    for (uint32_t i = 0; i < OBJECT_COUNT; i++) {
+        const ray_spill_part *place = &places[i * RAY_SPILL_READ_PARTS];
+        CHECK_EQUAL(checksums[i], objects[i].checksum);
+        CHECK(place[1].size == 0 || memcmp(place[1].bytes, objects[i].metadata, place[1].size) == 0);
+        CHECK(place[2].size == 0 || memcmp(place[2].bytes, objects[i].data, place[2].size) == 0);
+    }
+    int file = open(path, O_WRONLY | O_CLOEXEC);
+    CHECK_EQUAL(pwrite(file, "altered", 7, (off_t)(objects[7].offset + objects[7].size - 5000007)), 7);
+    CHECK_OK(ray_spill_read_records(path, objects[6].offset, &places[6 * RAY_SPILL_READ_PARTS], 3, checksums));
+    CHECK_EQUAL(checksums[0], objects[6].checksum);
+    CHECK(checksums[1] != objects[7].checksum);
+    CHECK_EQUAL(checksums[2], objects[8].checksum);
+    CHECK_EQUAL(ftruncate(file, (off_t)(objects[8].offset + objects[8].size - 1)), 0);
+    CHECK_STATUS(ray_spill_read_records(path, objects[6].offset, &places[6 * RAY_SPILL_READ_PARTS], 3, checksums), RAY_CORRUPT);
+    close(file);
+    CHECK_EQUAL(unlink(path), 0);
+    for (uint32_t i = 0; i < OBJECT_COUNT * RAY_SPILL_READ_PARTS; i++) {
+        free(places[i].bytes);
+    }
+    free(large);
+}
+
 static void lengths_that_do_not_add_up_are_refused(void) {
     uint8_t header[RAY_SPILL_HEADER_SIZE] = {0};
     ray_spill_lengths lengths;
@@ -252,6 +304,7 @@ int main(void) {
     RUN(large_parts_arrive_whole_and_are_written_back);
     RUN(small_parts_are_written_back_in_large_pieces);
     RUN(parts_without_memory_are_refused);
+    RUN(records_are_read_into_their_places_and_summed_up_on_the_way);
     RUN(lengths_that_do_not_add_up_are_refused);
     RUN(a_name_says_the_first_object_and_how_many);
     RUN(a_file_that_was_cut_or_taken_away_is_told_at_once);

@@ -154,6 +154,13 @@ RAY_API void ray_spill_write_back(const char *path);
 // it ends before; RAY_INVALID_ARGUMENT for a part of some size without memory.
 RAY_API ray_status ray_spill_read(const char *path, uint64_t offset, const ray_spill_part *parts, uint32_t part_count) RAY_NODISCARD;
 
+#define RAY_SPILL_READ_PARTS 3u // of a record that is read: what stands before its own metadata, its metadata, its data
+
+// Fills the parts of records that lie one after the other from offset on, RAY_SPILL_READ_PARTS of each, empty ones among them. checksums is set to the
+// XXH3-64 of each one's data: it is read in pieces, and each is summed up while it is in the core's cache. Fails as ray_spill_read does.
+RAY_API ray_status ray_spill_read_records(const char *path, uint64_t offset, const ray_spill_part *parts, uint32_t record_count,
+                                          uint64_t *checksums) RAY_NODISCARD;
+
 // ---- a storage of one's own ------------------------------------------------------------------------------------------------
 
 // The functions of an external storage, for a node that is embedded (see ExternalStorage in Swift, which says when each is called and what it is to
