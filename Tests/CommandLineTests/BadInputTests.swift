@@ -120,7 +120,7 @@ import Testing
         for (place, word) in [("gs://a", "gs://a"), ("s3:///x", "s3:///x"), ("", "--cluster-storage")] {
             try await Tool.run(["start", "--head", "--cluster-storage", place]).expectOneLine(word)
         }
-        for option in [["--spill-file-size", "0"], ["--spill-file-objects", "0"]] {
+        for option in [["--spill-file-size", "0"], ["--spill-file-objects", "0"], ["--spill-read-ahead", "51"]] {
             try await Tool.run(["start", "--head"] + option).expectOneLine(option[0], status: 64)
         }
     }

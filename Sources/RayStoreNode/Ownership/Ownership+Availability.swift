@@ -30,6 +30,7 @@ extension Ownership {
         while true {
             switch try whereabouts(of: id) {
             case .here:
+                spiller.noteUse(of: id)
                 return
             case .elsewhere(let owner):
                 try await pull(id, owner: owner, lingering: lingering, tuning: tuning, limit: limit, observer: observer)

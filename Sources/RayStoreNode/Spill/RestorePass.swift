@@ -16,6 +16,8 @@ final class RestorePass: @unchecked Sendable {
         var failure: RayStoreError?
         /// Of a packed one.
         var unpackedBlocks = 0
+        /// Of the data, when it was summed up while it was read.
+        var dataChecksum: UInt64?
     }
 
     /// Items that lie one after the other in the file, by their numbers.
@@ -33,7 +35,7 @@ final class RestorePass: @unchecked Sendable {
 
     deinit {
         for index in items.indices {
-            ray_object_abort(store.handle, &items[index].writer)
+            abort(index)
             items[index].head.deallocate()
         }
     }
@@ -46,9 +48,13 @@ final class RestorePass: @unchecked Sendable {
 
     /// Takes the object's place in the store. Records come in the order in which they lie in the file.
     ///
-    /// - Parameter reservation: what was created for it; nil to create it now.
-    /// - Throws: `storeFull`; `exists` when the object is here, or not to come.
-    func add(_ id: ObjectID, _ record: SpillRecord, into reservation: RoomReservation? = nil) throws(RayStoreError) {
+    /// - Parameters:
+    ///   - reservation: what was created for it; nil to create it now.
+    ///   - index: has the record, unless the object has ended meanwhile.
+    /// - Throws: `storeFull`; `exists` when the object is here, or not to come; `again` when the record is not the object's any more.
+    func add(
+        _ id: ObjectID, _ record: SpillRecord, into reservation: RoomReservation? = nil, listedIn index: SpillIndex
+    ) throws(RayStoreError) {
         var writer = ray_object_writer()
         try RayStoreError.check(object: id) {
             if let reservation { return reservation.take(&writer).rawValue }
@@ -59,6 +65,21 @@ final class RestorePass: @unchecked Sendable {
             Item(
                 id: id, record: record, writer: writer,
                 head: .allocate(byteCount: Int(record.headSize), alignment: 8)))
+        // An object that ended before had no entry any more, and would have one again that nobody ends.
+        guard index.record(of: id) == record else {
+            dropLast()
+            throw RayStoreError(.again, "the record of \(id) is not needed any more", object: id)
+        }
+    }
+
+    private func dropLast() {
+        abort(items.count - 1)
+        items.removeLast().head.deallocate()
+    }
+
+    /// Gives up an object's place. Before anybody hears of its failure: who looks again at once must not take it for one that is being made.
+    func abort(_ index: Int) {
+        ray_object_abort(store.handle, &items[index].writer)
     }
 
     /// What can be read at once, in pieces of at most so many bytes, or of one record.
@@ -120,10 +141,36 @@ final class RestorePass: @unchecked Sendable {
             })
     }
 
-    /// Makes sure that what was read is what was laid down, and shows it to everybody. Blocks as long as reading the data takes.
+    /// Reads what lies in a file of this machine, and sums it up on the way. Blocks on the disk.
+    func read(_ run: Run, fromFileAt path: String) throws(RayStoreError) {
+        let parts = run.items.flatMap { index in
+            let item = items[index]
+            return [
+                ray_spill_part(bytes: item.head.baseAddress, size: item.head.count),
+                ray_spill_part(bytes: item.writer.metadata, size: Int(item.record.metadataSize)),
+                ray_spill_part(bytes: item.writer.data, size: Int(item.record.dataSize)),
+            ]
+        }
+        var checksums = [UInt64](repeating: 0, count: run.items.count)
+        try RayStoreError.check {
+            ray_spill_read_records(path, run.offset, parts, UInt32(run.items.count), &checksums).rawValue
+        }
+        for (index, checksum) in zip(run.items, checksums) { items[index].dataChecksum = checksum }
+    }
+
+    /// Makes sure that what was read is what was laid down, and shows it to everybody. Blocks as long as reading the data takes, unless it was summed
+    /// up before.
     ///
-    /// - Throws: `corrupt` naming file and offset; why the object has ended meanwhile.
-    func seal(_ index: Int) throws(RayStoreError) {
+    /// - Returns: of each `corrupt`; why the object has ended meanwhile.
+    func seal(_ run: Run) -> [Result<Void, RayStoreError>] {
+        run.items.map { item in
+            let outcome = Result { () throws(RayStoreError) in try seal(item) }
+            if case .failure = outcome { abort(item) }
+            return outcome
+        }
+    }
+
+    private func seal(_ index: Int) throws(RayStoreError) {
         let item = items[index]
         if let failure = item.failure { throw failure }
         guard isIntact(item) else {
@@ -142,9 +189,13 @@ final class RestorePass: @unchecked Sendable {
             && (record.announcedSize == 0 || announces(record, head + Int(record.headSize - record.announcedSize)))
             && ray_spill_matches(item.writer.metadata, record.metadataSize, record.metadataChecksum)
             // The blocks of a packed one were compared when they were unpacked.
-            && (record.isPacked
-                ? item.unpackedBlocks == record.frames.count
-                : ray_spill_matches(item.writer.data, record.dataSize, record.location.checksum ?? 0))
+            && (record.isPacked ? item.unpackedBlocks == record.frames.count : matches(item))
+    }
+
+    private func matches(_ item: Item) -> Bool {
+        let wanted = item.record.location.checksum ?? 0
+        if let checksum = item.dataChecksum { return checksum == wanted }
+        return ray_spill_matches(item.writer.data, item.record.dataSize, wanted)
     }
 
     private func announces(_ record: SpillRecord, _ announced: UnsafePointer<UInt8>) -> Bool {

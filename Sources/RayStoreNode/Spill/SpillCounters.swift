@@ -17,6 +17,11 @@ public struct SpillCounters: Codable, Hashable, Sendable {
     public var restoredBytes: UInt64 = 0
     /// While at least one record was being read.
     public var restoreSeconds: Double = 0
+    /// Of what was restored: what nobody had asked for yet.
+    public var readAheadObjects: UInt64 = 0
+    public var readAheadBytes: UInt64 = 0
+    /// Of that: what was used while it was there.
+    public var readAheadUsedObjects: UInt64 = 0
     /// Records that were found altered, cut or gone.
     public var damagedRecords: UInt64 = 0
     /// Objects whose memory was given up without a write: another node has them, or a record does.

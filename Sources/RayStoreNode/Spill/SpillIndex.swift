@@ -19,6 +19,10 @@ final class SpillIndex: Sendable {
     struct File: Sendable {
         var bytes: UInt64
         var liveCount: Int
+        /// In the order in which the files' objects were chosen.
+        let number: UInt64
+        /// Those that it was entered with, in the order in which they lie in it.
+        var ids: [ObjectID] = []
     }
 
     private struct Contents {
@@ -83,10 +87,12 @@ final class SpillIndex: Sendable {
     }
 
     /// Enters a file. Answers the objects that ended while it was written: their records are of no use.
-    func commit(_ url: String, bytes: UInt64, _ records: [(id: ObjectID, record: SpillRecord)]) -> [ObjectID] {
+    func commit(
+        _ url: String, bytes: UInt64, number: UInt64 = 0, _ records: [(id: ObjectID, record: SpillRecord)]
+    ) -> [ObjectID] {
         contents.withLock { contents in
             var ended: [ObjectID] = []
-            var file = File(bytes: bytes, liveCount: 0)
+            var file = File(bytes: bytes, liveCount: 0, number: number, ids: records.map(\.id))
             for (id, record) in records {
                 guard contents.places[id]?.isSpilling == true else {
                     ended.append(id)
@@ -100,6 +106,31 @@ final class SpillIndex: Sendable {
             }
             if file.liveCount > 0 { contents.files[url] = file }
             return ended
+        }
+    }
+
+    /// The objects whose records lie in a file from this byte on, so many bytes of them. Nil when there are none.
+    func objects(of url: String, from offset: UInt64, upTo most: UInt64) -> [(id: ObjectID, record: SpillRecord)]? {
+        contents.withLock { contents in
+            var found: [(id: ObjectID, record: SpillRecord)] = []
+            var bytes: UInt64 = 0
+            for id in contents.files[url]?.ids ?? [] {
+                guard let place = contents.places[id], place.damage == nil, let record = place.record,
+                    record.location.file == url, record.location.offset >= offset
+                else { continue }
+                bytes += record.location.size
+                if bytes > most { return found }
+                found.append((id, record))
+            }
+            return found.isEmpty ? nil : found
+        }
+    }
+
+    /// The file whose objects were chosen next after those of this one.
+    func file(after url: String) -> String? {
+        contents.withLock { contents in
+            guard let number = contents.files[url]?.number else { return nil }
+            return contents.files.filter { $0.value.number > number }.min { $0.value.number < $1.value.number }?.key
         }
     }
 

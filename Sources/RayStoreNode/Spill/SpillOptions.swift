@@ -12,6 +12,9 @@ public struct SpillOptions: Sendable {
     public var fileObjects = 2000
     /// Files that are written at the same time.
     public var concurrentFiles = 2
+    /// The part of the store's capacity that may hold what is read ahead for those who get objects in the order of their files, and that nobody has
+    /// used yet; 0: nothing is read ahead.
+    public var readAhead = 0.25
     /// Whether the data of records is packed.
     public var compression = SpillCompression.auto
 

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 internal import Logging
 internal import RayStore
+internal import Synchronization
 
-// Memory for those who need it: what exists elsewhere goes first, then what has a record, then the rest is written; of each the least recently
-// used first, and the small ones last.
+// Memory for those who need it: what exists elsewhere goes first, then what has a record, what was read ahead last among it unless nobody seems to
+// want it, then the rest is written; of each the least recently used first, and the small ones last.
 extension Spiller {
     /// Frees memory of the store.
     ///
@@ -30,7 +31,9 @@ extension Spiller {
         let window = !storage.canSpill ? capacity : max(bytes, file, hasReplicas ? capacity / 2 : 0)
         let victims = await victims(window)
         var freed = await giveUpReplicas(victims, upTo: bytes)
+        if freed < bytes { freed += dropHeld(bytes - freed, onlyStale: true) }
         if freed < bytes { freed += evictClean(victims, upTo: bytes - freed) }
+        if freed < bytes { freed += dropHeld(bytes - freed) }
         if freed >= bytes || !storage.canSpill { return freed }
         let primaries = victims.filter { $0.standing == .primary && !index.isKnown($0.entry.id) }
         guard activeSpills < options.concurrentFiles, !primaries.isEmpty, clock.now >= holdOffUntil else {
@@ -126,16 +129,53 @@ extension Spiller {
         return noteEvicted(chosen.filter { gone.contains($0.id) })
     }
 
-    /// Gives up memory of objects that have a record, and of nothing else: neither writes nor waits for anybody.
+    /// Gives up memory of objects that have a record, and of nothing else: neither writes nor waits for anybody. Not of what is read ahead.
     func evictClean(_ bytes: UInt64) async -> UInt64 {
-        evictClean(await victims(bytes), upTo: bytes)
+        var freed = evictDroppable(bytes)
+        guard freed < bytes else { return freed }
+        // Twice as much as may go, for what was used last among what could go may have come just now.
+        let most = max(bytes - freed, capacity / 8)
+        let found = await victims(2 * most)
+        let foundBytes = found.reduce(UInt64(0)) { $0 + $1.entry.memoryBytes }
+        var bytesBefore: UInt64 = 0
+        let old = found.prefix { victim in
+            defer { bytesBefore += victim.entry.memoryBytes }
+            return bytesBefore < max(bytes - freed, min(most, foundBytes / 2))
+        }
+        droppable = clean(Array(old)).map(\.entry)[...]
+        freed += evictDroppable(bytes - freed)
+        return freed
+    }
+
+    /// Those that were found by the last look and that nobody has used since.
+    private func evictDroppable(_ bytes: UInt64) -> UInt64 {
+        var gone: [StoreEntry] = []
+        var goneBytes: UInt64 = 0
+        while goneBytes < bytes, let found = droppable.popFirst() {
+            guard index.record(of: found.id) != nil, let now = store.entry(of: found.id), now.state == .sealed,
+                now.accessTick == found.accessTick, store.evict(found.id)
+            else { continue }
+            gone.append(found)
+            goneBytes += found.memoryBytes
+        }
+        return noteEvicted(gone)
+    }
+
+    /// For objects that are wanted now: what is read ahead goes last, for it is wanted next.
+    func evictForRestore(_ bytes: UInt64) async -> UInt64 {
+        let freed = await evictClean(bytes)
+        return freed < bytes ? freed + dropHeld(bytes - freed) : freed
+    }
+
+    private func clean(_ victims: [Victim]) -> [Victim] {
+        let held = readAhead.withLock { $0.held }
+        return Self.byCost(victims.filter { index.record(of: $0.entry.id) != nil && held[$0.entry.id] == nil })
     }
 
     private func evictClean(_ victims: [Victim], upTo bytes: UInt64) -> UInt64 {
         var gone: [StoreEntry] = []
         var goneBytes: UInt64 = 0
-        let clean = Self.byCost(victims.filter { index.record(of: $0.entry.id) != nil })
-        for victim in clean where goneBytes < bytes {
+        for victim in clean(victims) where goneBytes < bytes {
             // Another pass may have had the same victims.
             guard store.entry(of: victim.entry.id)?.state == .sealed, store.evict(victim.entry.id) else { continue }
             gone.append(victim.entry)
@@ -144,7 +184,7 @@ extension Spiller {
         return noteEvicted(gone)
     }
 
-    private func noteEvicted(_ gone: [StoreEntry]) -> UInt64 {
+    func noteEvicted(_ gone: [StoreEntry]) -> UInt64 {
         let bytes = gone.reduce(UInt64(0)) { $0 + $1.memoryBytes }
         counters.evictedObjects += UInt64(gone.count)
         counters.evictedBytes += bytes

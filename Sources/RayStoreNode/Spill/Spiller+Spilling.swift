@@ -13,9 +13,11 @@ extension Spiller {
         let bytes = victims.reduce(UInt64(0)) { claimed.contains($1.id) ? $0 + $1.memoryBytes : $0 }
         guard !claimed.isEmpty else { return 0 }
         activeSpills += 1
+        fileCount += 1
+        let number = fileCount
         claimedBytes += bytes
         spillTimer.begin(at: clock.now)
-        let freed = await write(victims.filter { claimed.contains($0.id) })
+        let freed = await write(victims.filter { claimed.contains($0.id) }, asFile: number)
         spillTimer.end(at: clock.now)
         claimedBytes -= bytes
         activeSpills -= 1
@@ -26,7 +28,7 @@ extension Spiller {
         return freed
     }
 
-    private func write(_ victims: [StoreEntry]) async -> UInt64 {
+    private func write(_ victims: [StoreEntry], asFile number: UInt64) async -> UInt64 {
         // From here on the node has a ref of each: the end of one is told, and its record goes with it.
         guard let owned = await ownership?.claim(victims.map(\.id)), !owned.isEmpty else { return 0 }
         let (store, owner, packing) = (store, owner, packing)
@@ -38,7 +40,7 @@ extension Spiller {
                 }), let layout = batch.layout
         else { return 0 }
         do throws(RayStoreError) {
-            let recorded = try await record(layout, of: batch)
+            let recorded = try await record(layout, of: batch, asFile: number)
             return await giveUp(batch, recorded)
         } catch {
             batch.release()
@@ -51,7 +53,9 @@ extension Spiller {
     /// Writes the file and enters it.
     ///
     /// - Returns: how many of the batch are in it.
-    private func record(_ layout: SpillLayout, of batch: PinnedBatch) async throws(RayStoreError) -> Int {
+    private func record(
+        _ layout: SpillLayout, of batch: PinnedBatch, asFile number: UInt64
+    ) async throws(RayStoreError) -> Int {
         guard let manifest else { throw RayStoreError(.unsupported, "there is no list of what is spilled") }
         await isSwept.wait()
         let name = layout.batch.name
@@ -83,7 +87,7 @@ extension Spiller {
         counters.spilledObjects += UInt64(ids.count)
         counters.spilledBytes += bytes
         counters.spilledOwnBytes += records.reduce(0) { $0 + $1.record.ownBytes }
-        let ended = index.commit(file.url, bytes: bytes, records)
+        let ended = index.commit(file.url, bytes: bytes, number: number, records)
         noteUnused(ended, ended.count == ids.count ? file.url : nil)
         return ids.count
     }

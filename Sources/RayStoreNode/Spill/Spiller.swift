@@ -47,9 +47,23 @@ actor Spiller {
     var holdOffUntil = Duration.zero
     var holdOff = Duration.zero
 
-    // Restoring.
+    /// Files that were begun.
+    var fileCount: UInt64 = 0
+    /// What could go without a write, the oldest first, when the store was looked through last: each has to be looked at again, and a look at all of
+    /// them costs as much as reading some objects.
+    var droppable: ArraySlice<StoreEntry> = []
+
+    // Restoring. What is wanted is in `wanted` or, from when a pass has begun with it, in `coming`.
     var wanted: [WantedObject] = []
+    /// Who has come for it since.
+    var coming: [ObjectID: [WantedObject.Continuation]] = [:]
+    var arePassesScheduled = false
     var activePasses = 0
+    var activeReadAheads = 0
+    /// What is got here is noted from other actors.
+    nonisolated let readAhead: Mutex<ReadAhead>
+    nonisolated let isReadingFurther = Atomic(false)
+    var heldWatch: Task<Void, Never>?
     /// Parts of objects that are being read.
     var activeParts = 0
     var nextTicket: UInt64 = 0
@@ -87,6 +101,7 @@ actor Spiller {
         self.clock = clock
         self.log = log
         counters = SpillCounters(storage: storage.typeName)
+        readAhead = Mutex(ReadAhead(limit: UInt64(Double(capacity) * min(max(options.readAhead, 0), 1))))
     }
 
     /// Sweeps what earlier lives left, and begins to watch the store's use.
@@ -104,6 +119,7 @@ actor Spiller {
         let counts = index.counts
         now.recordCount = counts.records
         now.damagedRecords = index.damagedCount
+        now.readAheadUsedObjects = readAhead.withLock { $0.usedCount }
         now.recordBytes = counts.recordBytes
         now.recordOwnBytes = counts.recordOwnBytes
         now.fileCount = counts.files
@@ -115,9 +131,11 @@ actor Spiller {
     func stop() async {
         isStopping = true
         for task in background { task.cancel() }
-        for object in wanted { object.continuation.resume(returning: .failure(Self.isStopped)) }
+        for object in wanted { object.continuation?.resume(returning: .failure(Self.isStopped)) }
         wanted = []
         for task in background { await task.value }
+        heldWatch?.cancel()
+        await heldWatch?.value
         // Deletions too: a storage that is emptied as a whole must not lose files under its hands.
         while activeSpills > 0 || activePasses > 0 || activeParts > 0 || activeTidies > 0 {
             await withCheckedContinuation { idleWaiters.append($0) }

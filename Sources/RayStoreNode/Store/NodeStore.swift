@@ -70,6 +70,12 @@ final class NodeStore: @unchecked Sendable {
         id.withC { ray_node_evict(handle, &$0) } == .ok
     }
 
+    /// Makes it the one that was used last, as a get does.
+    func touch(_ id: ObjectID) {
+        var view = ray_object_view()
+        if id.withC({ ray_object_get(handle, &$0, 0, &view) }) == .ok { ray_object_release(handle, &view) }
+    }
+
     /// Sealed objects that nobody pins, least recently used first, of this many bytes together or, when there are not as many, all.
     ///
     /// - Parameter limit: of objects.

@@ -53,6 +53,14 @@ struct SpillChoice: ParsableArguments {
     @Option(help: ArgumentHelp("Write at most as many objects to a file. (default: 2000)", valueName: "count"))
     var spillFileObjects: Int?
 
+    @Option(
+        help: ArgumentHelp(
+            """
+            Bring objects back before they are asked for, up to this part of the memory, for who gets them in the order in which they were written; \
+            0: none. (default: 25)
+            """, valueName: "percent"))
+    var spillReadAhead: Int?
+
     @Flag(help: "Wait for the disk before the memory of what was written to a directory is given up.")
     var spillSync = false
 
@@ -79,14 +87,17 @@ struct SpillChoice: ParsableArguments {
         if let spillFileObjects, !(1...100_000).contains(spillFileObjects) {
             throw ValidationError("--spill-file-objects must be from 1 to 100000")
         }
+        if let spillReadAhead, !(0...50).contains(spillReadAhead) {
+            throw ValidationError("--spill-read-ahead must be from 0 to 50 per cent of the memory")
+        }
     }
 
     func setup() throws -> SpillSetup {
         SpillSetup(
             storage: try storage.map(Self.json), clusterStorage: try clusterStorage.map(Self.clusterPlace),
             marks: spillWatermarks, compression: spillCompression,
-            fileBytes: spillFileSize.map { UInt64($0.bytes) }, fileObjects: spillFileObjects, isSynced: spillSync,
-            forgetsOthers: forgetStorages)
+            fileBytes: spillFileSize.map { UInt64($0.bytes) }, fileObjects: spillFileObjects, readAhead: spillReadAhead,
+            isSynced: spillSync, forgetsOthers: forgetStorages)
     }
 
     /// Where the cluster's storage is, wherever a node's own folder is.
@@ -147,6 +158,8 @@ struct SpillSetup: Sendable {
     var compression: SpillCompression?
     var fileBytes: UInt64?
     var fileObjects: Int?
+    /// In per cent of the memory.
+    var readAhead: Int?
     var isSynced = false
     var forgetsOthers = false
 
@@ -159,6 +172,7 @@ struct SpillSetup: Sendable {
         if let compression { words += ["--spill-compression", compression.rawValue] }
         if let fileBytes { words += ["--spill-file-size", String(fileBytes)] }
         if let fileObjects { words += ["--spill-file-objects", String(fileObjects)] }
+        if let readAhead { words += ["--spill-read-ahead", String(readAhead)] }
         if isSynced { words.append("--spill-sync") }
         if forgetsOthers { words.append("--forget-storages") }
         return words
@@ -170,6 +184,7 @@ struct SpillSetup: Sendable {
         options.forgetsOtherStorages = forgetsOthers
         if let fileBytes { options.spill.fileBytes = fileBytes }
         if let fileObjects { options.spill.fileObjects = fileObjects }
+        if let readAhead { options.spill.readAhead = Double(readAhead) / 100 }
         guard let marks else { return }
         options.spill.highWatermark = marks.high / 100
         options.spill.lowWatermark = marks.low / 100

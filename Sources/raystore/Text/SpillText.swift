@@ -23,6 +23,11 @@ enum SpillText {
         if spill.restoredObjects > 0 {
             lines.append("restored " + moved(spill.restoredObjects, spill.restoredBytes, spill.restoreSeconds))
         }
+        if spill.readAheadObjects > 0 {
+            lines.append(
+                "of these \(count(spill.readAheadObjects, "object")), \(Amounts.bytes(spill.readAheadBytes)), before anybody asked; "
+                    + "\(spill.readAheadUsedObjects) of them were used then")
+        }
         if spill.evictedObjects > 0 {
             lines.append(
                 "gave up the memory of \(count(spill.evictedObjects, "object")) without writing, \(Amounts.bytes(spill.evictedBytes))"

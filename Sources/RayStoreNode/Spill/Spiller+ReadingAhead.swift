@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+internal import RayStore
+internal import Synchronization
+
+// What is brought back before anybody asks, since what lies before it in its file was got in that order. It takes memory that is free, or that
+// records can give up without a write, and only up to the high watermark; when memory is needed it goes before anything is written.
+extension Spiller {
+    private static let readAheadsAtOnce = 2
+    /// Less is not worth a pass.
+    private static let pieceBytes: UInt64 = 8 << 20
+    /// When there was no room.
+    private static let pause = Duration.milliseconds(50)
+    /// Gets of what is here make no request, so what is held is looked at now and then while somebody seems to read it.
+    private static let lookEvery = Duration.milliseconds(10)
+
+    /// Somebody has asked for these.
+    func noteAsked(_ objects: [WantedObject]) {
+        let now = clock.now
+        readAhead.withLock { ahead in
+            for object in objects { ahead.noteGot(object.record, at: now) }
+        }
+    }
+
+    /// The object is here, and somebody wants it. Called for every get that comes to the node, mostly of what was never spilled.
+    nonisolated func noteUse(of id: ObjectID) {
+        guard readAhead.withLock({ $0.held[id] != nil }) else { return }
+        // What comes next must not take the memory before whoever asked has pinned it.
+        store.touch(id)
+        let now = clock.now
+        let isUsed = readAhead.withLock { ahead in
+            guard let held = ahead.release(id) else { return false }
+            ahead.noteGot(held.record, at: now)
+            ahead.usedCount += 1
+            return ahead.next(at: now) != nil
+        }
+        guard isUsed, !isReadingFurther.exchange(true, ordering: .relaxed) else { return }
+        Task { await self.readFurther() }
+    }
+
+    /// The object has been read.
+    func noteRead(_ object: WantedObject) {
+        guard object.continuation == nil else { return }
+        counters.readAheadObjects += 1
+        counters.readAheadBytes += object.record.location.size
+        if coming[object.id]?.isEmpty == false {
+            readAhead.withLock { $0.usedCount += 1 }
+            noteAsked([object])
+        } else if let entry = store.entry(of: object.id), entry.state == .sealed {
+            readAhead.withLock { $0.hold(object.id, object.record, tick: entry.accessTick) }
+            watchHeld()
+        }
+    }
+
+    // MARK: Reading
+
+    /// Begins to read what will be wanted next, when nothing is wanted now.
+    func readFurther() {
+        isReadingFurther.store(false, ordering: .relaxed)
+        guard !isStopping, readAhead.withLock({ $0.limit > 0 }) else { return }
+        while wanted.isEmpty, activeReadAheads < Self.readAheadsAtOnce {
+            guard let place = readAhead.withLock({ $0.next(at: clock.now) }) else { return }
+            guard let objects = takeNext(in: place.file, from: place.from, upTo: place.bytes) else {
+                guard crossOver(from: place.file) else { return }
+                continue
+            }
+            if objects.isEmpty { continue }
+            let bytes = objects.reduce(UInt64(0)) { $0 + $1.record.location.size }
+            activeReadAheads += 1
+            readAhead.withLock { $0.comingBytes += bytes }
+            begin(objects) {
+                await self.runAhead(objects)
+                await self.endReadAhead(bytes)
+            }
+        }
+    }
+
+    private func endReadAhead(_ bytes: UInt64) {
+        activeReadAheads -= 1
+        readAhead.withLock { $0.comingBytes -= bytes }
+    }
+
+    /// What is to be read now, without what is here already: of a file of this machine half, so that two passes share it; elsewhere a request costs
+    /// more than that gains.
+    ///
+    /// - Returns: nil at the end of the file.
+    private func takeNext(in file: String, from offset: UInt64, upTo bytes: UInt64) -> [WantedObject]? {
+        guard var found = index.objects(of: file, from: offset, upTo: bytes)?[...] else { return nil }
+        if found.first?.record.path != nil {
+            let most = max(bytes / 2, Self.pieceBytes)
+            var before: UInt64 = 0
+            found = found.prefix { object in
+                defer { before += object.record.location.size }
+                return before < most
+            }
+        }
+        guard let last = found.last?.record.location else {
+            // The next one is larger than what may be read ahead now.
+            readAhead.withLock { $0.pause(until: clock.now + Self.pause) }
+            return []
+        }
+        readAhead.withLock { $0.noteReached(last.offset + last.size, of: file) }
+        return found.filter { coming[$0.id] == nil && store.entry(of: $0.id)?.state == .remote }
+            .map { WantedObject(ticket: 0, id: $0.id, record: $0.record, continuation: nil) }
+    }
+
+    /// - Returns: whether there is more to read in another file.
+    private func crossOver(from file: String) -> Bool {
+        guard let next = index.file(after: file) else { return false }
+        return readAhead.withLock { $0.crossOver(from: file, to: next) }
+    }
+
+    private func runAhead(_ objects: [WantedObject]) async {
+        let room = await roomAhead(objects.reduce(UInt64(0)) { $0 + $1.storeBytes })
+        var bytes: UInt64 = 0
+        var rest = objects.prefix { object in
+            bytes += object.storeBytes
+            return bytes <= room
+        }
+        let beyond = objects[rest.count...]
+        let pass = RestorePass(in: store)
+        var placed: [WantedObject] = []
+        _ = await takePlaces(&rest, in: pass, for: &placed)
+        if let first = rest.first ?? beyond.first {
+            readAhead.withLock { ahead in
+                ahead.goBack(to: first.record)
+                ahead.pause(until: clock.now + Self.pause)
+            }
+        }
+        refuse(rest + beyond)
+        await readAll(of: pass, for: placed)
+    }
+
+    /// How much may come now, at most so much.
+    private func roomAhead(_ wanted: UInt64) async -> UInt64 {
+        // Who waits for memory must not wait for longer.
+        if let room, await room.count > 0 { return 0 }
+        let most = UInt64(Double(capacity) * options.highWatermark)
+        let used = store.usedBytes
+        if used + wanted > most { _ = await evictClean(used + wanted - most) }
+        let now = store.usedBytes
+        return now < most ? min(most - now, wanted) : 0
+    }
+
+    // MARK: What is held
+
+    /// Looks at what is held as long as somebody seems to read it.
+    private func watchHeld() {
+        guard heldWatch == nil, !isStopping else { return }
+        heldWatch = Task {
+            while !Task.isCancelled, self.noteUsedHeld() {
+                self.readFurther()
+                try? await self.clock.sleep(for: Self.lookEvery)
+            }
+            self.heldWatch = nil
+        }
+    }
+
+    /// - Returns: whether anything is held that is still waited for.
+    private func noteUsedHeld() -> Bool {
+        let now = clock.now
+        for (id, held) in readAhead.withLock({ $0.held }) {
+            if let entry = store.entry(of: id), entry.state == .sealed {
+                guard entry.pinningClients > 0 || entry.accessTick != held.tick else { continue }
+                noteUse(of: id)
+            } else {
+                // It has ended, or was given up by somebody else.
+                _ = readAhead.withLock { $0.release(id) }
+            }
+        }
+        return readAhead.withLock { ahead in ahead.held.values.contains { !ahead.isStale($0.record.location.file, at: now) } }
+    }
+
+    /// Gives up what was read ahead and is not used, and believes those no more for whom it was read.
+    ///
+    /// - Parameter onlyStale: only what nobody seems to want any more.
+    func dropHeld(_ bytes: UInt64, onlyStale: Bool = false) -> UInt64 {
+        let now = clock.now
+        let chosen = readAhead.withLock { ahead in
+            ahead.held.filter { !onlyStale || ahead.isStale($0.value.record.location.file, at: now) }
+                .sorted { $0.value.tick > $1.value.tick }
+        }
+        var gone: [StoreEntry] = []
+        var goneBytes: UInt64 = 0
+        for (id, held) in chosen where goneBytes < bytes {
+            guard let entry = store.entry(of: id), entry.state == .sealed, entry.accessTick == held.tick,
+                entry.pinningClients == 0, store.evict(id)
+            else { continue }
+            readAhead.withLock { ahead in
+                _ = ahead.release(id)
+                ahead.end(held.record.location.file)
+            }
+            gone.append(entry)
+            goneBytes += entry.memoryBytes
+        }
+        return noteEvicted(gone)
+    }
+}
