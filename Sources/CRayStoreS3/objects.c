@@ -4,11 +4,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock_internal.h"
 #include "s3_internal.h"
 
 #define PARTS_MAX 10000u // the protocol's
-// Ranges are as large as they can be while all connections have one: a service looks an object up for each.
 #define RANGE_MIN (16u << 20)
+// What one connection brings in so many parts of a second is not divided further.
+#define RANGES_A_SECOND 4u
+// So often what could be divided is not, to learn again what one connection brings.
+#define WHOLE_EVERY 16u
 #define KEY_MAX 1100               // S3 takes keys of 1,024 bytes
 #define UPLOAD_ID_MAX 1024
 #define ENCODED_ID_MAX (3 * UPLOAD_ID_MAX)
@@ -151,6 +155,30 @@ ray_status ray_s3_put_packed(ray_s3 *s3, const char *bucket, const char *key, co
 
 // ---- read, look, remove --------------------------------------------------------------------------------------------------------------
 
+// How much of a read of this size each range has. A service far away sends over one connection what its distance lets it, and needs several; one
+// nearby gives a range the cost of the whole object, and is slower with each.
+static uint64_t range_size(ray_s3 *s3, uint64_t size) {
+    uint64_t slice = (size + s3->connection_count_max - 1) / s3->connection_count_max;
+    uint64_t least = s3->part_bytes < RANGE_MIN ? s3->part_bytes : RANGE_MIN;
+    if (size <= least) {
+        return size;
+    }
+    pthread_mutex_lock(&s3->lock);
+    uint64_t quick = s3->read_rate / RANGES_A_SECOND;
+    bool is_whole = s3->read_count++ % WHOLE_EVERY == 0;
+    pthread_mutex_unlock(&s3->lock);
+    least = quick > least ? quick : least;
+    return is_whole || size < least ? size : slice > least ? slice : least;
+}
+
+// A read that could have been divided has come over one connection.
+static void note_rate(ray_s3 *s3, uint64_t size, uint64_t took_ns) {
+    uint64_t rate = (uint64_t)((double)size * 1e9 / (double)(took_ns + 1));
+    pthread_mutex_lock(&s3->lock);
+    s3->read_rate = s3->read_rate == 0 ? rate : s3->read_rate - s3->read_rate / 4 + rate / 4;
+    pthread_mutex_unlock(&s3->lock);
+}
+
 ray_status ray_s3_get(ray_s3 *s3, const char *bucket, const char *key, uint64_t offset, const ray_spill_part *parts,
                       uint32_t part_count) {
     uint64_t size = size_of(parts, part_count);
@@ -160,9 +188,7 @@ ray_status ray_s3_get(ray_s3 *s3, const char *bucket, const char *key, uint64_t 
         return offset <= whole ? RAY_OK : ray__fail(RAY_CORRUPT, "s3://%s/%s has %llu bytes, none at %llu", bucket, key,
                                                     (unsigned long long)whole, (unsigned long long)offset);
     }
-    uint64_t slice = (size + s3->connection_count_max - 1) / s3->connection_count_max;
-    uint64_t slice_min = s3->part_bytes < RANGE_MIN ? s3->part_bytes : RANGE_MIN;
-    slice = slice < slice_min ? slice_min : slice;
+    uint64_t slice = range_size(s3, size);
     uint32_t count = slice_count(size, slice);
     ray__s3_request *requests = calloc(count, sizeof *requests);
     if (requests == NULL) {
@@ -179,7 +205,11 @@ ray_status ray_s3_get(ray_s3 *s3, const char *bucket, const char *key, uint64_t 
                                                  .size = size - from < slice ? size - from : slice},
                                         .range_from = offset + from};
     }
+    uint64_t began_ns = ray__now_ns();
     ray_status status = ray__s3_run(s3, requests, count);
+    if (status == RAY_OK && count == 1 && size > RANGE_MIN) {
+        note_rate(s3, size, ray__now_ns() - began_ns);
+    }
     for (uint32_t i = 0; i < count; i++) {
         if (requests[i].code == 416) {
             status = ray__fail(RAY_CORRUPT, "s3://%s/%s at %s ends before byte %llu", bucket, key, s3->endpoint,

@@ -32,6 +32,8 @@ struct ray_s3 {
     uint64_t timeout_ns;
     pthread_mutex_t lock;
     ray__s3_lane *idle;
+    uint64_t read_rate;  // bytes a second of large reads over one connection; 0: not known
+    uint32_t read_count; // that could be divided
 };
 
 // A part of memory to be sent or filled: `size` bytes of the pieces, from byte `from` of them all on.
