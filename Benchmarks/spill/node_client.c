@@ -5,7 +5,8 @@
 //   in                     gets all of them, BATCH at a time: seconds from each question to the pins; what they hold is compared between
 //   hold COUNT SIZE        puts COUNT objects and keeps them pinned, so that they stay in memory
 //   gets SECONDS           gets and releases those at random: how long each took, in ns
-//   drop                   gives up everything, until the node has nothing of it any more
+//   keep COUNT             gives up all but the first COUNT, until the node has nothing of the others any more
+//   drop                   gives up everything, as well
 //
 // Object i is the same random bytes with a word of its own in every 4 KiB, so that no page passes for another's.
 // Usage: node_client SOCKET
@@ -138,18 +139,14 @@ static void gets(double seconds) {
            times[(uint64_t)done * 999 / 1000]);
 }
 
-static void drop(void) {
+static void give_up(uint32_t first) {
     ray_store *store = ray_client_store(client);
-    for (uint32_t i = 0; i < held_count; i++) {
-        ray_object_release(store, &held[i]);
-        must(ray_ref_release(store, &held_ids[i]));
-    }
-    for (uint32_t i = 0; i < count; i++) {
+    for (uint32_t i = first; i < count; i++) {
         must(ray_ref_release(store, &ids[i]));
     }
     double until = now() + 60;
     ray_object_info info;
-    for (uint32_t i = 0; i < count; i++) {
+    for (uint32_t i = first; i < count; i++) {
         while (ray_object_stat(store, &ids[i], &info) == RAY_OK) {
             if (now() > until) {
                 fail("an object", "is still there 60 s after its last ref went");
@@ -157,7 +154,26 @@ static void drop(void) {
             usleep(1000);
         }
     }
-    count = held_count = 0;
+    count = first;
+}
+
+static void keep(unsigned long long many) {
+    if (many == 0 || many > count) {
+        fail("keep", "out of range");
+    }
+    give_up((uint32_t)many);
+    batch = batch < count ? batch : count;
+    printf("{\"kept\":%u}\n", count);
+}
+
+static void drop(void) {
+    ray_store *store = ray_client_store(client);
+    for (uint32_t i = 0; i < held_count; i++) {
+        ray_object_release(store, &held[i]);
+        must(ray_ref_release(store, &held_ids[i]));
+    }
+    held_count = 0;
+    give_up(0);
     printf("{\"dropped\":true}\n");
 }
 
@@ -194,6 +210,8 @@ int main(int words, char **word) {
             count = 0;
         } else if (sscanf(line, "gets %lf", &seconds) == 1) {
             gets(seconds);
+        } else if (sscanf(line, "keep %llu", &a) == 1) {
+            keep(a);
         } else if (strcmp(line, "drop\n") == 0) {
             drop();
         } else {
