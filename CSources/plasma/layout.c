@@ -32,6 +32,7 @@ void ray__layout_make(uint64_t capacity, uint32_t entry_count_max, ray__layout *
         layout->attention_words[level] = words;
         layout->attention_offset[level] = take(&end, words * sizeof(uint64_t));
     }
+    layout->sealed_offset = take(&end, RAY__SEALED_RING * sizeof(uint64_t));
     layout->arena_offset = take(&end, sizeof(ray__arena));
     layout->blocks_offset = take(&end, layout->block_count * sizeof(ray__block));
     layout->origins_offset = take(&end, table_size * (uint64_t)sizeof(ray__origin));
@@ -50,7 +51,7 @@ uint64_t ray__layout_signature(void) {
         offsetof(ray__header, reserved_bytes), offsetof(ray__header, lock), sizeof(pthread_mutex_t),
         offsetof(ray__header, entry_count), offsetof(ray__header, lock_wanted), offsetof(ray__header, tick), offsetof(ray__header, attention_seq),
         offsetof(ray__header, attention_waiting), offsetof(ray__header, room_wanted), offsetof(ray__header, room_pass),
-        offsetof(ray__header, room_seq),
+        offsetof(ray__header, room_seq), offsetof(ray__header, sealed_count), RAY__SEALED_RING, RAY__SEALED_ABOVE,
         sizeof(ray__slot), offsetof(ray__slot, serial), offsetof(ray__slot, pid), offsetof(ray__slot, wake_seq),
         offsetof(ray__slot, came),
         sizeof(ray__bucket), offsetof(ray__bucket, waiting),

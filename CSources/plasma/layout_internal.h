@@ -18,6 +18,8 @@
 #define RAY__CAPACITY_MAX (1ull << 46) // 40 bits of units; also what two mappings of a process can hold
 #define RAY__ENTRY_MAX ((1u << 23) - 2u) // twice as many block descriptors must fit in 24 bits
 #define RAY__WAIT_BUCKETS 256u        // by id
+#define RAY__SEALED_RING 1024u        // large objects sealed lately that the node hears of; a power of two
+#define RAY__SEALED_ABOVE (100u << 10) // bytes of data: larger is large
 #define RAY__CLIENT_WORDS (RAY_CLIENTS_MAX / 64u)       // of a bitmap with a bit a client: the one of slot s is bit s - 1
 #define RAY__SLOT_WORDS ((RAY_SLOTS_MAX + 63u) / 64u)   // of a bitmap with a bit a slot: the one of slot s is bit s
 
@@ -111,7 +113,8 @@ typedef struct ray__header {
     uint32_t attention_seq;     // a futex
     uint32_t attention_waiting; // whether the node may sleep on it
     uint32_t room_seq;          // a futex of the node: moves when memory came free while room_wanted was set
-    uint8_t pad5[52];
+    uint32_t sealed_count;      // large objects that were sealed, modulo 2^32
+    uint8_t pad5[48];
 } ray__header;
 
 enum { RAY__SLOT_FREE = 0, RAY__SLOT_CLAIMED = 1, RAY__SLOT_ATTACHED = 2 };
@@ -251,6 +254,7 @@ typedef struct ray__layout {
     uint64_t slots_offset;
     uint64_t buckets_offset;
     uint64_t attention_offset[3];
+    uint64_t sealed_offset; // RAY__SEALED_RING words: bits 0-31 entry, 32-63 how many were sealed up to this one
     uint64_t arena_offset;
     uint64_t blocks_offset;
     uint64_t origins_offset;

@@ -138,6 +138,7 @@ static bool take_writer(ray_store *store, ray_object_writer *writer, uint32_t *i
 ray_status ray__object_seal(ray_store *store, ray_object_writer *writer, ray__wakes *wakes) {
     uint32_t index;
     uint64_t word;
+    uint64_t data_size = writer->data_size;
     if (!take_writer(store, writer, &index, &word)) {
         return ray__fail(RAY_INVALID_ARGUMENT, "seal: the writer was sealed or aborted already");
     }
@@ -151,6 +152,7 @@ ray_status ray__object_seal(ray_store *store, ray_object_writer *writer, ray__wa
             if ((word & RAY__FLAG_WATCHED) != 0) {
                 ray__attention(store, index);
             }
+            ray__sealed_note(store, index, data_size);
             return RAY_OK;
         }
     }

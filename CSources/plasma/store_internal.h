@@ -27,6 +27,7 @@ struct ray_store {
     ray__slot *slots;
     ray__bucket *buckets;
     uint64_t *attention[3];
+    uint64_t *sealed; // large objects sealed lately
     ray__arena *arena;
     ray__block *blocks;
     ray__origin *origins; // one for each place of the table
@@ -261,6 +262,11 @@ static inline uint32_t ray__wait_bucket(uint64_t hash) {
 void ray__attention(ray_store *store, uint32_t index);
 // Makes the upper levels agree with the lowest, after somebody died between two levels.
 void ray__attention_repair(ray_store *store);
+
+// ---- glimpse.c -----------------------------------------------------------------------------------------------------------
+
+// Lets the node find a large object that was just sealed (ray__sealed_next).
+void ray__sealed_note(ray_store *store, uint32_t index, uint64_t data_size);
 
 // ---- account.c -----------------------------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@
 #include "base/disk_internal.h"
 #include "base/error_internal.h"
 #include "codec/bytes_internal.h"
+#include "plasma/glimpse_internal.h"
 #include "transfer/answer_internal.h"
 
 static const char *when(const ray__offer *offer) {
@@ -150,6 +151,14 @@ static uint32_t element_width(const ray__offer *offer) {
     return width == 2 || width == 4 || width == 8 ? width : 0;
 }
 
+// Sums that were made of another value of the id, or of the file when it was another, are not believed.
+static uint64_t stamp_of(const ray__offer *offer) {
+    if (offer->pinned) {
+        return ray__object_stamp(offer->view.entry, offer->view.generation);
+    }
+    return offer->name != NULL ? offer->answer.edition : (uint64_t)offer->answer.mtime_ns;
+}
+
 ray_status ray__offer_open(ray_transfer *transfer, const ray__open *open, const char *peer, bool may_wait, ray__offer **offer) {
     ray__offer *made = find_open(transfer, open);
     if (made != NULL && !atomic_load(&made->changed)) {
@@ -187,8 +196,7 @@ ray_status ray__offer_open(ray_transfer *transfer, const ray__open *open, const 
     }
     // What is still being filled has its checksums with the pull.
     if (made->status == RAY_OK && made->answer.kind != RAY__ANSWER_NOTHING && made->size_bytes > RAY_INLINE_MAX && made->partial == NULL) {
-        made->sums = ray__sums_acquire(transfer->sums, &made->id, made->size_bytes, made->chunk_size,
-                                        made->name != NULL ? (int64_t)made->answer.edition : made->answer.mtime_ns);
+        made->sums = ray__sums_acquire(transfer->sums, &made->id, made->size_bytes, made->chunk_size, stamp_of(made));
     }
     made->element_width = made->status == RAY_OK ? element_width(made) : 0;
     atomic_store(&made->filter_ways, 1); // deltas, until tried

@@ -149,14 +149,17 @@ static ray_status sum_of(ray__order *order, ray__worker *worker, const uint8_t *
         return RAY_OK;
     }
     if (offer->answer.is_spilled) {
+        atomic_fetch_add(&order->transfer->hashed_bytes, raw_size);
         return ray__spilled_sum(offer, worker->raw, order->index, checksum);
     }
     if (read != 0) {
         *checksum = read;
     } else if (raw != NULL) {
         *checksum = ray__checksum_of(raw, raw_size);
+        atomic_fetch_add(&order->transfer->hashed_bytes, raw_size);
     } else {
         RAY_TRY(hash_file(order, worker, raw_size, checksum));
+        atomic_fetch_add(&order->transfer->hashed_bytes, raw_size);
     }
     ray__sums_set(offer->sums, order->index, *checksum);
     return RAY_OK;

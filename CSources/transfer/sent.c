@@ -72,6 +72,7 @@ static ray_status send_stored(ray__session *s, ray__order *order, uint8_t *prefi
         } else {
             RAY_TRY(at == 0 ? ray__session_send(s, prefix, RAY__CHUNK_PREFIX_SIZE, true) : RAY_OK);
             RAY_TRY(ray__connection_send_file(s->connection, from.file, from.offset + at, piece));
+            atomic_fetch_add(&s->transfer->sendfile_bytes, piece);
         }
         ray__flow_moved(&s->transfer->sending, order->urgency, piece, ray__now_ns());
     }

@@ -11,6 +11,7 @@
 
 #include "base/disk_internal.h"
 #include "base/error_internal.h"
+#include "plasma/glimpse_internal.h"
 #include "transfer/transfer_internal.h"
 
 static ray_status refuse_range(const ray_pull *pull) {
@@ -221,19 +222,19 @@ static void keep_checksums(ray_pull *pull) {
     if (pull->sink.kind == RAY__SINK_MEMORY) {
         return; // what lies in the caller's memory is not served
     }
-    int64_t mtime_ns = 0;
+    uint64_t stamp = ray__object_stamp(pull->sink.writer.entry, pull->sink.writer.generation);
     struct stat info;
     if (pull->sink.kind == RAY_KIND_FILE) {
         if (fstat(pull->sink.file, &info) != 0) {
             return;
         }
-        mtime_ns = ray__mtime_of(&info);
+        stamp = (uint64_t)ray__mtime_of(&info);
     }
     // What came by name is not served under its id from here.
     if (pull->size_bytes <= RAY_INLINE_MAX || pull->name != NULL) {
         return;
     }
-    ray__sums *sums = ray__sums_acquire(pull->transfer->sums, &pull->id, pull->size_bytes, pull->chunk_size, mtime_ns);
+    ray__sums *sums = ray__sums_acquire(pull->transfer->sums, &pull->id, pull->size_bytes, pull->chunk_size, stamp);
     for (uint32_t i = 0; i < pull->chunk_count; i++) {
         ray__sums_set(sums, i, pull->checksums[i]);
     }

@@ -17,9 +17,11 @@ struct ray__sums {
     _Atomic uint32_t refs; // the cache's own included
     ray_object_id id;
     uint64_t size_bytes;
-    int64_t mtime_ns;
+    uint64_t stamp;
     uint32_t chunk_size;
     uint32_t count;
+    _Atomic uint32_t known; // of them
+    bool is_spare;          // nobody has opened the object: made ahead, for whoever may
     ray__sums *next;   // in the bucket
     uint64_t used_at;  // the cache's tick of the latest acquire
     _Atomic uint64_t values[];
@@ -94,41 +96,107 @@ void ray__sums_cache_destroy(ray__sums_cache *cache) {
     free(cache);
 }
 
-ray__sums *ray__sums_acquire(ray__sums_cache *cache, const ray_object_id *id, uint64_t size_bytes, uint32_t chunk_size,
-                              int64_t mtime_ns) {
+static bool is_full(const ray__sums_cache *cache, uint32_t count) {
+    return cache->object_count >= OBJECTS_MAX || (cache->object_count > 0 && cache->sum_count + count > SUMS_MAX);
+}
+
+static ray__sums *make(ray__sums_cache *cache, const ray_object_id *id, uint64_t size_bytes, uint32_t chunk_size, uint32_t count,
+                       uint64_t stamp) {
+    ray__sums *sums = calloc(1, sizeof *sums + count * sizeof sums->values[0]);
+    if (sums != NULL) {
+        atomic_init(&sums->refs, 1);
+        sums->id = *id;
+        sums->size_bytes = size_bytes;
+        sums->stamp = stamp;
+        sums->chunk_size = chunk_size;
+        sums->count = count;
+        ray__sums **bucket = &cache->buckets[ray_object_id_hash(id) % BUCKETS];
+        sums->next = *bucket;
+        *bucket = sums;
+        cache->object_count++;
+        cache->sum_count += count;
+    }
+    return sums;
+}
+
+// Those of this value; what is kept of another value of the id goes.
+static ray__sums *find(ray__sums_cache *cache, const ray_object_id *id, uint64_t size_bytes, uint32_t chunk_size, uint64_t stamp) {
+    ray__sums **place = place_of(cache, id, chunk_size);
+    if (*place != NULL && ((*place)->size_bytes != size_bytes || (*place)->stamp != stamp)) {
+        drop(cache, place);
+        return NULL;
+    }
+    return *place;
+}
+
+ray__sums *ray__sums_acquire(ray__sums_cache *cache, const ray_object_id *id, uint64_t size_bytes, uint32_t chunk_size, uint64_t stamp) {
     uint32_t count = ray__chunk_count(size_bytes, chunk_size);
     pthread_mutex_lock(&cache->lock);
-    ray__sums **place = place_of(cache, id, chunk_size);
-    if (*place != NULL && ((*place)->size_bytes != size_bytes || (*place)->mtime_ns != mtime_ns)) {
-        drop(cache, place);
-        place = place_of(cache, id, chunk_size);
-    }
-    ray__sums *sums = *place;
+    ray__sums *sums = find(cache, id, size_bytes, chunk_size, stamp);
     if (sums == NULL && count <= SUMS_MAX) {
-        while (cache->object_count >= OBJECTS_MAX || (cache->object_count > 0 && cache->sum_count + count > SUMS_MAX)) {
+        while (is_full(cache, count)) {
             drop_oldest(cache);
         }
-        sums = calloc(1, sizeof *sums + count * sizeof sums->values[0]);
-        if (sums != NULL) {
-            atomic_init(&sums->refs, 1);
-            sums->id = *id;
-            sums->size_bytes = size_bytes;
-            sums->mtime_ns = mtime_ns;
-            sums->chunk_size = chunk_size;
-            sums->count = count;
-            ray__sums **bucket = &cache->buckets[ray_object_id_hash(id) % BUCKETS];
-            sums->next = *bucket;
-            *bucket = sums;
-            cache->object_count++;
-            cache->sum_count += count;
-        }
+        sums = make(cache, id, size_bytes, chunk_size, count, stamp);
     }
     if (sums != NULL) {
         atomic_fetch_add(&sums->refs, 1);
         sums->used_at = ++cache->tick;
+        sums->is_spare = false;
     }
     pthread_mutex_unlock(&cache->lock);
     return sums;
+}
+
+enum ray__spare ray__sums_acquire_spare(ray__sums_cache *cache, const ray_object_id *id, uint64_t size_bytes, uint32_t chunk_size,
+                                        uint64_t stamp, ray__sums **sums) {
+    uint32_t count = ray__chunk_count(size_bytes, chunk_size);
+    enum ray__spare answer = RAY__SPARE_TAKEN;
+    pthread_mutex_lock(&cache->lock);
+    ray__sums *found = find(cache, id, size_bytes, chunk_size, stamp);
+    if (found != NULL && (ray__sums_are_whole(found) || atomic_load(&found->refs) > 1)) {
+        answer = RAY__SPARE_NEEDLESS;
+    } else if (found == NULL && (count > SUMS_MAX || is_full(cache, count))) {
+        answer = RAY__SPARE_NO_ROOM;
+    } else if (found == NULL) {
+        found = make(cache, id, size_bytes, chunk_size, count, stamp);
+        answer = found == NULL ? RAY__SPARE_NO_ROOM : RAY__SPARE_TAKEN;
+        if (found != NULL) {
+            found->is_spare = true;
+            found->used_at = ++cache->tick;
+        }
+    }
+    if (answer == RAY__SPARE_TAKEN) {
+        atomic_fetch_add(&found->refs, 1);
+        *sums = found;
+    }
+    pthread_mutex_unlock(&cache->lock);
+    return answer;
+}
+
+uint32_t ray__sums_prune(ray__sums_cache *cache, bool (*is_gone)(void *context, const ray_object_id *id), void *context) {
+    uint32_t count = 0;
+    pthread_mutex_lock(&cache->lock);
+    for (uint32_t i = 0; i < BUCKETS; i++) {
+        for (ray__sums **place = &cache->buckets[i]; *place != NULL;) {
+            if ((*place)->is_spare && is_gone(context, &(*place)->id)) {
+                drop(cache, place);
+                count++;
+            } else {
+                place = &(*place)->next;
+            }
+        }
+    }
+    pthread_mutex_unlock(&cache->lock);
+    return count;
+}
+
+bool ray__sums_are_wanted(const ray__sums *sums) {
+    return atomic_load_explicit(&sums->refs, memory_order_relaxed) != 2;
+}
+
+bool ray__sums_are_whole(const ray__sums *sums) {
+    return atomic_load(&sums->known) == sums->count;
 }
 
 void ray__sums_forget(ray__sums_cache *cache, const ray_object_id *id) {
@@ -144,7 +212,9 @@ uint64_t ray__sums_get(const ray__sums *sums, uint32_t index) {
 }
 
 void ray__sums_set(ray__sums *sums, uint32_t index, uint64_t checksum) {
-    if (sums != NULL && index < sums->count) {
-        atomic_store_explicit(&sums->values[index], checksum, memory_order_relaxed);
+    // A sum is set once or, by those who hashed the chunk at the same time, to the same again.
+    if (sums != NULL && index < sums->count && checksum != 0 &&
+        atomic_exchange_explicit(&sums->values[index], checksum, memory_order_relaxed) == 0) {
+        atomic_fetch_add(&sums->known, 1);
     }
 }

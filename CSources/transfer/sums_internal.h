@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Checksums of chunks, kept so that a chunk is hashed once however often it is sent.
 //
-// Bounded: the least recently opened objects are forgotten first. A file's sums are void when its size or time is another.
+// Bounded: the least recently opened objects are forgotten first. What is kept is kept with a *stamp*: of a file, what it is recognised by;
+// of an object in the store, which value of its id it is. Under another size or stamp the sums are void.
 // Thread safety: all functions may be called from any thread.
 #ifndef RAY_TRANSFER_SUMS_INTERNAL_H
 #define RAY_TRANSFER_SUMS_INTERNAL_H
+
+#include <stdbool.h>
 
 #include "raystore/id.h"
 
@@ -16,7 +19,18 @@ void ray__sums_cache_destroy(ray__sums_cache *cache);
 
 // The sums of an object in chunks of this size, made if need be. NULL when there is no memory for them: then each chunk is hashed anew.
 ray__sums *ray__sums_acquire(ray__sums_cache *cache, const ray_object_id *id, uint64_t size_bytes, uint32_t chunk_size,
-                              int64_t mtime_ns);
+                              uint64_t stamp);
+
+// The same for whoever computes them before anybody asks: not for what is known or hashed by others at this moment, and not in the place of others.
+enum ray__spare { RAY__SPARE_TAKEN, RAY__SPARE_NEEDLESS, RAY__SPARE_NO_ROOM };
+enum ray__spare ray__sums_acquire_spare(ray__sums_cache *cache, const ray_object_id *id, uint64_t size_bytes, uint32_t chunk_size,
+                                        uint64_t stamp, ray__sums **sums);
+// Forgets those that were made so and never used, of objects that are gone. Answers how many.
+uint32_t ray__sums_prune(ray__sums_cache *cache, bool (*is_gone)(void *context, const ray_object_id *id), void *context);
+// To who acquired spare ones: whether somebody opened the object meanwhile, or the sums were dropped. Takes no lock.
+bool ray__sums_are_wanted(const ray__sums *sums);
+bool ray__sums_are_whole(const ray__sums *sums);
+
 void ray__sums_release(ray__sums *sums);
 // In chunks of every size.
 void ray__sums_forget(ray__sums_cache *cache, const ray_object_id *id);

@@ -129,7 +129,7 @@ static ray_status deal_memory_out(ray_transfer *transfer) {
     return RAY_OK;
 }
 
-static ray_status start(ray_transfer *transfer, const char *bind_host, uint16_t bind_port) {
+static ray_status start(ray_transfer *transfer, const char *bind_host, uint16_t bind_port, bool sums_ahead) {
     transfer->stop = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (transfer->stop < 0) {
         return ray__fail_errno(RAY_SYSTEM, "an event for a transfer; raise the limit of open files");
@@ -137,6 +137,7 @@ static ray_status start(ray_transfer *transfer, const char *bind_host, uint16_t 
     RAY_TRY(ray__sums_cache_create(&transfer->sums));
     RAY_TRY(ray__workers_start(&transfer->workers, &transfer->memory, 0));
     RAY_TRY(deal_memory_out(transfer));
+    RAY_TRY(sums_ahead ? ray__ahead_start(transfer, &transfer->ahead) : RAY_OK);
     RAY_TRY(ray__thread_start(&transfer->supervisor, "ray-supervisor", supervise, transfer));
     transfer->supervising = true;
     if (bind_host != NULL) {
@@ -220,7 +221,7 @@ ray_status ray_transfer_create(const ray_transfer_options *options, ray_transfer
     made->disk = (ray__disk_limits){given.disk_reserve_bytes, given.disk_watermark_permille};
     made->advertise_port = given.bind_host == NULL ? 0 : given.advertise_port;
     snprintf(made->advertise_host, sizeof made->advertise_host, "%s", given.advertise_host == NULL ? "" : given.advertise_host);
-    ray_status status = start(made, given.bind_host, given.bind_port);
+    ray_status status = start(made, given.bind_host, given.bind_port, given.sums_ahead != 0 && given.store != NULL);
     if (status != RAY_OK) {
         ray_transfer_destroy(made);
         return status;
@@ -259,6 +260,7 @@ void ray_transfer_destroy(ray_transfer *transfer) {
         ssize_t written = write(transfer->stop, &one, sizeof one);
         (void)written;
     }
+    ray__ahead_stop(transfer->ahead);
     ray__serving_stop(transfer);
     ray__workers_stop(&transfer->workers);
     ray__workers_stop(&transfer->readers);
@@ -304,6 +306,15 @@ void ray_transfer_stats_read(ray_transfer *transfer, ray_transfer_stats *stats) 
     now.retried_count = atomic_load(&transfer->retried_count);
     now.buffer_bytes = atomic_load(&transfer->memory.used);
     now.buffer_peak_bytes = atomic_load(&transfer->memory.peak);
+    now.hashed_bytes = atomic_load(&transfer->hashed_bytes);
+    now.sendfile_bytes = atomic_load(&transfer->sendfile_bytes);
+    if (transfer->ahead != NULL) {
+        ray__ahead_figures ahead;
+        ray__ahead_read(transfer->ahead, &ahead);
+        now.ahead_bytes = ahead.hashed_bytes;
+        now.ahead_pending_count = ahead.pending_count;
+        now.ahead_pending_bytes = ahead.pending_bytes;
+    }
     memcpy(stats, &now, size);
 }
 

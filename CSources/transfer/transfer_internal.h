@@ -8,6 +8,7 @@
 //   <= 5 readers     for chunks of sources that may block (reads_internal.h)
 //   <= 32 links      a link pulls from one source over one connection (link.c); made when needed
 //   <= 256 served    a thread for each accepted connection (serve.c)
+//   2 ahead          checksums before anybody asks for them (ahead_internal.h), if they are wanted
 //
 // Offers are in offer_internal.h and relay_internal.h, pulls and their links in pull_internal.h and link_internal.h, what they share of a
 // direction in flow_internal.h, what memory they may take in memory_internal.h.
@@ -18,6 +19,7 @@
 #define RAY_TRANSFER_TRANSFER_INTERNAL_H
 
 #include "base/disk_internal.h"
+#include "transfer/ahead_internal.h"
 #include "transfer/flow_internal.h"
 #include "transfer/link_internal.h"
 #include "transfer/peers_internal.h"
@@ -51,11 +53,14 @@ struct ray_transfer {
     ray__reads reads;
     ray__buffers receive_buffers;
     ray__sums_cache *sums;
+    ray__ahead *ahead; // or NULL
     ray__disk_limits disk; // of the files that pulls fill
     int stop; // eventfd: readable when the transfer is being destroyed
 
     _Atomic uint64_t sent_bytes;
     _Atomic uint64_t sent_wire_bytes;
+    _Atomic uint64_t hashed_bytes;
+    _Atomic uint64_t sendfile_bytes;
     _Atomic uint64_t received_bytes;
     _Atomic uint64_t received_wire_bytes;
     _Atomic uint64_t refused_count;

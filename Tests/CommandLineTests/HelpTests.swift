@@ -67,6 +67,7 @@ import Testing
         let setup = NodeSetup(
             role: .head, stateDirectory: StateDirectory("/x y"), keyFile: "/k", memory: ByteSize(bytes: 5 << 20),
             prefault: ByteSize(bytes: 3 << 20), port: 7, bulkPort: 8, advertisedBulkPort: 9, host: "10.0.0.1",
+            sumsAhead: false,
             disk: DiskSetup(reserve: ByteSize(bytes: 4 << 20), watermarkPercent: 87.5, movesFiles: true),
             quotas: QuotaSetup(client: ByteSize(bytes: 1 << 20), job: ByteSize(bytes: 2 << 20)))
         let command = try #require(try RayStoreCommand.parseAsRoot(setup.arguments) as? StartCommand)
@@ -74,6 +75,7 @@ import Testing
         #expect(command.stateDir == "/x y")
         #expect(command.memory?.bytes == 5 << 20)
         #expect(command.prefault?.bytes == 3 << 20)
+        #expect(!command.sumsAhead)
         #expect(command.disk.limits.reserve?.bytes == 4 << 20)
         #expect(command.disk.limits.watermarkPercent == 87.5 && command.disk.limits.movesFiles)
         #expect(command.quotas.clientQuota?.bytes == 1 << 20 && command.quotas.jobQuota?.bytes == 2 << 20)

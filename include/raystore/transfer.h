@@ -122,6 +122,10 @@ typedef struct ray_transfer_options {
     uint64_t disk_reserve_bytes;
     uint32_t disk_watermark_permille; // up to 1000
     ray_damaged_fn RAY_NULLABLE damaged; // NULL: nobody is told
+    // Not 0: two threads compute the checksums of what is in the store before anybody asks, in the default chunk size, of objects of more than
+    // RAY_INLINE_MAX, the last used first, while nobody else wants a core; the first pull then need not. They hold no object: it may be
+    // deleted, evicted or sent at any time. Of 4,096 objects at most; no checksum that a transfer has used goes for one of these.
+    uint32_t sums_ahead;
 } ray_transfer_options;
 
 // Starts serving, if bind_host is given. RAY_ADDRESS_IN_USE names the address, RAY_INVALID_ARGUMENT the option that is not possible.
@@ -145,6 +149,11 @@ typedef struct ray_transfer_stats {
     uint64_t retried_count;       // chunks asked for again, for any reason
     uint64_t buffer_bytes;        // taken of memory_max_bytes now
     uint64_t buffer_peak_bytes;   // the most that ever was
+    uint64_t hashed_bytes;        // to send them: their checksums were not known
+    uint64_t sendfile_bytes;      // that left without being copied through this process
+    uint64_t ahead_bytes;         // hashed before anybody asked (sums_ahead)
+    uint64_t ahead_pending_count; // that still have no checksums, as of the last look: objects,
+    uint64_t ahead_pending_bytes; // and their bytes
 } ray_transfer_stats;
 
 RAY_API void ray_transfer_stats_read(ray_transfer *transfer, ray_transfer_stats *stats);

@@ -88,7 +88,7 @@ public final class Node: PeerService {
             store: store, catalog: catalog, key: key, bindHost: options.bindHost, port: options.bulkPort,
             storage: storage.storage as? any DirectStorage,
             advertisedHost: advertisedHost, advertisedPort: options.advertisedBulkPort, caps: options.caps, disk: disk,
-            log: log)
+            sumsAhead: options.sumsAhead, log: log)
         let description: NodeDescription
         do throws(RayStoreError) {
             description = try await join(

@@ -21,6 +21,9 @@ public struct NodeOptions: Sendable {
     public var advertisedBulkPort: UInt16?
     /// What the node may take of the network.
     public var caps: TransferCaps
+    /// Whether the checksums of what may be sent are computed before anybody asks, while nobody else wants a core. Else the first transfer of each
+    /// computes them.
+    public var sumsAhead: Bool
     /// How long a ref that was passed on is kept for whoever opens it. Its session's end ends it earlier.
     public var shareLease: Duration
     /// Free bytes that files must leave on their disk.
@@ -58,6 +61,7 @@ public struct NodeOptions: Sendable {
         bulkPort = 0
         advertisedBulkPort = nil
         caps = TransferCaps()
+        sumsAhead = true
         shareLease = .seconds(600)
         diskReserve = 64 << 20
         diskWatermark = 0.95

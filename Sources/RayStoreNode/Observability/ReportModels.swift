@@ -24,6 +24,8 @@ public struct NodeReport: Codable, Sendable {
     public var refusedConnections: UInt64
     public var corruptChunks: UInt64
     public var retriedChunks: UInt64
+    /// Checksums of what is sent.
+    public var sums: SumsReport?
     /// The kind of storage that objects go to when memory is short; `none` when there is no spilling.
     public var storage: String
     public var canSpill: Bool
@@ -33,6 +35,19 @@ public struct NodeReport: Codable, Sendable {
     public var leftStorages: [LeftStorage]?
     /// Where its files are; nil when that cannot be looked at.
     public var disk: DiskReport?
+}
+
+/// Who computed the checksums of what a node has, since its start.
+public struct SumsReport: Codable, Sendable {
+    /// Hashed while they were sent.
+    public var hashedBytes: UInt64
+    /// Hashed before anybody asked.
+    public var aheadBytes: UInt64
+    /// What waits for that.
+    public var pendingCount: UInt64
+    public var pendingBytes: UInt64
+    /// Sent without being copied through the node.
+    public var sendfileBytes: UInt64
 }
 
 /// The file system of a node's files, and what happened for want of room there.

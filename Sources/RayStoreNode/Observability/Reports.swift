@@ -123,7 +123,11 @@ final class Reports: Sendable {
             fileBytes: kept.values.reduce(0) { $0 + ($1.origin == .reference ? 0 : $1.size) },
             sentBytes: traffic.sent_bytes, sentWireBytes: traffic.sent_wire_bytes, receivedBytes: traffic.received_bytes,
             receivedWireBytes: traffic.received_wire_bytes, refusedConnections: traffic.refused_count,
-            corruptChunks: traffic.corrupt_count, retriedChunks: traffic.retried_count, storage: storage.typeName,
+            corruptChunks: traffic.corrupt_count, retriedChunks: traffic.retried_count,
+            sums: SumsReport(
+                hashedBytes: traffic.hashed_bytes, aheadBytes: traffic.ahead_bytes, pendingCount: traffic.ahead_pending_count,
+                pendingBytes: traffic.ahead_pending_bytes, sendfileBytes: traffic.sendfile_bytes),
+            storage: storage.typeName,
             canSpill: storage.canSpill, spill: storage.canSpill ? await spiller?.snapshot() : nil,
             leftStorages: leftStorages,
             disk: disk.map {

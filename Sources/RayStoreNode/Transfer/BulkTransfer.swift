@@ -23,11 +23,13 @@ final class BulkTransfer: @unchecked Sendable {
     ///   - storage: what was spilled to it, or moved there, is sent from where it lies; nil: it is brought back first.
     ///   - advertisedHost: where others reach this node, as its description says; nil: where its connections come from.
     ///   - advertisedPort: nil: the port that it listens on.
+    ///   - sumsAhead: whether checksums are computed before anybody asks.
     init(
         store: NodeStore, catalog: Catalog, key: ClusterKey, bindHost: String?, port: UInt16,
         storage: (any DirectStorage)? = nil, advertisedHost: String? = nil, advertisedPort: UInt16? = nil,
         caps: TransferCaps = .init(),
         disk: DiskLimits = DiskLimits(reserve: 0),
+        sumsAhead: Bool = false,
         log: Logger = Logger(label: "raystore", factory: { _ in SwiftLogNoOpLogHandler() })
     ) throws(RayStoreError) {
         try caps.check()
@@ -43,6 +45,7 @@ final class BulkTransfer: @unchecked Sendable {
             caps.set(&options)
             options.disk_reserve_bytes = disk.reserve
             options.disk_watermark_permille = disk.watermarkPermille
+            options.sums_ahead = sumsAhead ? 1 : 0
             options.advertise_host = advertised
             options.advertise_port = advertisedPort ?? 0
             options.find = { context, id, answer in

@@ -86,6 +86,12 @@ struct StartCommand: AsyncParsableCommand {
         completion: .file())
     var readerSocket: String?
 
+    @Flag(
+        inversion: .prefixedNo,
+        help: ArgumentHelp(
+            "Compute the checksums of what may be sent before anybody asks, while the machine has nothing else to do."))
+    var sumsAhead = true
+
     @OptionGroup(title: "Limits") var caps: CapsChoice
 
     @OptionGroup(title: "Limits of the disk") var disk: DiskChoice
@@ -152,7 +158,7 @@ struct StartCommand: AsyncParsableCommand {
             role: address.map { .member(of: $0) } ?? .head, stateDirectory: directory,
             keyFile: keyFile.map { Paths.absolute($0) } ?? directory.key, memory: memory ?? usual, prefault: prefault,
             port: port, bulkPort: bulkPort, advertisedBulkPort: advertiseBulkPort, host: host,
-            readers: try readers(beside: directory), caps: caps.caps, disk: disk.limits,
+            readers: try readers(beside: directory), caps: caps.caps, sumsAhead: sumsAhead, disk: disk.limits,
             quotas: quotas.quotas, spill: try spill.setup())
     }
 

@@ -48,12 +48,22 @@ struct StatusCommand: AsyncParsableCommand {
                 "\(node.node.id.short): \(node.corruptChunks) chunks did not match their checksum, \(node.retriedChunks) were asked for again, "
                     + "\(node.refusedConnections) connections were refused")
         }
+        lines += report.nodes.compactMap { node in node.sums.flatMap(sums).map { "\(node.node.id.short): \($0)" } }
         for node in report.nodes {
             lines.append("\(node.node.id.short): \(SpillText.summary(of: node))")
             lines += SpillText.history(of: node).map { "  " + $0 }
         }
         lines += report.nodes.compactMap { node in node.disk.map { "\(node.node.id.short): \(disk($0))" } }
         return (lines + silent(report.silent)).joined(separator: "\n")
+    }
+
+    /// Who computed checksums; nil when nobody did.
+    static func sums(_ sums: SumsReport) -> String? {
+        guard sums.hashedBytes + sums.aheadBytes + sums.pendingBytes > 0 else { return nil }
+        var text =
+            "checksums: \(Amounts.bytes(sums.aheadBytes)) hashed ahead, \(Amounts.bytes(sums.hashedBytes)) while they were sent"
+        if sums.pendingCount > 0 { text += "; \(Amounts.bytes(sums.pendingBytes)) waiting" }
+        return text
     }
 
     /// What files have of their disk.

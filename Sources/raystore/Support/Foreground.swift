@@ -60,6 +60,7 @@ enum Foreground {
         var nodeOptions = NodeOptions(stateDirectory: setup.stateDirectory.path, capacity: UInt64(setup.memory.bytes))
         nodeOptions.bulkPort = setup.bulkPort
         nodeOptions.caps = setup.caps
+        nodeOptions.sumsAhead = setup.sumsAhead
         setup.disk.set(&nodeOptions)
         setup.quotas.set(&nodeOptions)
         try setup.spill.set(&nodeOptions)

@@ -26,6 +26,8 @@ struct NodeSetup: Sendable {
     var readers: ReaderOptions? = nil
     /// What it may take of the network.
     var caps = TransferCaps()
+    /// Whether checksums are computed before anybody asks.
+    var sumsAhead = true
     var disk = DiskSetup()
     var quotas = QuotaSetup()
     /// Where objects go when memory is short.
@@ -45,6 +47,7 @@ struct NodeSetup: Sendable {
             words += readers.users.flatMap { ["--allow-reader", String($0)] } + ["--reader-socket", readers.socketPath]
         }
         if let advertisedBulkPort { words += ["--advertise-bulk-port", String(advertisedBulkPort)] }
+        if !sumsAhead { words.append("--no-sums-ahead") }
         words += caps.arguments + disk.arguments + quotas.arguments + spill.arguments
         return words + ["--bulk-port", String(bulkPort), "--host", host]
     }

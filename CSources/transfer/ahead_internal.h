@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// Checksums ahead of transfers: computed in idle time, so that the first pull of an object need not wait for them.
+//
+// Two threads. The *clerk* finds what has no sums yet: it looks at the ring of what was sealed lately in the store. The *hasher* does the work and runs only while nobody else wants its core; so it holds no lock, no pin and no place
+// that anybody could wait for: objects are read by glimpses (plasma/glimpse_internal.h), files through a descriptor of its own, and sums
+// are stored one by one, where a transfer that begins meanwhile finds them. It leaves an object as soon as somebody opens that.
+#ifndef RAY_TRANSFER_AHEAD_INTERNAL_H
+#define RAY_TRANSFER_AHEAD_INTERNAL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "raystore/transfer.h"
+
+typedef struct ray__ahead ray__ahead;
+
+typedef struct ray__ahead_figures {
+    uint64_t hashed_bytes;
+    uint64_t pending_count; // objects and files that have no sums, as of the last look
+    uint64_t pending_bytes;
+} ray__ahead_figures;
+
+ray_status ray__ahead_start(ray_transfer *transfer, ray__ahead **ahead) RAY_NODISCARD;
+// Returns when both threads have ended, within the time of a piece. Accepts NULL.
+void ray__ahead_stop(ray__ahead *ahead);
+void ray__ahead_read(ray__ahead *ahead, ray__ahead_figures *figures);
+
+#endif

@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+// Checksums ahead of transfers: who hashes what, and that nobody is kept from anything meanwhile.
+#include "transfer_fixture.h"
+
+static ray_store *first;
+static ray_store *second;
+static ray_store *third;
+
+static ray_transfer *begin(ray_store *store, bool ahead) {
+    ray_transfer_options options = {
+        .struct_size = sizeof options, .key = fixture_key, .store = store, .bind_host = "127.0.0.1", .sums_ahead = ahead};
+    ray_transfer *transfer = NULL;
+    CHECK_OK(ray_transfer_create(&options, &transfer));
+    return transfer;
+}
+
+static uint8_t *put(ray_store *store, uint32_t number, uint64_t size, uint64_t seed) {
+    ray_object_id id = fixture_id(number);
+    uint8_t *bytes = fixture_bytes(size, seed, false);
+    CHECK_OK(ray_object_put(store, &id, bytes, size, NULL, 0, 0));
+    return bytes;
+}
+
+// A connection that sent it may let go of it a little later.
+static void drop(ray_store *store, uint32_t number) {
+    ray_object_id id = fixture_id(number);
+    ray_object_info info;
+    CHECK_OK(ray_object_delete(store, &id, RAY_OBJECT_FREED));
+    uint64_t deadline = ray__now_ns() + FIXTURE_DEADLINE_NS;
+    while (ray_object_stat(store, &id, &info) == RAY_OK) {
+        CHECK(ray__now_ns() < deadline);
+        usleep(1000);
+    }
+}
+
+static void pull_and_compare(ray_transfer *from, ray_transfer *to, ray_store *into, uint32_t number, const uint8_t *bytes, uint64_t size) {
+    fixture_pull p;
+    CHECK_OK(fixture_pull_now(&p, to, number, ray_transfer_port(from), NULL, NULL));
+    CHECK_EQUAL(p.progress.retried_count, 0);
+    fixture_check_object(into, number, bytes, size);
+}
+
+static void wait_hashed(ray_transfer *transfer, uint64_t bytes) {
+    uint64_t deadline = ray__now_ns() + FIXTURE_DEADLINE_NS;
+    ray_transfer_stats stats = fixture_stats(transfer);
+    while (stats.ahead_bytes < bytes || stats.ahead_pending_count > 0) {
+        CHECK(ray__now_ns() < deadline);
+        usleep(1000);
+        stats = fixture_stats(transfer);
+    }
+    CHECK_EQUAL(stats.ahead_bytes, bytes);
+    CHECK_EQUAL(stats.ahead_pending_bytes, 0);
+}
+
+static void aFirstPullAfterTheIdleThreadHashesNothing(void) {
+    static const uint64_t sizes[] = {RAY_INLINE_MAX + 1, MIB, RAY_CHUNK_SIZE, RAY_CHUNK_SIZE + 1, 20 * MIB + 7};
+    ray_transfer *sender = begin(first, true);
+    ray_transfer *receiver = begin(second, false);
+    uint8_t *bytes[5];
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < 5; i++) {
+        bytes[i] = put(first, i, sizes[i], i);
+        sum += sizes[i];
+    }
+    // What travels in its card has no checksum of a chunk.
+    free(put(first, 5, RAY_INLINE_MAX, 5));
+    wait_hashed(sender, sum);
+    for (uint32_t i = 0; i < 5; i++) {
+        pull_and_compare(sender, receiver, second, i, bytes[i], sizes[i]);
+    }
+    CHECK_EQUAL(fixture_stats(sender).hashed_bytes, 0);
+    CHECK_EQUAL(fixture_stats(sender).ahead_bytes, sum);
+    ray_transfer_destroy(receiver);
+    ray_transfer_destroy(sender);
+    for (uint32_t i = 0; i < 5; i++) {
+        drop(first, i);
+        drop(second, i);
+        free(bytes[i]);
+    }
+    drop(first, 5);
+}
+
+static void whatWasThereBeforeIsHashedToo(void) {
+    uint8_t *bytes = put(first, 10, 9 * MIB, 10);
+    ray_transfer *sender = begin(first, true);
+    wait_hashed(sender, 9 * MIB);
+    ray_transfer *receiver = begin(second, false);
+    pull_and_compare(sender, receiver, second, 10, bytes, 9 * MIB);
+    CHECK_EQUAL(fixture_stats(sender).hashed_bytes, 0);
+    ray_transfer_destroy(receiver);
+    ray_transfer_destroy(sender);
+    drop(first, 10);
+    drop(second, 10);
+    free(bytes);
+}
+
+static void eachChunkIsHashedOnceOnItsWayOverTwoHops(void) {
+    ray_transfer *a = begin(first, false);
+    ray_transfer *b = begin(second, true);
+    ray_transfer *c = begin(third, false);
+    uint64_t size = 13 * MIB + 1;
+    uint8_t *bytes = put(first, 20, size, 20);
+    pull_and_compare(a, b, second, 20, bytes, size);
+    CHECK_EQUAL(fixture_stats(a).hashed_bytes, size);
+    drop(second, 20);
+    pull_and_compare(a, b, second, 20, bytes, size);
+    CHECK_EQUAL(fixture_stats(a).hashed_bytes, size);
+    CHECK_EQUAL(fixture_stats(a).ahead_bytes, 0); // it is off
+    pull_and_compare(b, c, third, 20, bytes, size);
+    // Received is verified: nothing is left for either thread of b.
+    CHECK_EQUAL(fixture_stats(b).hashed_bytes, 0);
+    wait_hashed(b, 0);
+    ray_transfer_destroy(c);
+    ray_transfer_destroy(b);
+    ray_transfer_destroy(a);
+    drop(first, 20);
+    drop(second, 20);
+    drop(third, 20);
+    free(bytes);
+}
+
+static void anotherValueOfAnIdHasSumsOfItsOwn(void) {
+    ray_transfer *sender = begin(first, true);
+    ray_transfer *receiver = begin(second, false);
+    for (uint64_t round = 1; round <= 3; round++) {
+        uint8_t *bytes = put(first, 30, 6 * MIB, 30 + round);
+        wait_hashed(sender, round * 6 * MIB);
+        pull_and_compare(sender, receiver, second, 30, bytes, 6 * MIB);
+        CHECK_EQUAL(fixture_stats(sender).hashed_bytes, 0);
+        drop(first, 30);
+        drop(second, 30);
+        free(bytes);
+    }
+    CHECK_EQUAL(fixture_stats(receiver).corrupt_count, 0);
+    ray_transfer_destroy(receiver);
+    ray_transfer_destroy(sender);
+}
+
+static void aPullTakesOverWhatIsBeingHashed(void) {
+    ray_transfer *sender = begin(first, true);
+    ray_transfer *receiver = begin(second, false);
+    uint64_t size = 96 * MIB;
+    for (uint32_t n = 40; n < 46; n++) {
+        uint8_t *bytes = put(first, n, size, n);
+        pull_and_compare(sender, receiver, second, n, bytes, size);
+        drop(first, n);
+        drop(second, n);
+        free(bytes);
+    }
+    ray_transfer_stats stats = fixture_stats(sender);
+    // Both may have been at the same chunk when the pull came, and no others.
+    CHECK(stats.hashed_bytes + stats.ahead_bytes >= 6 * size);
+    CHECK(stats.hashed_bytes + stats.ahead_bytes <= 6 * (size + RAY_CHUNK_SIZE));
+    ray_transfer_destroy(receiver);
+    ray_transfer_destroy(sender);
+}
+
+static void whatIsBeingHashedCanBeDeletedAndEvictedAtOnce(void) {
+    ray_transfer *sender = begin(first, true);
+    uint64_t before = fixture_used_bytes(first);
+    for (uint32_t n = 0; n < 100; n++) {
+        ray_object_id id = fixture_id(1000 + n);
+        ray_object_writer writer;
+        CHECK_OK(ray_object_create(first, &id, 48 * MIB, 0, 0, &writer));
+        memset(writer.data, (int)n, 4096);
+        CHECK_OK(ray_object_seal(first, &writer));
+        if (n % 4 == 0) {
+            usleep(3000 * (n % 16));
+        }
+        if (n % 2 == 0) {
+            uint32_t state;
+            CHECK_OK(ray_node_adopt(first, &id, &state));
+            CHECK_OK(ray_node_evict(first, &id));
+            CHECK_EQUAL(fixture_used_bytes(first), before);
+            CHECK_OK(ray_node_disown(first, &id));
+        } else {
+            CHECK_OK(ray_object_delete(first, &id, RAY_OBJECT_FREED));
+        }
+        CHECK_EQUAL(fixture_used_bytes(first), before);
+    }
+    ray_transfer_destroy(sender);
+}
+
+static void aTransferEndsInTheMiddleOfIt(void) {
+    for (uint32_t round = 0; round < 20; round++) {
+        ray_transfer *sender = begin(first, true);
+        for (uint32_t n = 0; n < 3; n++) {
+            ray_object_id id = fixture_id(2000 + n);
+            ray_object_writer writer;
+            CHECK_OK(ray_object_create(first, &id, 40 * MIB, 0, 0, &writer));
+            CHECK_OK(ray_object_seal(first, &writer));
+        }
+        usleep(1500 * round);
+        ray_transfer_destroy(sender);
+        for (uint32_t n = 0; n < 3; n++) {
+            drop(first, 2000 + n);
+        }
+    }
+}
+
+int main(void) {
+    first = fixture_store(256 * MIB);
+    second = fixture_store(256 * MIB);
+    third = fixture_store(64 * MIB);
+    RUN(aFirstPullAfterTheIdleThreadHashesNothing);
+    RUN(whatWasThereBeforeIsHashedToo);
+    RUN(eachChunkIsHashedOnceOnItsWayOverTwoHops);
+    RUN(anotherValueOfAnIdHasSumsOfItsOwn);
+    RUN(aPullTakesOverWhatIsBeingHashed);
+    RUN(whatIsBeingHashedCanBeDeletedAndEvictedAtOnce);
+    RUN(aTransferEndsInTheMiddleOfIt);
+    ray_store_close(first);
+    ray_store_close(second);
+    ray_store_close(third);
+    return 0;
+}
