@@ -38,6 +38,10 @@ uint64_t ray__checksum_of(const void *bytes, size_t size) {
     return chosen_variant()->of(bytes, size);
 }
 
+const char *ray__checksum_name(void) {
+    return chosen_variant()->name;
+}
+
 void ray__checksum_begin(ray__checksum *sum) {
     chosen_variant()->begin(sum);
 }

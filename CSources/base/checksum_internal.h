@@ -17,6 +17,8 @@ typedef struct ray__checksum {
 } ray__checksum;
 
 uint64_t ray__checksum_of(const void *bytes, size_t size);
+// Of the build that it was computed with.
+const char *ray__checksum_name(void);
 
 void ray__checksum_begin(ray__checksum *sum);
 void ray__checksum_add(ray__checksum *sum, const void *bytes, size_t size);

@@ -25,3 +25,9 @@ uint64_t ray__deadline_ns(uint64_t timeout_ns) {
 const char *ray_version(void) {
     return "0.1.0";
 }
+
+int64_t ray__wall_ns(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME_COARSE, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Checksums ahead of transfers: computed in idle time, so that the first pull of an object need not wait for them.
 //
-// Two threads. The *clerk* finds what has no sums yet: it looks at the ring of what was sealed lately in the store. The *hasher* does the work and runs only while nobody else wants its core; so it holds no lock, no pin and no place
+// Two threads. The *clerk* finds what has no sums yet: it looks at the ring of what was sealed lately in the store, and
+// is told of files. The *hasher* does the work and runs only while nobody else wants its core; so it holds no lock, no pin and no place
 // that anybody could wait for: objects are read by glimpses (plasma/glimpse_internal.h), files through a descriptor of its own, and sums
 // are stored one by one, where a transfer that begins meanwhile finds them. It leaves an object as soon as somebody opens that.
 #ifndef RAY_TRANSFER_AHEAD_INTERNAL_H
@@ -23,6 +24,8 @@ typedef struct ray__ahead_figures {
 ray_status ray__ahead_start(ray_transfer *transfer, ray__ahead **ahead) RAY_NODISCARD;
 // Returns when both threads have ended, within the time of a piece. Accepts NULL.
 void ray__ahead_stop(ray__ahead *ahead);
+// A file that is to be hashed once it has not been changed for a moment.
+ray_status ray__ahead_ask(ray__ahead *ahead, const ray_object_id *id, const char *path) RAY_NODISCARD;
 void ray__ahead_read(ray__ahead *ahead, ray__ahead_figures *figures);
 
 #endif

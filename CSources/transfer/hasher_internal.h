@@ -12,7 +12,7 @@
 // How it ended.
 enum ray__hash_end {
     RAY__HASH_WHOLE,     // every chunk has its sum
-    RAY__HASH_LEFT,      // somebody opened it, or the value is gone
+    RAY__HASH_LEFT,      // somebody opened it, or the value is gone or another, or not all of a file is in memory
     RAY__HASH_DISTURBED, // it was used all the time: to be tried again
 };
 
@@ -21,6 +21,7 @@ typedef struct ray__hash_item {
     ray_object_id id;
     uint64_t size_bytes;
     uint64_t stamp;
+    int file; // or -1: an object of the store
     ray__sums *sums; // acquired as spare ones
     enum ray__hash_end end;
 } ray__hash_item;
@@ -29,6 +30,7 @@ typedef struct ray__hasher {
     pthread_t thread;
     bool is_started;
     ray_store *store; // or NULL
+    uint8_t *room;    // for a piece of a file
     uint32_t job;     // a futex: what it is at
     ray__hash_item *item;
     _Atomic bool stops;

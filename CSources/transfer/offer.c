@@ -11,6 +11,7 @@
 #include "base/clock_internal.h"
 #include "base/disk_internal.h"
 #include "base/error_internal.h"
+#include "base/identity_internal.h"
 #include "codec/bytes_internal.h"
 #include "plasma/glimpse_internal.h"
 #include "transfer/answer_internal.h"
@@ -152,11 +153,18 @@ static uint32_t element_width(const ray__offer *offer) {
 }
 
 // Sums that were made of another value of the id, or of the file when it was another, are not believed.
-static uint64_t stamp_of(const ray__offer *offer) {
+static ray__sums *acquire_sums(ray_transfer *transfer, const ray__offer *offer) {
+    ray__sums_key key = {.id = &offer->id, .size_bytes = offer->size_bytes, .chunk_size = offer->chunk_size};
+    struct stat info;
     if (offer->pinned) {
-        return ray__object_stamp(offer->view.entry, offer->view.generation);
+        key.stamp = ray__object_stamp(offer->view.entry, offer->view.generation);
+    } else if (offer->file >= 0 && !offer->answer.is_spilled && fstat(offer->file, &info) == 0) {
+        key.stamp = ray__file_identity(&info);
+        key.settled_ns = ray__file_settled_ns(&info);
+    } else {
+        key.stamp = (uint64_t)offer->answer.mtime_ns;
     }
-    return offer->name != NULL ? offer->answer.edition : (uint64_t)offer->answer.mtime_ns;
+    return ray__sums_acquire(transfer->sums, &key);
 }
 
 ray_status ray__offer_open(ray_transfer *transfer, const ray__open *open, const char *peer, bool may_wait, ray__offer **offer) {
@@ -196,7 +204,7 @@ ray_status ray__offer_open(ray_transfer *transfer, const ray__open *open, const 
     }
     // What is still being filled has its checksums with the pull.
     if (made->status == RAY_OK && made->answer.kind != RAY__ANSWER_NOTHING && made->size_bytes > RAY_INLINE_MAX && made->partial == NULL) {
-        made->sums = ray__sums_acquire(transfer->sums, &made->id, made->size_bytes, made->chunk_size, stamp_of(made));
+        made->sums = acquire_sums(transfer, made);
     }
     made->element_width = made->status == RAY_OK ? element_width(made) : 0;
     atomic_store(&made->filter_ways, 1); // deltas, until tried
@@ -253,6 +261,10 @@ void ray__offer_release(ray_transfer *transfer, ray__offer *offer) {
     }
     if (offer->file >= 0) {
         close(offer->file);
+    }
+    bool is_kept = offer->file >= 0 && offer->name == NULL && !offer->answer.is_spilled && offer->chunk_size == RAY_CHUNK_SIZE;
+    if (is_kept && transfer->summed != NULL && !atomic_load(&offer->changed) && ray__sums_tell(offer->sums)) {
+        transfer->summed(transfer->context, &offer->id);
     }
     ray__sums_release(offer->sums);
     ray__answer_end(&offer->answer);

@@ -11,6 +11,7 @@
 
 #include "base/disk_internal.h"
 #include "base/error_internal.h"
+#include "base/identity_internal.h"
 #include "plasma/glimpse_internal.h"
 #include "transfer/transfer_internal.h"
 
@@ -222,22 +223,24 @@ static void keep_checksums(ray_pull *pull) {
     if (pull->sink.kind == RAY__SINK_MEMORY) {
         return; // what lies in the caller's memory is not served
     }
-    uint64_t stamp = ray__object_stamp(pull->sink.writer.entry, pull->sink.writer.generation);
+    ray__sums_key key = {.id = &pull->id, .size_bytes = pull->size_bytes, .chunk_size = pull->chunk_size};
+    key.stamp = ray__object_stamp(pull->sink.writer.entry, pull->sink.writer.generation);
     struct stat info;
     if (pull->sink.kind == RAY_KIND_FILE) {
         if (fstat(pull->sink.file, &info) != 0) {
             return;
         }
-        stamp = (uint64_t)ray__mtime_of(&info);
+        key.stamp = ray__file_identity(&info);
     }
     // What came by name is not served under its id from here.
     if (pull->size_bytes <= RAY_INLINE_MAX || pull->name != NULL) {
         return;
     }
-    ray__sums *sums = ray__sums_acquire(pull->transfer->sums, &pull->id, pull->size_bytes, pull->chunk_size, stamp);
+    ray__sums *sums = ray__sums_acquire(pull->transfer->sums, &key);
     for (uint32_t i = 0; i < pull->chunk_count; i++) {
         ray__sums_set(sums, i, pull->checksums[i]);
     }
+    ray__sums_of_file(sums, pull->sink.kind == RAY_KIND_FILE ? ray__file_number(&info) : 0);
     ray__sums_release(sums);
 }
 

@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "base/clock_internal.h"
 #include "base/error_internal.h"
 #include "transfer/wire_internal.h"
 
@@ -18,9 +19,12 @@ struct ray__sums {
     ray_object_id id;
     uint64_t size_bytes;
     uint64_t stamp;
+    int64_t since_ns;     // when they were begun, by the wall clock
+    uint64_t file_number; // that they were written to, or 0
     uint32_t chunk_size;
     uint32_t count;
     _Atomic uint32_t known; // of them
+    _Atomic bool is_told;
     bool is_spare;          // nobody has opened the object: made ahead, for whoever may
     ray__sums *next;   // in the bucket
     uint64_t used_at;  // the cache's tick of the latest acquire
@@ -100,44 +104,46 @@ static bool is_full(const ray__sums_cache *cache, uint32_t count) {
     return cache->object_count >= OBJECTS_MAX || (cache->object_count > 0 && cache->sum_count + count > SUMS_MAX);
 }
 
-static ray__sums *make(ray__sums_cache *cache, const ray_object_id *id, uint64_t size_bytes, uint32_t chunk_size, uint32_t count,
-                       uint64_t stamp) {
+static ray__sums *make(ray__sums_cache *cache, const ray__sums_key *key, uint32_t count) {
     ray__sums *sums = calloc(1, sizeof *sums + count * sizeof sums->values[0]);
     if (sums != NULL) {
         atomic_init(&sums->refs, 1);
-        sums->id = *id;
-        sums->size_bytes = size_bytes;
-        sums->stamp = stamp;
-        sums->chunk_size = chunk_size;
+        sums->id = *key->id;
+        sums->size_bytes = key->size_bytes;
+        sums->stamp = key->stamp;
+        sums->since_ns = ray__wall_ns();
+        sums->chunk_size = key->chunk_size;
         sums->count = count;
-        ray__sums **bucket = &cache->buckets[ray_object_id_hash(id) % BUCKETS];
+        ray__sums **bucket = &cache->buckets[ray_object_id_hash(key->id) % BUCKETS];
         sums->next = *bucket;
         *bucket = sums;
         cache->object_count++;
         cache->sum_count += count;
+        sums->used_at = ++cache->tick;
     }
     return sums;
 }
 
 // Those of this value; what is kept of another value of the id goes.
-static ray__sums *find(ray__sums_cache *cache, const ray_object_id *id, uint64_t size_bytes, uint32_t chunk_size, uint64_t stamp) {
-    ray__sums **place = place_of(cache, id, chunk_size);
-    if (*place != NULL && ((*place)->size_bytes != size_bytes || (*place)->stamp != stamp)) {
+static ray__sums *find(ray__sums_cache *cache, const ray__sums_key *key) {
+    ray__sums **place = place_of(cache, key->id, key->chunk_size);
+    ray__sums *sums = *place;
+    if (sums != NULL && (sums->size_bytes != key->size_bytes || sums->stamp != key->stamp || sums->since_ns < key->settled_ns)) {
         drop(cache, place);
         return NULL;
     }
-    return *place;
+    return sums;
 }
 
-ray__sums *ray__sums_acquire(ray__sums_cache *cache, const ray_object_id *id, uint64_t size_bytes, uint32_t chunk_size, uint64_t stamp) {
-    uint32_t count = ray__chunk_count(size_bytes, chunk_size);
+ray__sums *ray__sums_acquire(ray__sums_cache *cache, const ray__sums_key *key) {
+    uint32_t count = ray__chunk_count(key->size_bytes, key->chunk_size);
     pthread_mutex_lock(&cache->lock);
-    ray__sums *sums = find(cache, id, size_bytes, chunk_size, stamp);
+    ray__sums *sums = find(cache, key);
     if (sums == NULL && count <= SUMS_MAX) {
         while (is_full(cache, count)) {
             drop_oldest(cache);
         }
-        sums = make(cache, id, size_bytes, chunk_size, count, stamp);
+        sums = make(cache, key, count);
     }
     if (sums != NULL) {
         atomic_fetch_add(&sums->refs, 1);
@@ -148,22 +154,28 @@ ray__sums *ray__sums_acquire(ray__sums_cache *cache, const ray_object_id *id, ui
     return sums;
 }
 
-enum ray__spare ray__sums_acquire_spare(ray__sums_cache *cache, const ray_object_id *id, uint64_t size_bytes, uint32_t chunk_size,
-                                        uint64_t stamp, ray__sums **sums) {
-    uint32_t count = ray__chunk_count(size_bytes, chunk_size);
+ray__sums *ray__sums_peek(ray__sums_cache *cache, const ray__sums_key *key) {
+    pthread_mutex_lock(&cache->lock);
+    ray__sums *sums = find(cache, key);
+    if (sums != NULL) {
+        atomic_fetch_add(&sums->refs, 1);
+    }
+    pthread_mutex_unlock(&cache->lock);
+    return sums;
+}
+
+enum ray__spare ray__sums_acquire_spare(ray__sums_cache *cache, const ray__sums_key *key, ray__sums **sums) {
+    uint32_t count = ray__chunk_count(key->size_bytes, key->chunk_size);
     enum ray__spare answer = RAY__SPARE_TAKEN;
     pthread_mutex_lock(&cache->lock);
-    ray__sums *found = find(cache, id, size_bytes, chunk_size, stamp);
+    ray__sums *found = find(cache, key);
     if (found != NULL && (ray__sums_are_whole(found) || atomic_load(&found->refs) > 1)) {
         answer = RAY__SPARE_NEEDLESS;
-    } else if (found == NULL && (count > SUMS_MAX || is_full(cache, count))) {
-        answer = RAY__SPARE_NO_ROOM;
     } else if (found == NULL) {
-        found = make(cache, id, size_bytes, chunk_size, count, stamp);
+        found = count > SUMS_MAX || is_full(cache, count) ? NULL : make(cache, key, count);
         answer = found == NULL ? RAY__SPARE_NO_ROOM : RAY__SPARE_TAKEN;
         if (found != NULL) {
             found->is_spare = true;
-            found->used_at = ++cache->tick;
         }
     }
     if (answer == RAY__SPARE_TAKEN) {
@@ -172,6 +184,36 @@ enum ray__spare ray__sums_acquire_spare(ray__sums_cache *cache, const ray_object
     }
     pthread_mutex_unlock(&cache->lock);
     return answer;
+}
+
+void ray__sums_of_file(ray__sums *sums, uint64_t file_number) {
+    if (sums != NULL) {
+        sums->file_number = file_number;
+    }
+}
+
+bool ray__sums_restamp(ray__sums_cache *cache, const ray_object_id *id, uint64_t file_number, uint64_t stamp) {
+    bool found = false;
+    pthread_mutex_lock(&cache->lock);
+    for (ray__sums *sums = cache->buckets[ray_object_id_hash(id) % BUCKETS]; sums != NULL; sums = sums->next) {
+        if (ray_object_id_equal(&sums->id, id) && sums->file_number == file_number) {
+            sums->stamp = stamp;
+            sums->since_ns = INT64_MAX; // what was verified is in a file that nobody else writes to
+            found = true;
+        }
+    }
+    pthread_mutex_unlock(&cache->lock);
+    return found;
+}
+
+void ray__sums_trust(ray__sums_cache *cache, ray__sums *sums) {
+    pthread_mutex_lock(&cache->lock);
+    sums->since_ns = INT64_MAX;
+    pthread_mutex_unlock(&cache->lock);
+}
+
+bool ray__sums_tell(ray__sums *sums) {
+    return sums != NULL && ray__sums_are_whole(sums) && !atomic_exchange(&sums->is_told, true);
 }
 
 uint32_t ray__sums_prune(ray__sums_cache *cache, bool (*is_gone)(void *context, const ray_object_id *id), void *context) {

@@ -217,11 +217,12 @@ ray_status ray_transfer_create(const ray_transfer_options *options, ray_transfer
     made->find_named = given.find_named;
     made->served_by_name = given.served;
     made->damaged = given.damaged;
+    made->summed = given.summed;
     made->context = given.context;
     made->disk = (ray__disk_limits){given.disk_reserve_bytes, given.disk_watermark_permille};
     made->advertise_port = given.bind_host == NULL ? 0 : given.advertise_port;
     snprintf(made->advertise_host, sizeof made->advertise_host, "%s", given.advertise_host == NULL ? "" : given.advertise_host);
-    ray_status status = start(made, given.bind_host, given.bind_port, given.sums_ahead != 0 && given.store != NULL);
+    ray_status status = start(made, given.bind_host, given.bind_port, given.sums_ahead != 0);
     if (status != RAY_OK) {
         ray_transfer_destroy(made);
         return status;

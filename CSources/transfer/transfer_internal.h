@@ -39,6 +39,7 @@ struct ray_transfer {
     ray_find_named_fn find_named;
     ray_served_fn served_by_name;
     ray_damaged_fn damaged;
+    ray_summed_fn summed;
     void *context;
     ray__workers workers;
     ray__workers readers; // of sources, begun with the first; under offers_lock until then

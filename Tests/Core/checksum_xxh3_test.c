@@ -46,6 +46,30 @@ static void everyVariantGivesTheSameValueWholeAndInPieces(void) {
     free(bytes);
 }
 
+// What the kernel says of the processor, which is not where the choice is made from.
+static bool processor_has(const char *flag) {
+    FILE *file = fopen("/proc/cpuinfo", "re");
+    CHECK(file != NULL);
+    static char line[16384];
+    bool has = false;
+    while (!has && fgets(line, sizeof line, file) != NULL) {
+        if (strncmp(line, "flags", 5) == 0) {
+            for (const char *word = strtok(line, " \t\n"); word != NULL; word = strtok(NULL, " \t\n")) {
+                has = has || strcmp(word, flag) == 0;
+            }
+            break;
+        }
+    }
+    fclose(file);
+    return has;
+}
+
+static void theBuildForTheProcessorsBestInstructionsIsTheOneThatIsUsed(void) {
+    const char *best = processor_has("avx512f") ? "avx512" : processor_has("avx2") ? "avx2" : ray__checksum_baseline.name;
+    fprintf(stderr, "    %s\n", ray__checksum_name());
+    CHECK(strcmp(ray__checksum_name(), best) == 0);
+}
+
 static void aFlippedBitChangesTheValue(void) {
     uint8_t *bytes = make_bytes(100000);
     uint64_t before = ray__checksum_of(bytes, 100000);
@@ -86,6 +110,7 @@ static void showSpeeds(void) {
 int main(void) {
     RUN(theEmptyChecksumIsTheOneOfTheSpecification);
     RUN(everyVariantGivesTheSameValueWholeAndInPieces);
+    RUN(theBuildForTheProcessorsBestInstructionsIsTheOneThatIsUsed);
     RUN(aFlippedBitChangesTheValue);
     RUN(showSpeeds);
     return 0;

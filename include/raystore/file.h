@@ -21,6 +21,10 @@ typedef struct ray_file_info {
     uint32_t mode;    // permission bits
 } ray_file_info;
 
+// What the contents of a regular file are recognised by without reading them: a number made of device, inode, size and times, that of the last
+// change of any kind included. RAY_AGAIN within 20 ms of a change: the times may not tell it from the next one. RAY_SYSTEM, RAY_NOT_A_FILE.
+RAY_API ray_status ray_file_identity(const char *path, uint64_t *identity) RAY_NODISCARD;
+
 // Size and time of a regular file that can be read. RAY_FILE_NOT_FOUND, RAY_FILE_NOT_READABLE, RAY_NOT_A_FILE.
 RAY_API ray_status ray_file_look(const char *path, ray_file_info *info) RAY_NODISCARD;
 

@@ -86,6 +86,10 @@ typedef struct ray_served {
 typedef void (*ray_damaged_fn)(void *RAY_NULLABLE context, const ray_object_id *id, const char *path, uint64_t data_offset,
                                ray_status status, const char *message);
 
+// Called when all checksums of a file that is served by an id are known, in chunks of RAY_CHUNK_SIZE (ray_transfer_file_sums_read has them). Once for
+// each state of the file; not for what ray_transfer_file_sums_give gave. On a thread of the transfer's; must not block for long.
+typedef void (*ray_summed_fn)(void *RAY_NULLABLE context, const ray_object_id *id);
+
 // Called when the last connection of a pull by name is done with it.
 typedef void (*ray_served_fn)(void *RAY_NULLABLE context, const ray_served *served);
 
@@ -122,10 +126,11 @@ typedef struct ray_transfer_options {
     uint64_t disk_reserve_bytes;
     uint32_t disk_watermark_permille; // up to 1000
     ray_damaged_fn RAY_NULLABLE damaged; // NULL: nobody is told
-    // Not 0: two threads compute the checksums of what is in the store before anybody asks, in the default chunk size, of objects of more than
-    // RAY_INLINE_MAX, the last used first, while nobody else wants a core; the first pull then need not. They hold no object: it may be
+    // Not 0: two threads compute the checksums of what is in the store, and of files (ray_transfer_sum_ahead), before anybody asks, in the
+    // default chunk size, of what has more than RAY_INLINE_MAX bytes, the last that came first, while nobody else wants a core; the first pull then need not. They hold no object: it may be
     // deleted, evicted or sent at any time. Of 4,096 objects at most; no checksum that a transfer has used goes for one of these.
     uint32_t sums_ahead;
+    ray_summed_fn RAY_NULLABLE summed; // NULL: nobody is told
 } ray_transfer_options;
 
 // Starts serving, if bind_host is given. RAY_ADDRESS_IN_USE names the address, RAY_INVALID_ARGUMENT the option that is not possible.
@@ -160,6 +165,30 @@ RAY_API void ray_transfer_stats_read(ray_transfer *transfer, ray_transfer_stats 
 
 // Forgets the cached checksums of an object (it was deleted or replaced).
 RAY_API void ray_transfer_forget(ray_transfer *transfer, const ray_object_id *id);
+
+// ---- checksums of files ------------------------------------------------------------------------------------------------
+// What is known of a file's chunks of RAY_CHUNK_SIZE is kept while the transfer lives, as long as the file's size, times and inode are the
+// same. Who serves files by their ids can keep it for longer: with the file's identity (ray_file_identity), which is another after any change. A file
+// that was changed in the last 20 ms has checksums that count for one pull only, since its times may not tell the next change from that one.
+// Each of these looks at the file at the path: RAY_SYSTEM, RAY_NOT_A_FILE. They block on the disk for that only.
+
+// Has the checksums of a file that is, or is about to be, served by this id computed ahead, as far as its bytes are in memory: what would
+// have to be read from a disk is left to the first pull. Nothing happens without sums_ahead. RAY_OUT_OF_MEMORY.
+RAY_API ray_status ray_transfer_sum_ahead(ray_transfer *transfer, const ray_object_id *id, const char *path) RAY_NODISCARD;
+
+// A file lies there now, with the name and the times that it will be served with, and nobody writes to it any more. If a pull of this
+// transfer has filled it, what was verified as it came counts as its checksums. Else they count once they are computed, however young it is.
+RAY_API ray_status ray_transfer_file_placed(ray_transfer *transfer, const ray_object_id *id, const char *path) RAY_NODISCARD;
+
+// Gives the checksums of a file's chunks, as they were read for the same identity. RAY_INVALID_ARGUMENT when their number is not that of the
+// file's chunks. Wrong ones make each pull fail with RAY_CORRUPT, and nothing else.
+RAY_API ray_status ray_transfer_file_sums_give(ray_transfer *transfer, const ray_object_id *id, const char *path, const uint64_t *sums,
+                                               uint32_t count) RAY_NODISCARD;
+
+// Copies them out, if all are known of the file as it is now; else RAY_NOT_FOUND. *count says how many there are, also when they are more
+// than the capacity (RAY_INVALID_ARGUMENT).
+RAY_API ray_status ray_transfer_file_sums_read(ray_transfer *transfer, const ray_object_id *id, const char *path, uint64_t *identity, uint64_t *sums,
+                                               uint32_t capacity, uint32_t *count) RAY_NODISCARD;
 
 // ---- answering a find --------------------------------------------------------------------------------------------------
 

@@ -37,6 +37,13 @@ final class FileCatalogue: Sendable {
             migrator.registerMigration("2") { database in
                 try database.alter(table: Row.databaseTableName) { $0.add(column: "moved", .text) }
             }
+            migrator.registerMigration("3") { database in
+                try database.create(table: "sums") { table in
+                    table.autoIncrementedPrimaryKey("serial")
+                    table.column("identity", .integer).notNull().unique(onConflict: .replace)
+                    table.column("sums", .blob).notNull()
+                }
+            }
         }
     }
 
@@ -63,6 +70,33 @@ final class FileCatalogue: Sendable {
     func setMoved(_ object: ObjectID, to place: String) throws(RayStoreError) {
         try database.write {
             try $0.execute(sql: "UPDATE file SET moved = ? WHERE object = ?", arguments: [place, object.description])
+        }
+    }
+
+    // MARK: Checksums of files, by what a file is recognised by
+
+    /// The files of which they are kept; the oldest are forgotten first.
+    static let sumsCountMax = 10_000
+
+    func keep(_ sums: [UInt64], of identity: UInt64) throws(RayStoreError) {
+        let bytes = sums.withUnsafeBytes { Data($0) }
+        try database.write {
+            try $0.execute(
+                sql: "INSERT INTO sums (identity, sums) VALUES (?, ?)", arguments: [Int64(bitPattern: identity), bytes])
+            try $0.execute(
+                sql: "DELETE FROM sums WHERE serial <= (SELECT MAX(serial) FROM sums) - ?", arguments: [Self.sumsCountMax])
+        }
+    }
+
+    func sums(of identity: UInt64) throws(RayStoreError) -> [UInt64]? {
+        let bytes = try database.read {
+            try Data.fetchOne($0, sql: "SELECT sums FROM sums WHERE identity = ?", arguments: [Int64(bitPattern: identity)])
+        }
+        return bytes.map { bytes in
+            [UInt64](unsafeUninitializedCapacity: bytes.count / 8) { buffer, count in
+                bytes.copyBytes(to: UnsafeMutableRawBufferPointer(buffer))
+                count = bytes.count / 8
+            }
         }
     }
 

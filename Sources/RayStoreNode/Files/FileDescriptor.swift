@@ -11,6 +11,8 @@ struct FileDescriptor: Sendable {
     var modifiedNanoseconds: Int64
     var mode: UInt32
     var origin: FileStore.Origin
+    /// Of a copy made here: what the file that it was made of was recognised by. Not sent.
+    var sourceIdentity: UInt64?
 
     init(_ info: ray_file_info, name: String, path: String, origin: FileStore.Origin) {
         self.name = name

@@ -23,14 +23,16 @@ final class FileKeeper: Sendable {
     private let files: FileStore
     private let store: NodeStore
     private let catalog: Catalog
+    private let sums: FileSums
     private let log: Logger
     private let contents = Mutex(Contents())
 
-    init(files: FileStore, room: DiskRoom, store: NodeStore, catalog: Catalog, log: Logger) {
+    init(files: FileStore, room: DiskRoom, store: NodeStore, catalog: Catalog, sums: FileSums, log: Logger) {
         self.files = files
         self.room = room
         self.store = store
         self.catalog = catalog
+        self.sums = sums
         self.log = log
     }
 
@@ -140,6 +142,8 @@ final class FileKeeper: Sendable {
     }
 
     private func keep(_ descriptor: FileDescriptor, as id: ObjectID, metadata: [UInt8]) async throws(RayStoreError) {
+        let sums = sums
+        try? await runBlocking { sums.noteArrival(of: id, descriptor) }
         let encoded: [UInt8]
         do throws(RayStoreError) {
             encoded = try descriptor.encoded()
@@ -159,6 +163,13 @@ final class FileKeeper: Sendable {
                 path: descriptor.path, size: descriptor.size, modifiedNanoseconds: descriptor.modifiedNanoseconds,
                 metadata: metadata, descriptor: encoded),
             as: id)
+    }
+
+    /// All checksums of the file are known now.
+    func keepSums(of id: ObjectID) async {
+        guard let descriptor = descriptor(of: id) else { return }
+        let sums = sums
+        _ = try? await runBlocking { sums.keep(id, descriptor) }
     }
 
     /// A file that was put by reference is another's to change: whoever gets it hears of it.

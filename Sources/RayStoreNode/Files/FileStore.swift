@@ -72,8 +72,12 @@ final class FileStore: Sendable {
             return FileDescriptor(info, name: name, path: path, origin: origin)
         case .copy:
             defer { _ = ray_file_remove(partial) }
+            let source = FileSums.identity(of: path)
             try RayStoreError.check(object: id) { ray_file_copy(path, partial, reserve, &info).rawValue }
-            return try finish(partial, name: name, info: info, origin: origin, id: id, reserve: 0)
+            let isSame = source == FileSums.identity(of: path)
+            var copy = try finish(partial, name: name, info: info, origin: origin, id: id, reserve: 0)
+            copy.sourceIdentity = isSame ? source : nil
+            return copy
         case .adopted:
             // Adopted straight into its place: a file that was half taken would be lost to its owner.
             return try finish(path, name: name, info: info, origin: origin, id: id, reserve: reserve)
@@ -129,6 +133,14 @@ final class FileStore: Sendable {
         let isNoted = (try? catalogue.setMoved(id, to: place)) != nil
         try removeFile(descriptor, of: id)
         if !isNoted { try catalogue.setMoved(id, to: place) }
+    }
+
+    func keep(_ sums: [UInt64], of identity: UInt64) throws(RayStoreError) {
+        try catalogue.keep(sums, of: identity)
+    }
+
+    func sums(of identity: UInt64) throws(RayStoreError) -> [UInt64]? {
+        try catalogue.sums(of: identity)
     }
 
     /// The object has ended while its bytes were elsewhere.

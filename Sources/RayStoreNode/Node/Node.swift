@@ -108,7 +108,9 @@ public final class Node: PeerService {
         let pulls = Pulls(clock: clock, metrics: metrics, explain: storage.explain)
         let restores = Pulls(clock: clock, metrics: nil, explain: storage.explain)
         let room = DiskRoom(root: options.stateDirectory, limits: disk, clock: clock, partialPath: fileStore.partialPath)
-        let files = FileKeeper(files: fileStore, room: room, store: store, catalog: catalog, log: log)
+        let files = FileKeeper(
+            files: fileStore, room: room, store: store, catalog: catalog,
+            sums: FileSums(transfer: transfer, files: fileStore), log: log)
         let spiller = Spiller(
             index: index, storage: storage, manifest: manifest, store: store, files: files, options: options.spill,
             capacity: store.capacity, owner: id.description, clock: clock, log: log)
@@ -244,7 +246,10 @@ public final class Node: PeerService {
                 Task { try? await rooms.ownership.makeLocal(id, lingering: true, tuning: .init(), observer: nil) }
             }
         }
-        tasks.withLock { $0 = [attend, follow, expire, restore] }
+        let keepSums = Task {
+            for await id in rooms.catalog.summed { await rooms.files.keepSums(of: id) }
+        }
+        tasks.withLock { $0 = [attend, follow, expire, restore, keepSums] }
         guard rooms.metrics.isActive else { return }
         let measure = Task { [desk] in
             while !Task.isCancelled {

@@ -8,7 +8,7 @@ internal import Synchronization
 ///
 /// `@unchecked Sendable`: the C engine may be used by any thread, and its handle knows when it is gone; the finder is released once, by `stop`.
 final class BulkTransfer: @unchecked Sendable {
-    private let engine: EngineHandle
+    let engine: EngineHandle
     /// What was counted until the end.
     private let lastStats = Mutex(ray_transfer_stats())
     private let finder: Unmanaged<Finder>
@@ -55,6 +55,9 @@ final class BulkTransfer: @unchecked Sendable {
                 Unmanaged<Finder>.fromOpaque(context!).takeUnretainedValue().noteDamage(
                     to: ObjectID(c: id.pointee), String(cString: path), dataOffset,
                     RayStoreError(RayStoreError.Code(rawValue: status.rawValue), String(cString: message)))
+            }
+            options.summed = { context, id in
+                Unmanaged<Finder>.fromOpaque(context!).takeUnretainedValue().catalog.noteSummed(ObjectID(c: id.pointee))
             }
             options.context = finder.toOpaque()
             return ray_transfer_create(&options, &made)

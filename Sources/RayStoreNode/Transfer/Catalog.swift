@@ -37,16 +37,25 @@ final class Catalog: Sendable {
     /// Objects that other nodes ask for and that are spilled.
     let wanted: AsyncStream<ObjectID>
     private let wantedNext: AsyncStream<ObjectID>.Continuation
+    /// Files whose checksums are all known now.
+    let summed: AsyncStream<ObjectID>
+    private let summedNext: AsyncStream<ObjectID>.Continuation
 
     init(spilled: SpillIndex = SpillIndex()) {
         self.spilled = spilled
         (wanted, wantedNext) = AsyncStream.makeStream()
+        (summed, summedNext) = AsyncStream.makeStream()
     }
 
     /// Another node asks for an object that has to be brought back first.
     func noteWanted(_ id: ObjectID) {
         wantedNext.yield(id)
     }
+
+    func noteSummed(_ id: ObjectID) {
+        summedNext.yield(id)
+    }
+
     /// Files of this node that lie in its storage.
     let moved = MovedFiles()
 
