@@ -5,6 +5,7 @@
 //   file PATH             put by reference on A, got on B: complete, verified, in its place
 //   object PATH SIZE      the first SIZE bytes of the file, from A's memory to B's
 //   objects PATH COUNT SIZE   as many objects of SIZE bytes, asked for together
+//   put PATH COUNT SIZE, then get   the same in two steps, so that A has time for them in between
 //   drop             what the request before left goes on both nodes; answered when it has gone
 //
 // The time is from B's request to the data being there; putting is not in it. The answer comes while the data is still there, so that who
@@ -86,7 +87,7 @@ static void get_all(ray_client *b) {
     ray_client_free(answer);
 }
 
-static double fetch_objects(ray_client *a, ray_client *b, const char *path, uint32_t count, uint64_t size) {
+static void put_objects(ray_client *a, ray_client *b, const char *path, uint32_t count, uint64_t size) {
     if (count == 0 || count > OBJECTS_MAX) {
         fail("objects", "count out of range");
     }
@@ -102,6 +103,9 @@ static double fetch_objects(ray_client *a, ray_client *b, const char *path, uint
     }
     munmap((void *)(uintptr_t)data, size);
     id_count = count;
+}
+
+static double get_objects(ray_client *b) {
     double start = now();
     get_all(b);
     return now() - start;
@@ -126,15 +130,25 @@ int main(int argc, char **argv) {
             fflush(stdout);
             continue;
         }
+        if (strcmp(line, "get\n") == 0) {
+            printf("{\"seconds\":%.6f}\n", get_objects(b));
+            fflush(stdout);
+            continue;
+        }
         if (id_count != 0) {
             fail("what the request before left", "was not dropped");
         }
         if (sscanf(line, "file %4095s", path) == 1) {
             seconds = fetch_file(a, b, path);
         } else if (sscanf(line, "object %4095s %llu", path, &size) == 2) {
-            seconds = fetch_objects(a, b, path, 1, size);
+            put_objects(a, b, path, 1, size);
+            seconds = get_objects(b);
         } else if (sscanf(line, "objects %4095s %u %llu", path, &count, &size) == 3) {
-            seconds = fetch_objects(a, b, path, count, size);
+            put_objects(a, b, path, count, size);
+            seconds = get_objects(b);
+        } else if (sscanf(line, "put %4095s %u %llu", path, &count, &size) == 3) {
+            put_objects(a, b, path, count, size);
+            seconds = 0;
         } else {
             fail("not a request", line);
             return 1;

@@ -72,13 +72,14 @@ def objects(suite, source, environments):
     with contextlib.ExitStack() as stack:
         large = {"ours": lambda: suite.ours.object(source, size)}
         many = {"ours": lambda: suite.ours.objects(source, MANY, MIB)}
+        rested = {"ours": lambda: suite.ours.object_at_rest(source, size)}
         small = {"ours": lambda: (statistics.median(suite.ours.object(source, SMALL)[0] for _ in range(SMALL_GETS)), 0)}
         if suite.with_peers:
             iperf3 = started(stack, "iperf3", pipes.iperf3(suite.link, size))
             cake = started(stack, "mooncake", mooncake(suite.link, environments, size))
             rays = started(stack, "ray", ray(suite.link, suite.folder, environments))
             if iperf3:
-                large["iperf3"] = iperf3
+                large["iperf3"] = rested["iperf3"] = iperf3
             if cake:
                 large["mooncake"] = lambda: (cake.ask("get")["seconds"], 0)
             if rays:
@@ -86,5 +87,6 @@ def objects(suite, source, environments):
                 many["ray"] = lambda: (rays.ask(f"objects {MANY} {MIB}")["seconds"], 0)
                 small["ray"] = lambda: (statistics.median(rays.ask(f"objects 1 {SMALL}")["seconds"] for _ in range(SMALL_GETS)), 0)
         report("transfer.object.unshaped.random_gbs", Turns("object", large), lambda seconds: size / seconds / 1e9, "GB/s")
+        report("transfer.object.unshaped.rested_gbs", Turns("object whose checksums are known", rested), lambda seconds: size / seconds / 1e9, "GB/s")
         report("transfer.object.1000x1mb_gbs", Turns("1000 objects of 1 MiB", many), lambda seconds: MANY * MIB / seconds / 1e9, "GB/s")
         report("transfer.object.200kb_p50_us", Turns("one of 200 KiB", small, SMALL_TURNS), lambda seconds: seconds * 1e6, "us")

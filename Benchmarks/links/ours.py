@@ -72,5 +72,15 @@ class Ours:
     def object(self, path, size):
         return self._ask(f"object {path} {size}")
 
+    def object_at_rest(self, path, size):
+        """An object whose checksums the node has computed since it was put."""
+        def hashed():
+            status = subprocess.run([self.raystore, "status", "--json", "--state-dir", self.states[0]], stdout=subprocess.PIPE, check=True)
+            return sum(node["sums"]["aheadBytes"] for node in json.loads(status.stdout)["nodes"])
+        before = hashed()
+        self.program.ask(f"put {path} 1 {size}")
+        wait_until(lambda: hashed() >= before + size, "the object's checksums", 60)
+        return self._ask("get")
+
     def objects(self, path, count, size):
         return self._ask(f"objects {path} {count} {size}")
