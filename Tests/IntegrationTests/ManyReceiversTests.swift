@@ -9,17 +9,30 @@ import Testing
 @Suite(.serialized) struct ManyReceiversTests {
     private static let size = 96 << 20
 
-    private func report(_ session: Session) async throws -> ClusterReport {
-        try JSONDecoder().decode(ClusterReport.self, from: Data(try await session.report("status").utf8))
+    /// So many nodes; the first owns a file, whose ref's text the body gets.
+    private func withFile(
+        nodes: Int, _ body: @Sendable (TestCluster, _ owner: Session, _ text: String) async throws -> Void
+    ) async throws {
+        let scratch = try Scratch()
+        defer { scratch.remove() }
+        try await withCluster(nodes, memory: "32MiB") { cluster in
+            let owner = try await cluster.session(0)
+            let ref = try await owner.put(RayFile(path: scratch.file("f", size: Self.size)))
+            try await body(cluster, owner, ref.shared().text)
+            withExtendedLifetime(ref) {}
+            await owner.close()
+        }
+    }
+
+    private func expectTwoCopiesAtMost(from owner: Session, received copies: UInt64) async throws {
+        let nodes = try JSONDecoder().decode(ClusterReport.self, from: Data(try await owner.report("status").utf8)).nodes
+        let source = try #require(nodes.first { $0.node.id == owner.nodeID })
+        #expect(source.sentBytes <= 2 * UInt64(Self.size), "the source sent \(source.sentBytes) bytes")
+        #expect(nodes.reduce(0) { $0 + $1.receivedBytes } >= copies * UInt64(Self.size))
     }
 
     @Test func fourNodesTakeAtMostTwoCopiesFromTheSource() async throws {
-        let scratch = try Scratch()
-        defer { scratch.remove() }
-        try await withCluster(5, memory: "32MiB") { cluster in
-            let owner = try await cluster.session(0)
-            let ref = try await owner.put(RayFile(path: scratch.file("f", size: Self.size)))
-            let text = try await ref.shared().text
+        try await withFile(nodes: 5) { cluster, owner, text in
             try await withThrowingTaskGroup { group in
                 for index in 1...4 {
                     group.addTask {
@@ -35,22 +48,13 @@ import Testing
                 }
                 try await group.waitForAll()
             }
-            let nodes = try await report(owner).nodes
-            let source = try #require(nodes.first { $0.node.id == owner.nodeID })
-            #expect(source.sentBytes <= 2 * UInt64(Self.size), "the source sent \(source.sentBytes) bytes")
-            #expect(nodes.reduce(0) { $0 + $1.receivedBytes } >= 4 * UInt64(Self.size))
-            await owner.close()
+            try await expectTwoCopiesAtMost(from: owner, received: 4)
         }
     }
 
     /// What it has missed comes from those who have it already.
     @Test func aNodeThatJoinsHalfWayTakesNoCopyOfItsOwnFromTheSource() async throws {
-        let scratch = try Scratch()
-        defer { scratch.remove() }
-        try await withCluster(5, memory: "32MiB") { cluster in
-            let owner = try await cluster.session(0)
-            let ref = try await owner.put(RayFile(path: scratch.file("f", size: Self.size)))
-            let text = try await ref.shared().text
+        try await withFile(nodes: 5) { cluster, owner, text in
             // Slow enough that the last one comes in the middle.
             let tuning = TransferTuning(chunkSize: .mebibytes(1), rateCap: .mebibytes(40))
             let (halfWay, isHalfWay) = AsyncStream.makeStream(of: Void.self)
@@ -70,22 +74,13 @@ import Testing
                 }
                 try await group.waitForAll()
             }
-            let nodes = try await report(owner).nodes
-            let source = try #require(nodes.first { $0.node.id == owner.nodeID })
-            #expect(source.sentBytes <= 2 * UInt64(Self.size), "the source sent \(source.sentBytes) bytes")
-            #expect(nodes.reduce(0) { $0 + $1.receivedBytes } >= 4 * UInt64(Self.size))
-            await owner.close()
+            try await expectTwoCopiesAtMost(from: owner, received: 4)
         }
     }
 
     /// The killed one is a holder for the others, who are referred to it.
     @Test func aReceiverKilledHalfWayLeavesTheOthersToFinish() async throws {
-        let scratch = try Scratch()
-        defer { scratch.remove() }
-        try await withCluster(4, memory: "32MiB") { cluster in
-            let owner = try await cluster.session(0)
-            let ref = try await owner.put(RayFile(path: scratch.file("f", size: Self.size)))
-            let text = try await ref.shared().text
+        try await withFile(nodes: 4) { cluster, owner, text in
             let victim = cluster.members[3].process
             // Slow enough that the kill comes in the middle.
             let tuning = TransferTuning(chunkSize: .mebibytes(1), rateCap: .mebibytes(60))
@@ -111,7 +106,6 @@ import Testing
                 try await group.waitForAll()
             }
             #expect(!victim.isRunning)
-            await owner.close()
         }
     }
 }

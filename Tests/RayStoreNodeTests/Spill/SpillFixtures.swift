@@ -52,19 +52,44 @@ func withSpillingCluster(
     let scratch = try Scratch()
     defer { scratch.remove() }
     let folder = scratch.path + "/spill"
-    let cluster = try await LocalCluster()
-    let node = try await cluster.addNode(capacity: capacity, storage: storage(folder), configure: configure)
-    let session = try await Session.connect(socket: node.socketPath)
-    do {
+    try await withNode(capacity: capacity, storage: storage(folder), configure: configure) { cluster, node, session in
         try await body(cluster, node, session, folder)
+    }
+    #expect(spillFiles(folder).isEmpty)
+}
+
+/// A cluster of one node, with a session; both have ended at the end.
+private func withNode<Value>(
+    capacity: UInt64, storage: any ExternalStorage, configure: (inout NodeOptions) -> Void,
+    _ body: (LocalCluster, Node, Session) async throws -> Value
+) async throws -> Value {
+    let cluster = try await LocalCluster()
+    let node = try await cluster.addNode(capacity: capacity, storage: storage, configure: configure)
+    let session = try await Session.connect(socket: node.socketPath)
+    let outcome: Result<Value, any Error>
+    do {
+        outcome = .success(try await body(cluster, node, session))
     } catch {
-        await session.close()
-        await cluster.stop()
-        throw error
+        outcome = .failure(error)
     }
     await session.close()
     await cluster.stop()
-    #expect(spillFiles(folder).isEmpty)
+    return try outcome.get()
+}
+
+/// One life of a node, in a state directory that outlives it. It spills when it must, not before.
+func withNodeLife<Value>(
+    _ state: String, capacity: UInt64, _ storage: any ExternalStorage, _ configure: (inout NodeOptions) -> Void = { _ in },
+    _ body: (Node, Session) async throws -> Value
+) async throws -> Value {
+    try await withNode(
+        capacity: capacity, storage: storage,
+        configure: { options in
+            options.stateDirectory = state
+            options.spill.highWatermark = 1
+            configure(&options)
+        }
+    ) { _, node, session in try await body(node, session) }
 }
 
 func withSpilling(

@@ -15,7 +15,7 @@ import Testing
         let (state, spill) = (scratch.path + "/state", scratch.path + "/spill")
         let gate = DeletionGate()
         var names: [String] = []
-        try await withLife(state, gate.over(spill)) { node, session in
+        try await withNodeLife(state, capacity: 32 << 20, gate.over(spill)) { node, session in
             let ref = try session.put(bytes: pattern(1 << 20, seed: 1))
             _ = await node.freeMemory(32 << 20)
             _ = ref
@@ -27,7 +27,7 @@ import Testing
         try? FileManager.default.removeItem(atPath: spill)
         try FileManager.default.moveItem(atPath: scratch.path + "/kept", toPath: spill)
         gate.fails = true
-        try await withLife(state, gate.over(spill)) { node, session in
+        try await withNodeLife(state, capacity: 32 << 20, gate.over(spill)) { node, session in
             #expect(await eventually { gate.failedCount > 0 })
             gate.isHeld = true
             gate.fails = false
@@ -52,7 +52,7 @@ import Testing
         let gate = DeletionGate()
         gate.emptySpills = 1
         gate.isHeld = true
-        try await withLife(scratch.path + "/state", gate.over(scratch.path + "/spill")) { node, session in
+        try await withNodeLife(scratch.path + "/state", capacity: 32 << 20, gate.over(scratch.path + "/spill")) { node, session in
             let ref = try session.put(bytes: pattern(1 << 20, seed: 1))
             async let freed = node.freeMemory(32 << 20)
             #expect(await eventually { gate.heldCount > 0 })
@@ -64,26 +64,6 @@ import Testing
             try await session.free(ref)
             #expect(await eventually { spillFiles(scratch.path).isEmpty })
         }
-    }
-
-    private func withLife(
-        _ state: String, _ storage: any ExternalStorage, _ body: (Node, Session) async throws -> Void
-    ) async throws {
-        let cluster = try await LocalCluster()
-        let node = try await cluster.addNode(capacity: 32 << 20, storage: storage) { options in
-            options.stateDirectory = state
-            options.spill.highWatermark = 1
-        }
-        let session = try await Session.connect(socket: node.socketPath)
-        do {
-            try await body(node, session)
-        } catch {
-            await session.close()
-            await cluster.stop()
-            throw error
-        }
-        await session.close()
-        await cluster.stop()
     }
 }
 

@@ -112,23 +112,12 @@ import Testing
         _ state: String, _ storage: any ExternalStorage, _ configure: (inout NodeOptions) -> Void = { _ in },
         _ body: (Node, Session) async throws -> Void
     ) async throws {
-        let cluster = try await LocalCluster()
-        let node = try await cluster.addNode(capacity: 16 << 20, storage: storage) { options in
-            options.stateDirectory = state
-            options.spill.fileBytes = 4 << 20
-            options.spill.highWatermark = 1
-            configure(&options)
-        }
-        let session = try await Session.connect(socket: node.socketPath)
-        do {
-            try await body(node, session)
-        } catch {
-            await session.close()
-            await cluster.stop()
-            throw error
-        }
-        await session.close()
-        await cluster.stop()
+        try await withNodeLife(
+            state, capacity: 16 << 20, storage,
+            {
+                $0.spill.fileBytes = 4 << 20
+                configure(&$0)
+            }, body)
     }
 }
 

@@ -72,25 +72,9 @@ import Testing
     }
 
     private func withLife(_ state: String, _ spill: String, _ body: (Node, Session) async throws -> Int) async throws -> Int {
-        let cluster = try await LocalCluster()
-        let node = try await cluster.addNode(
-            capacity: 16 << 20, storage: FilesystemStorage(directories: [spill], owner: "node")
-        ) { options in
-            options.stateDirectory = state
-            options.spill.fileBytes = 4 << 20
-            // Nothing is written while the test copies what there is.
-            options.spill.highWatermark = 1
-        }
-        let session = try await Session.connect(socket: node.socketPath)
-        do {
-            let result = try await body(node, session)
-            await session.close()
-            await cluster.stop()
-            return result
-        } catch {
-            await session.close()
-            await cluster.stop()
-            throw error
-        }
+        // Nothing is written while the test copies what there is.
+        try await withNodeLife(
+            state, capacity: 16 << 20, FilesystemStorage(directories: [spill], owner: "node"), { $0.spill.fileBytes = 4 << 20 },
+            body)
     }
 }
