@@ -87,7 +87,7 @@ actor FileMover {
                 throw RayStoreError(.sourceChanged, "\(descriptor.path) became shorter while it was moved", object: id)
             }
             let nothing = UnsafeRawBufferPointer(start: nil, count: 0)
-            return SpillLayout([.init(id: id, owner: nothing, metadata: nothing, data: UnsafeRawBufferPointer(buffer.bytes))])
+            return try SpillLayout([.init(id: id, owner: nothing, metadata: nothing, data: UnsafeRawBufferPointer(buffer.bytes))])
         }
         let batch = layout.batch
         let written = try await storage.spill(

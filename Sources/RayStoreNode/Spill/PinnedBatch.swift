@@ -19,7 +19,8 @@ final class PinnedBatch: @unchecked Sendable {
     /// - Parameters:
     ///   - owner: what each record says of who owns the object.
     ///   - packing: nil: nothing is packed.
-    init(_ wanted: [ObjectID], owner text: String, packing: SpillPacking?, in store: NodeStore) {
+    /// - Throws: why they cannot be laid down. None is pinned then.
+    init(_ wanted: [ObjectID], owner text: String, packing: SpillPacking?, in store: NodeStore) throws(RayStoreError) {
         self.store = store
         owner = .allocate(byteCount: text.utf8.count, alignment: 1)
         owner.copyBytes(from: text.utf8)
@@ -34,16 +35,24 @@ final class PinnedBatch: @unchecked Sendable {
         self.ids = ids
         self.views = views
         let owner = UnsafeRawBufferPointer(owner)
-        layout =
-            ids.isEmpty
-            ? nil
-            : SpillLayout(
-                zip(ids, views).map { id, view in
-                    SpillLayout.Object(
-                        id: id, owner: owner,
-                        metadata: UnsafeRawBufferPointer(start: view.metadata, count: Int(view.metadata_size)),
-                        data: UnsafeRawBufferPointer(start: view.data, count: Int(view.data_size)))
-                }, packing: packing)
+        let objects = zip(ids, views).map { id, view in
+            SpillLayout.Object(
+                id: id, owner: owner,
+                metadata: UnsafeRawBufferPointer(start: view.metadata, count: Int(view.metadata_size)),
+                data: UnsafeRawBufferPointer(start: view.data, count: Int(view.data_size)))
+        }
+        var laid: SpillLayout?
+        var failure: RayStoreError?
+        do throws(RayStoreError) {
+            if !objects.isEmpty { laid = try SpillLayout(objects, packing: packing) }
+        } catch {
+            failure = error
+        }
+        layout = laid
+        if let failure {
+            release()
+            throw failure
+        }
     }
 
     deinit {

@@ -36,7 +36,7 @@ extension Spiller {
             let batch = try? await runBlocking(
                 on: threads,
                 { () throws(RayStoreError) in
-                    PinnedBatch(owned, owner: owner, packing: packing, in: store)
+                    try PinnedBatch(owned, owner: owner, packing: packing, in: store)
                 }), let layout = batch.layout
         else { return 0 }
         do throws(RayStoreError) {

@@ -32,7 +32,9 @@ package final class SpillLayout: @unchecked Sendable {
     private let packed: OpaquePointer?
 
     /// Reads all of the objects' data, for the checksums, and packs it: blocks as long as that takes. Without memory for that it stays unpacked.
-    package init(_ objects: [Object], packing: SpillPacking? = nil) {
+    ///
+    /// - Throws: why it could not be packed, when the metadata of one begins like an announcement: whoever reads it later would take it for one.
+    package init(_ objects: [Object], packing: SpillPacking? = nil) throws(RayStoreError) {
         precondition(!objects.isEmpty, "a file has at least one record")
         name = withUnsafeTemporaryAllocation(of: CChar.self, capacity: Int(RAY_SPILL_NAME_SIZE)) { text in
             objects[0].id.withC { ray_spill_name(&$0, UInt32(objects.count), text.baseAddress!) }
@@ -60,14 +62,23 @@ package final class SpillLayout: @unchecked Sendable {
         }
         ray_spill_lay(&laid, UInt32(laid.count), headers.baseAddress!, parts.baseAddress!)
         var packed: OpaquePointer?
-        if packing != nil || laid.contains(where: { ray_spill_is_announced($0.metadata, $0.metadata_size) }) {
+        var failure: RayStoreError?
+        let mustAnnounce = laid.contains { ray_spill_is_announced($0.metadata, $0.metadata_size) }
+        if packing != nil || mustAnnounce {
             var options = packing?.options ?? SpillPacking.none
-            let status = ray_spill_pack(
-                &laid, UInt32(laid.count), &options, headers.baseAddress!, parts.baseAddress!, &packed)
-            if status != .ok { packed = nil }
+            let (headers, parts) = (headers.baseAddress!, parts.baseAddress!)
+            do throws(RayStoreError) {
+                try RayStoreError.check {
+                    ray_spill_pack(&laid, UInt32(laid.count), &options, headers, parts, &packed).rawValue
+                }
+            } catch {
+                packed = nil
+                failure = mustAnnounce ? error : nil
+            }
         }
         self.packed = packed
         self.objects = laid
+        if let failure { throw failure }
     }
 
     deinit {

@@ -7,6 +7,8 @@ package struct SpillPacking: Sendable {
     package var keepBytes: UInt64 = 24 << 20
     /// Whether the storage takes what is beyond that in ranges, packed when it asks for them. Objects stay unpacked else.
     package var isByRange: Bool
+    /// One of the core's. What it does not know cannot be packed with.
+    package var codec = UInt16(RAY_CODEC_AUTO)
 
     package init(isByRange: Bool) {
         self.isByRange = isByRange
@@ -19,7 +21,7 @@ package struct SpillPacking: Sendable {
 
     var options: ray_spill_packing {
         ray_spill_packing(
-            struct_size: UInt32(MemoryLayout<ray_spill_packing>.size), codec: UInt16(RAY_CODEC_AUTO), level: 0,
+            struct_size: UInt32(MemoryLayout<ray_spill_packing>.size), codec: codec, level: 0,
             keep_bytes: keepBytes, by_range: isByRange)
     }
 

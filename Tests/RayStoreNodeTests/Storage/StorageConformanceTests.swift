@@ -270,7 +270,7 @@ final class SpilledObjects: @unchecked Sendable {
         let metadatas = metadata.map(lasting)
         let datas = data.map(lasting)
         memory = owners + metadatas + datas
-        layout = SpillLayout(
+        layout = try! SpillLayout(
             sizes.indices.map {
                 SpillLayout.Object(
                     id: objectID(seed: seed, number: $0), owner: owners[$0], metadata: metadatas[$0], data: datas[$0])
