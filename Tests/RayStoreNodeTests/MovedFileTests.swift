@@ -114,6 +114,26 @@ struct MovedFileTests {
         try await moveAndBringBack(storage, scratch)
     }
 
+    /// On its way from there a byte may become another one: each part is wrong when it is read for the first time.
+    @Test func aWrongByteOfAMovedFileIsReadOnceMore() async throws {
+        let scratch = try Scratch()
+        defer { scratch.remove() }
+        try await withMoodyServer { server, service in
+            let storage = try S3Storage(locations: [S3Location("s3://flip")], prefix: "p", owner: "n", service: service)
+            try await Scene.with(storage, scratch) { scene in
+                let large = try await scene.put(1, size: 35 << 20)
+                let others = [try await scene.put(2), try await scene.put(3)]
+                #expect(others.map(scene.isHere) == [true, true] && !scene.isHere(large))
+                let whole = pattern(35 << 20, seed: 1)
+                // Block by block to another node, then part by part to the disk.
+                let there = try await scene.other.open(large.shared())
+                #expect(try read(await scene.other.get(there, timeout: .seconds(60)).path) == whole)
+                #expect(try read(await scene.owner.get(large, timeout: .seconds(60)).path) == whole)
+                #expect(await server.nextLine() == "FLIPPED")
+            }
+        }
+    }
+
     /// What somebody altered or took away in the storage is an error that names it, here and at another node, and at once.
     @Test(arguments: [false, true]) func damageInTheStorageIsSaid(isGone: Bool) async throws {
         let scratch = try Scratch()

@@ -9,7 +9,8 @@ Prints `READY PORT`, then a line for what a test wants to know, and serves until
   close          the first two requests for a key are ended without an answer
   page           a read's first answer is a page of some proxy's, with 200
   cut-page       a read's first answer ends after 1.25 MiB, and the second is that page
-  flip           a byte of a read's first answer is another one
+  flip           the last byte that a read asks for is another one when it is read for the first time; `FLIPPED` is printed then
+  rot            the last byte that a read asks for is always another one
   many           a list has 2,500 keys, 1,000 in an answer
   huge           a list's answer has more than 4 MiB
   leak           two uploads are listed, one in an answer, until they are aborted; each abort is printed
@@ -29,6 +30,11 @@ lock = threading.Lock()
 objects = {}
 seen = {}
 uploads = {"leak": ["one", "two"]}
+
+
+def tell(line):
+    with lock:
+        print(line, flush=True)
 
 
 def element(name, text):
@@ -90,7 +96,7 @@ class Moody(http.server.BaseHTTPRequestHandler):
             with lock:
                 if self.query["uploadId"] in uploads.get(self.bucket, []):
                     uploads[self.bucket].remove(self.query["uploadId"])
-            print("ABORTED", key, self.query["uploadId"], flush=True)
+            tell(f"ABORTED {key} {self.query['uploadId']}")
         else:
             objects.pop((self.bucket, key), None)
         self.answer(204)
@@ -110,8 +116,9 @@ class Moody(http.server.BaseHTTPRequestHandler):
         if first >= len(whole):
             return self.refuse(416, "InvalidRange")
         body = whole[first : last + 1]
-        if self.bucket == "flip" and turn == 0:
+        if self.bucket == "rot" or (self.bucket == "flip" and self.turn((key, last)) == 0):
             body = body[:-1] + bytes([body[-1] ^ 1])
+            tell("FLIPPED")
         return self.answer(
             206, body, [("Content-Range", f"bytes {first}-{first + len(body) - 1}/{len(whole)}")],
             cut=CUT if self.bucket == "cut-page" and turn == 0 else None)

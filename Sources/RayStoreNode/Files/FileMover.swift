@@ -157,22 +157,33 @@ actor FileMover {
             let offset = UInt64(number) * Self.partBytes
             let buffer = PartBuffer(count: Int(min(Self.partBytes, file.descriptor.size - offset)))
             do throws(RayStoreError) {
-                try await storage.restore(
-                    part.location.file, from: part.dataOffset, into: SpillMemory(unsafePieces: [buffer.bytes]))
+                try await read(part, of: id, into: buffer)
             } catch {
-                guard error.code == .fileNotFound || error.code == .corrupt else { throw error }
-                throw RayStoreError(
-                    .objectLost,
-                    "the file of object \(id) was moved to \(part.location.text), which is gone or cut: \(error.message)",
-                    object: id)
+                guard part.isWorthAnotherRead(after: error) else { throw error }
+                try await read(part, of: id, into: buffer)
             }
             try await runBlocking { () throws(RayStoreError) in
-                guard ray_spill_matches(buffer.bytes.baseAddress!, UInt64(buffer.bytes.count), part.location.checksum ?? 0) else {
-                    throw RayStoreError(
-                        .corrupt, "the file of object \(id) was moved to \(part.location.text), and what is there is not it",
-                        object: id)
-                }
                 try target.write(UnsafeRawBufferPointer(buffer.bytes), at: offset)
+            }
+        }
+    }
+
+    private func read(_ part: SpillRecord, of id: ObjectID, into buffer: PartBuffer) async throws(RayStoreError) {
+        do throws(RayStoreError) {
+            try await storage.restore(
+                part.location.file, from: part.dataOffset, into: SpillMemory(unsafePieces: [buffer.bytes]))
+        } catch {
+            guard error.code == .fileNotFound || error.code == .corrupt else { throw error }
+            throw RayStoreError(
+                .objectLost,
+                "the file of object \(id) was moved to \(part.location.text), which is gone or cut: \(error.message)",
+                object: id)
+        }
+        try await runBlocking { () throws(RayStoreError) in
+            guard ray_spill_matches(buffer.bytes.baseAddress!, UInt64(buffer.bytes.count), part.location.checksum ?? 0) else {
+                throw RayStoreError(
+                    .corrupt, "the file of object \(id) was moved to \(part.location.text), and what is there is not it",
+                    object: id)
             }
         }
     }

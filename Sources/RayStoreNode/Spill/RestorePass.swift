@@ -100,6 +100,11 @@ final class RestorePass: @unchecked Sendable {
         return runs
     }
 
+    /// One by itself.
+    func single(_ index: Int) -> Run {
+        Run(items: index..<(index + 1), offset: items[index].record.location.offset)
+    }
+
     func isPacked(_ run: Run) -> Bool { items[run.items.lowerBound].record.isPacked }
 
     /// What is read of packed ones.
@@ -161,13 +166,9 @@ final class RestorePass: @unchecked Sendable {
     /// Makes sure that what was read is what was laid down, and shows it to everybody. Blocks as long as reading the data takes, unless it was summed
     /// up before.
     ///
-    /// - Returns: of each `corrupt`; why the object has ended meanwhile.
+    /// - Returns: of each `corrupt`; why the object has ended meanwhile. It has its place then, and can be read once more.
     func seal(_ run: Run) -> [Result<Void, RayStoreError>] {
-        run.items.map { item in
-            let outcome = Result { () throws(RayStoreError) in try seal(item) }
-            if case .failure = outcome { abort(item) }
-            return outcome
-        }
+        run.items.map { item in Result { () throws(RayStoreError) in try seal(item) } }
     }
 
     private func seal(_ index: Int) throws(RayStoreError) {

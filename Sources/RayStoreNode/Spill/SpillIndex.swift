@@ -10,8 +10,6 @@ final class SpillIndex: Sendable {
         var record: SpillRecord?
         /// Being written; its record comes, unless the object ends before.
         var isSpilling = false
-        /// What was read last is not what was laid down.
-        var isDoubted = false
         /// Why the record is of no use.
         var damage: RayStoreError?
     }
@@ -158,21 +156,6 @@ final class SpillIndex: Sendable {
     /// Records that were found damaged since the start.
     var damagedCount: UInt64 {
         contents.withLock { $0.damagedCount }
-    }
-
-    /// Notes that what was read of a record is not it. True the first time in a row: then it is read once more before that is believed.
-    func noteDoubt(of id: ObjectID, _ record: SpillRecord) -> Bool {
-        contents.withLock { contents in
-            guard let place = contents.places[id], place.record == record, !place.isDoubted else { return false }
-            contents.places[id]!.isDoubted = true
-            return true
-        }
-    }
-
-    func endDoubt(of id: ObjectID) {
-        contents.withLock { contents in
-            if contents.places[id]?.isDoubted == true { contents.places[id]!.isDoubted = false }
-        }
     }
 
     var counts: (records: UInt64, recordBytes: UInt64, recordOwnBytes: UInt64, files: UInt64, fileBytes: UInt64) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 internal import CRayStore
+internal import RayStore
 
 /// A spilled object: where its record lies, and what must be found there.
 struct SpillRecord: Sendable, Hashable {
@@ -29,6 +30,9 @@ struct SpillRecord: Sendable, Hashable {
 
     /// Of the data, or of its first frame.
     var dataOffset: UInt64 { metadataOffset + metadataSize }
+
+    /// Whether what came of it is asked for once more before it is given up: on its way from another machine what is right may become wrong.
+    func isWorthAnotherRead(after error: RayStoreError) -> Bool { error.code == .corrupt && path == nil }
 
     /// Of the record if nothing in it were packed.
     var ownBytes: UInt64 { UInt64(RAY_SPILL_HEADER_SIZE) + ownerSize + metadataSize + dataSize }

@@ -83,6 +83,12 @@ final class SpilledPart: @unchecked Sendable {
         ].filter { $0.memory.byteCount > 0 }
     }
 
+    /// It is read from here on, for the first time or once more.
+    func begin() {
+        failure = nil
+        unpackedBlocks = 0
+    }
+
     /// The frames of a packed one.
     var extents: [PackedExtent] {
         PackedExtent.frames(of: record, as: 0, blocks: wantedBlocks)

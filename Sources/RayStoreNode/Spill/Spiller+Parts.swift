@@ -21,16 +21,13 @@ extension Spiller {
         }
         let reading = try await place(range, of: record, as: part)
         do throws(RayStoreError) {
-            if record.isPacked {
-                try await readPacked(reading.extents, of: record.location.file) { reading.take($0, $1, of: id, with: $2) }
+            do throws(RayStoreError) {
+                try await fill(reading, from: record, of: id)
+            } catch {
+                guard record.isWorthAnotherRead(after: error) else { throw error }
+                try await fill(reading, from: record, of: id)
             }
-            for (offset, memory) in reading.reads {
-                try await storage.restore(record.location.file, from: offset, into: memory)
-            }
-            try await runBlocking(on: threads) { () throws(RayStoreError) in try reading.seal() }
         } catch {
-            // What is doubted is read once more when it is brought back.
-            if isDoubted(id, record, error) { return nil }
             // Whole, it may be had from elsewhere when its disk fails.
             guard noteDamage(to: id, record, error) != nil || index.record(of: id) != record || Self.isDiskFailure(error) else {
                 throw error
@@ -38,6 +35,18 @@ extension Spiller {
             return nil
         }
         return reading.size
+    }
+
+    /// Reads all of the part, and shows it to everybody when it is right.
+    private func fill(_ reading: SpilledPart, from record: SpillRecord, of id: ObjectID) async throws(RayStoreError) {
+        reading.begin()
+        if record.isPacked {
+            try await readPacked(reading.extents, of: record.location.file) { reading.take($0, $1, of: id, with: $2) }
+        }
+        for (offset, memory) in reading.reads {
+            try await storage.restore(record.location.file, from: offset, into: memory)
+        }
+        try await runBlocking(on: threads) { () throws(RayStoreError) in try reading.seal() }
     }
 
     /// Takes a place in the store for the part, or waits for one beside all others who want some.

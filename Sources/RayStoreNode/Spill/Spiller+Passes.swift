@@ -170,23 +170,37 @@ extension Spiller {
     }
 
     /// Reads what lies together at once; when that fails, each by itself, for one that is damaged must not take the others along.
-    private func read(_ run: RestorePass.Run, of pass: RestorePass, for objects: [WantedObject]) async {
+    private func read(
+        _ run: RestorePass.Run, of pass: RestorePass, for objects: [WantedObject], isAgain: Bool = false
+    ) async {
         let outcomes: [Result<Void, RayStoreError>]
         do throws(RayStoreError) {
             outcomes = try await readAndSeal(run, of: pass)
         } catch {
             if run.items.count == 1 {
-                pass.abort(run.items.lowerBound)
-                finish(objects[run.items.lowerBound], .failure(error))
+                await settle(run.items.lowerBound, of: pass, for: objects, .failure(error), isAgain: isAgain)
                 return
             }
-            for item in run.items {
-                let single = RestorePass.Run(items: item..<(item + 1), offset: pass.record(item).location.offset)
-                await read(single, of: pass, for: objects)
-            }
+            for item in run.items { await read(pass.single(item), of: pass, for: objects) }
             return
         }
-        for (place, item) in run.items.enumerated() { finish(objects[item], outcomes[place]) }
+        for (place, item) in run.items.enumerated() {
+            await settle(item, of: pass, for: objects, outcomes[place], isAgain: isAgain)
+        }
+    }
+
+    /// Says what became of an object, or reads it by itself once more.
+    private func settle(
+        _ item: Int, of pass: RestorePass, for objects: [WantedObject], _ result: Result<Void, RayStoreError>, isAgain: Bool
+    ) async {
+        if case .failure(let error) = result {
+            if !isAgain, objects[item].record.isWorthAnotherRead(after: error) {
+                await read(pass.single(item), of: pass, for: objects, isAgain: true)
+                return
+            }
+            pass.abort(item)
+        }
+        finish(objects[item], result)
     }
 
     private func readAndSeal(

@@ -111,13 +111,9 @@ extension Spiller {
         case .success:
             counters.restoredObjects += 1
             counters.restoredBytes += object.record.location.size
-            index.endDoubt(of: object.id)
             noteRead(object)
         case .failure(let error):
-            if isDoubted(object.id, object.record, error) {
-                let again = "what came of \(object.record.location.file) is not what was laid down; it is read once more"
-                result = .failure(RayStoreError(.again, again, object: object.id))
-            } else if let damage = noteDamage(to: object.id, object.record, error) {
+            if let damage = noteDamage(to: object.id, object.record, error) {
                 result = .failure(damage)
             }
         }
@@ -129,11 +125,6 @@ extension Spiller {
         let later = coming.removeValue(forKey: object.id) ?? []
         object.continuation?.resume(returning: result)
         for continuation in later { continuation.resume(returning: result) }
-    }
-
-    /// Whether to read once more before a record is given up: on its way from another machine what was right may have become wrong.
-    func isDoubted(_ id: ObjectID, _ record: SpillRecord, _ error: RayStoreError) -> Bool {
-        error.code == .corrupt && storage.localPath(of: record.location.file) == nil && index.noteDoubt(of: id, record)
     }
 
     /// Gives up a record that cannot be used any more.

@@ -69,13 +69,18 @@ final class RecordSource: Sendable {
     private func read(_ block: Int, into place: UnsafeMutableRawBufferPointer) throws(RayStoreError) {
         let record = records[block / blocksInRecord]
         do throws(RayStoreError) {
-            try read(block % blocksInRecord, of: record, into: place)
+            do throws(RayStoreError) {
+                try readOnce(block % blocksInRecord, of: record, into: place)
+            } catch {
+                guard record.isWorthAnotherRead(after: error) else { throw error }
+                try readOnce(block % blocksInRecord, of: record, into: place)
+            }
         } catch {
             throw explain(record, error)
         }
     }
 
-    private func read(_ block: Int, of record: SpillRecord, into place: UnsafeMutableRawBufferPointer) throws(RayStoreError) {
+    private func readOnce(_ block: Int, of record: SpillRecord, into place: UnsafeMutableRawBufferPointer) throws(RayStoreError) {
         let file = record.location.file
         if record.isPacked {
             let extent = PackedExtent.frames(of: record, as: 0, blocks: block..<(block + 1))[0]

@@ -83,9 +83,8 @@ final class Finder: Sendable {
         guard let storage, let metadata = record.metadata else { return false }
         let index = catalog.spilled
         let source = RecordSource(id, [record], in: storage, keeping: kept) { record, failure in
-            // It may be in the store, or gone with the object, since, or became wrong on its way here: whoever asks again is told.
-            let isDoubted = failure.code == .corrupt && record.path == nil && index.noteDoubt(of: id, record)
-            guard index.record(of: id) == record, !isDoubted, let damage = record.location.damage(to: id, failure) else {
+            // It may be in the store, or gone with the object, since: whoever asks again is told.
+            guard index.record(of: id) == record, let damage = record.location.damage(to: id, failure) else {
                 return RayStoreError(.notLocal, "object \(id) cannot be read now: \(failure.message)", object: id)
             }
             _ = index.noteDamage(of: id, record, damage)

@@ -8,16 +8,7 @@ import Testing
 /// What an S3 service, or somebody between it and the node, does wrong: Tests/S3/moody.py, whose buckets each have a fault.
 @Suite struct S3FaultTests {
     private func withServer(_ body: (TestProcess, S3Service) async throws -> Void) async throws {
-        let server = try TestProcess(
-            "/usr/bin/env", ["python3", FileManager.default.currentDirectoryPath + "/Tests/S3/moody.py"])
-        defer { server.end() }
-        let words = try #require(await server.nextLine()?.split(separator: " ").map(String.init))
-        try #require(words.count == 2 && words[0] == "READY")
-        try await body(
-            server,
-            S3Service(
-                endpoint: "http://127.0.0.1:\(words[1])", region: "us-east-1",
-                credentials: S3Service.Credentials(accessKey: "a", secretKey: "b")))
+        try await withMoodyServer(body)
     }
 
     private func storage(_ bucket: String, _ service: S3Service) throws -> S3Storage {
@@ -62,24 +53,6 @@ import Testing
             let objects = SpilledObjects(sizes: [3 << 20])
             let file = try await storage.spill(objects.layout.batch)
             #expect(try await restored(objects.layout.location(0, in: file.url), from: storage) == objects.record(0))
-        }
-    }
-
-    /// Payloads are not signed, so a byte may become another one on its way.
-    @Test func oneWrongByteIsNotDamage() async throws {
-        try await withServer { _, service in
-            let cluster = try await LocalCluster()
-            let node = try await cluster.addNode(capacity: 32 << 20, storage: try storage("flip", service))
-            let session = try await Session.connect(socket: node.socketPath)
-            let ref = try session.put(bytes: pattern(3 << 20))
-            #expect(await node.freeMemory(32 << 20) > 0)
-            do {
-                let value = try await session.get(ref)
-                #expect(equal(value, pattern(3 << 20)))
-            }
-            #expect(await node.spillCounters()?.damagedRecords == 0)
-            await session.close()
-            await cluster.stop()
         }
     }
 
