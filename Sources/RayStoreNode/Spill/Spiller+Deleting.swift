@@ -144,6 +144,13 @@ extension Spiller {
             // What is not known stays until the next start; a storage that cannot be listed now may well take files in a moment.
             log.warning("what earlier lives of this node have spilled is not removed", metadata: ["reason": "\(error.message)"])
         }
+        // By itself: one of the two may be refused, or unknown to the service, at every start.
+        do throws(RayStoreError) {
+            try await storage.removeUnfinished()
+        } catch {
+            log.warning(
+                "what earlier lives of this node did not end writing is not removed", metadata: ["reason": "\(error.message)"])
+        }
         ending.formUnion(leftovers)
         await deleteEnding(Array(leftovers))
         counters.sweptFiles += UInt64(leftovers.count - ending.intersection(leftovers).count)
@@ -159,7 +166,6 @@ extension Spiller {
                 "what an earlier life of this node had spilled is not there any more; nobody needs it",
                 metadata: ["file": "\(file.url)", "objects": "\(file.count)", "bytes": "\(file.bytes)"])
         }
-        try await storage.removeUnfinished()
         return present
     }
 }
