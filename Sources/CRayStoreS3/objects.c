@@ -245,24 +245,63 @@ ray_status ray_s3_check_bucket(ray_s3 *s3, const char *bucket) {
 
 // ---- lists ------------------------------------------------------------------------------------------------------------------------------
 
+// A list comes answer by answer; each says where the next begins. One that leads back to where it was is found out by its query: the 1st, 2nd,
+// 4th, 8th and so on is kept and compared with those behind it, which finds a circle of any length. That places grow is no rule to go by: the
+// lists of S3's directory buckets are in no order.
+typedef struct listing {
+    char query[8192];
+    char kept[8192];
+    uint32_t count;
+} listing;
+
+// Makes the listing's query.
+static ray_status ask_on(ray_s3 *s3, const char *bucket, const char *prefix, listing *list, ray__s3_request *request) {
+    if (list->count > 0 && strcmp(list->query, list->kept) == 0) {
+        return ray__fail(RAY_PROTOCOL, "%s lists the same of s3://%s/%s again and again", s3->endpoint, bucket, prefix);
+    }
+    list->count++;
+    if ((list->count & (list->count - 1)) == 0) {
+        memcpy(list->kept, list->query, sizeof list->kept);
+    }
+    *request = (ray__s3_request){.method = "GET", .bucket = bucket, .query = list->query};
+    return run_one(s3, request);
+}
+
+// Whether an answer is the last one is said twice: by this, and by a place where the next begins.
+static ray_status check_place(ray_s3 *s3, const char *bucket, const char *prefix, bool truncated, const char *place) {
+    return truncated && place[0] == '\0'
+               ? ray__fail(RAY_PROTOCOL, "%s does not say where its list of s3://%s/%s goes on", s3->endpoint, bucket, prefix)
+               : RAY_OK;
+}
+
+static bool is_truncated(const char *answer) {
+    return strstr(answer, "<IsTruncated>true<") != NULL;
+}
+
+static ray_status write_key_listing(const char *prefix, const char *token, char *query, size_t capacity) {
+    query[0] = '\0';
+    bool fits = true;
+    if (token[0] != '\0') {
+        strcpy(query, "continuation-token=");
+        fits = ray__s3_encode(token, false, query, capacity);
+    }
+    size_t at = strlen(query);
+    snprintf(query + at, capacity - at, "%slist-type=2&prefix=", at == 0 ? "" : "&");
+    if (!fits || !ray__s3_encode(prefix, false, query, capacity)) {
+        return ray__fail(RAY_INVALID_ARGUMENT, "the prefix '%.200s' is longer than S3 takes", prefix);
+    }
+    return RAY_OK;
+}
+
 ray_status ray_s3_list(ray_s3 *s3, const char *bucket, const char *prefix, ray_s3_listed_fn listed, void *context) {
     char token[1024] = "";
     bool more = true;
+    listing list = {.count = 0};
     ray_status status = RAY_OK;
     while (more && status == RAY_OK) {
-        char query[8192] = "";
-        bool fits = true;
-        if (token[0] != '\0') {
-            strcpy(query, "continuation-token=");
-            fits = ray__s3_encode(token, false, query, sizeof query);
-        }
-        size_t at = strlen(query);
-        snprintf(query + at, sizeof query - at, "%slist-type=2&prefix=", at == 0 ? "" : "&");
-        if (!fits || !ray__s3_encode(prefix, false, query, sizeof query)) {
-            return ray__fail(RAY_INVALID_ARGUMENT, "the prefix '%.200s' is longer than S3 takes", prefix);
-        }
-        ray__s3_request request = {.method = "GET", .bucket = bucket, .query = query};
-        status = run_one(s3, &request);
+        RAY_TRY(write_key_listing(prefix, token, list.query, sizeof list.query));
+        ray__s3_request request = {.text = NULL};
+        status = ask_on(s3, bucket, prefix, &list, &request);
         const char *text = status == RAY_OK && request.text != NULL ? request.text : "";
         char key[KEY_MAX];
         char size[32];
@@ -270,7 +309,13 @@ ray_status ray_s3_list(ray_s3 *s3, const char *bucket, const char *prefix, ray_s
             more = listed(context, key, strtoull(size, NULL, 10));
         }
         const char *from = text;
-        more = more && ray__s3_element(&from, "NextContinuationToken", token, sizeof token);
+        if (!more || !ray__s3_element(&from, "NextContinuationToken", token, sizeof token)) {
+            token[0] = '\0';
+        }
+        if (more && status == RAY_OK) {
+            status = check_place(s3, bucket, prefix, is_truncated(text), token);
+        }
+        more = token[0] != '\0';
         ray__s3_request_end(&request);
     }
     return status;
@@ -328,38 +373,37 @@ static ray_status abort_listed(ray_s3 *s3, const char *bucket, const char *liste
 }
 
 // Removes what one answer lists. `behind` becomes where the next one begins, or empty when this was the last.
-static ray_status abort_page(ray_s3 *s3, const char *bucket, const char *prefix, upload_marker *behind) {
-    char query[8192];
-    if (!write_listing(prefix, behind, query, sizeof query)) {
+static ray_status abort_page(ray_s3 *s3, const char *bucket, const char *prefix, listing *list, upload_marker *behind) {
+    if (!write_listing(prefix, behind, list->query, sizeof list->query)) {
         return ray__fail(RAY_INVALID_ARGUMENT, "the prefix '%.200s' is longer than S3 takes", prefix);
     }
-    ray__s3_request request = {.method = "GET", .bucket = bucket, .query = query};
-    ray_status status = run_one(s3, &request);
-    char *list = status == RAY_OK && request.text != NULL ? request.text : (char[1]){""};
-    upload_marker next = {"", ""};
-    const char *at = list;
-    if (strstr(list, "<IsTruncated>true<") != NULL && ray__s3_element(&at, "NextKeyMarker", next.key, sizeof next.key)) {
-        at = list;
-        if (!ray__s3_element(&at, "NextUploadIdMarker", next.id, sizeof next.id)) {
-            next.id[0] = '\0';
+    ray__s3_request request = {.text = NULL};
+    ray_status status = ask_on(s3, bucket, prefix, list, &request);
+    char *text = status == RAY_OK && request.text != NULL ? request.text : (char[1]){""};
+    bool truncated = is_truncated(text);
+    *behind = (upload_marker){"", ""};
+    const char *at = text;
+    if (truncated && ray__s3_element(&at, "NextKeyMarker", behind->key, sizeof behind->key)) {
+        at = text;
+        if (!ray__s3_element(&at, "NextUploadIdMarker", behind->id, sizeof behind->id)) {
+            behind->id[0] = '\0';
         }
+    } else {
+        behind->key[0] = '\0';
     }
-    if (next.key[0] != '\0' && strcmp(next.key, behind->key) == 0 && strcmp(next.id, behind->id) == 0) {
-        status = ray__fail(RAY_PROTOCOL, "%s lists the same uploads of s3://%s/%s again and again", s3->endpoint, bucket, prefix);
-    }
-    for (const char *listed; status == RAY_OK && (listed = next_upload(&list)) != NULL;) {
+    for (const char *listed; status == RAY_OK && (listed = next_upload(&text)) != NULL;) {
         status = abort_listed(s3, bucket, listed);
     }
-    *behind = next;
     ray__s3_request_end(&request);
-    return status;
+    return status == RAY_OK ? check_place(s3, bucket, prefix, truncated, behind->key) : status;
 }
 
 ray_status ray_s3_abort_uploads(ray_s3 *s3, const char *bucket, const char *prefix) {
     // Once through the list: an upload that a service goes on listing though it was aborted is not worth another round.
     upload_marker behind = {"", ""};
+    listing list = {.count = 0};
     do {
-        RAY_TRY(abort_page(s3, bucket, prefix, &behind));
+        RAY_TRY(abort_page(s3, bucket, prefix, &list, &behind));
     } while (behind.key[0] != '\0');
     return RAY_OK;
 }

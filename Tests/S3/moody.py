@@ -15,6 +15,8 @@ Prints `READY PORT`, then a line for what a test wants to know, and serves until
   huge           a list's answer has more than 4 MiB
   leak           two uploads are listed, one in an answer, until they are aborted; each abort is printed
   stay           an upload is listed for ever
+  circle         lists of keys and of uploads go on from one to three, and from three to one
+  nowhere        lists of keys and of uploads go on, and do not say where
   token          requests without the signed session token `to/ken+=` are refused
 """
 import http.server
@@ -127,6 +129,12 @@ class Moody(http.server.BaseHTTPRequestHandler):
         prefix = self.query.get("prefix", "")
         if self.bucket == "huge":
             return self.answer(200, b"<ListBucketResult>" + b" " * (5 << 20) + b"</ListBucketResult>")
+        if self.bucket in ("circle", "nowhere"):
+            number = self.circle("continuation-token")
+            text = element("IsTruncated", "true") + element("Contents", element("Key", f"{prefix}{number}") + element("Size", 7))
+            if self.bucket == "circle":
+                text += element("NextContinuationToken", number)
+            return self.answer(200, element("ListBucketResult", text).encode())
         if self.bucket == "many":
             keys = [f"{prefix}{number:05}" for number in range(2500)]
         else:
@@ -137,8 +145,19 @@ class Moody(http.server.BaseHTTPRequestHandler):
             text += element("NextContinuationToken", f"{start + 1000} +/=")
         self.answer(200, element("ListBucketResult", text).encode())
 
+    def circle(self, parameter):
+        """What comes behind the place that the query names: 1, 2, 3, 1, ..."""
+        return int(self.query.get(parameter, "0")) % 3 + 1
+
     def list_uploads(self):
         prefix = self.query.get("prefix", "")
+        if self.bucket in ("circle", "nowhere"):
+            number = self.circle("upload-id-marker")
+            text = element("IsTruncated", "true")
+            if self.bucket == "circle":
+                text += element("NextKeyMarker", prefix + "key") + element("NextUploadIdMarker", number)
+            text += element("Upload", element("Key", prefix + "key") + element("UploadId", number))
+            return self.answer(200, element("ListMultipartUploadsResult", text).encode())
         with lock:
             left = list(uploads.get(self.bucket, []))
         if self.bucket == "stay":

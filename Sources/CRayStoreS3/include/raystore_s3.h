@@ -61,13 +61,14 @@ RAY_API ray_status ray_s3_delete(ray_s3 *s3, const char *bucket, const char *key
 // RAY_OK when the bucket is there and may be listed with these credentials.
 RAY_API ray_status ray_s3_check_bucket(ray_s3 *s3, const char *bucket) RAY_NODISCARD;
 
-// Calls back for every key that begins with the prefix, in the order of the keys, until it answers false.
+// Calls back for every key that begins with the prefix, in the order in which the service lists them, until it answers false. RAY_PROTOCOL when
+// the list leads back to where it was, or does not say where it goes on: those before that have been called back for.
 typedef bool (*ray_s3_listed_fn)(void *RAY_NULLABLE context, const char *key, uint64_t size);
 RAY_API ray_status ray_s3_list(ray_s3 *s3, const char *bucket, const char *prefix, ray_s3_listed_fn listed,
                                void *RAY_NULLABLE context) RAY_NODISCARD;
 
 // Removes every upload of parts under the prefix that was begun and neither completed nor removed, as by a process that was killed; goes
-// through the list once. RAY_PROTOCOL when the list does not come to an end.
+// through the list once. RAY_PROTOCOL when the list leads back to where it was, or does not say where it goes on: what it had before that is removed.
 RAY_API ray_status ray_s3_abort_uploads(ray_s3 *s3, const char *bucket, const char *prefix) RAY_NODISCARD;
 
 RAY_ASSUME_NONNULL_END

@@ -64,6 +64,21 @@ import Testing
         }
     }
 
+    /// It would be read for ever, or taken to be at its end.
+    @Test(arguments: ["circle", "nowhere"]) func aListThatDoesNotGoOnIsAFailure(_ bucket: String) async throws {
+        try await withServer { server, service in
+            let storage = try storage(bucket, service)
+            let listing = await failure { _ = try await storage.files() }
+            #expect(listing?.code == .protocolError)
+            #expect(listing?.message.contains("s3://\(bucket)/p/o/") == true, "\(listing?.message ?? "")")
+            let aborting = await failure { try await storage.removeUnfinished() }
+            #expect(aborting?.code == .protocolError, "\(aborting?.message ?? "")")
+            // What was listed until then is ended.
+            let count = bucket == "circle" ? 3 : 1
+            for number in 1...count { #expect(await server.nextLine() == "ABORTED p/o/key \(number)") }
+        }
+    }
+
     @Test func anAnswerWithoutEndIsNotTakenForDamage() async throws {
         try await withServer { _, service in
             let error = await failure { _ = try await storage("huge", service).files() }
