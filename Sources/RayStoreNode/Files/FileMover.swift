@@ -236,8 +236,8 @@ actor FileMover {
             for file in files {
                 do throws(RayStoreError) {
                     try await storage.delete(file)
-                    let manifest = manifest
-                    try await runBlocking { () throws(RayStoreError) in try manifest?.removeFile(file) }
+                    let (manifest, service) = (manifest, storage.service)
+                    try await runBlocking { () throws(RayStoreError) in try manifest?.removeFile(file, of: service) }
                 } catch {
                     log.warning(
                         "a moved file is still in the storage", metadata: ["file": "\(file)", "reason": "\(error.message)"])

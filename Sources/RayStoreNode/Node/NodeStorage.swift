@@ -27,11 +27,12 @@ final class NodeStorage: Sendable {
     func manifest(
         in directory: String, forgettingOthers forgets: Bool
     ) async throws(RayStoreError) -> (manifest: SpillManifest?, left: [LeftStorage]) {
-        let (path, place, canSpill) = (directory + "/spill.sqlite", place, canSpill)
+        let (path, place, typeName, canSpill) = (directory + "/spill.sqlite", place, typeName, canSpill)
         return try await runBlocking { () throws(RayStoreError) in
             guard canSpill || FileManager.default.fileExists(atPath: path) else { return (nil, []) }
             let manifest = try SpillManifest(path: path)
             do throws(RayStoreError) {
+                try manifest.adopt(typeName, by: place)
                 if forgets { try manifest.forget(besides: place) }
                 let left = try manifest.left(besides: place)
                 if canSpill {

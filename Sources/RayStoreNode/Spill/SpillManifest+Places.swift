@@ -18,6 +18,19 @@ extension SpillManifest {
         }
     }
 
+    /// Files of which only the type of their storage was noted, as at first, are taken to be this place's when they lie in its folders.
+    func adopt(_ typeName: String, by place: StoragePlace) throws(RayStoreError) {
+        guard typeName != place.service else { return }
+        try database.write { database in
+            for var file in try File.fetchAll(database)
+            where file.storage == typeName && place.has(file.url, of: place.service) {
+                try file.delete(database)
+                file.storage = place.service
+                try file.save(database)
+            }
+        }
+    }
+
     /// What there is in other places than this one, by folder.
     func left(besides place: StoragePlace) throws(RayStoreError) -> [LeftStorage] {
         let (files, places) = try database.read { (try File.fetchAll($0), try Place.fetchAll($0)) }
@@ -44,7 +57,7 @@ extension SpillManifest {
     func forget(besides place: StoragePlace) throws(RayStoreError) {
         try database.write { database in
             for file in try File.fetchAll(database) where !place.has(file.url, of: file.storage) {
-                try File.deleteOne(database, key: file.url)
+                try file.delete(database)
             }
             for other in try Place.fetchAll(database)
             where other.service != place.service || !place.folders.contains(other.folder) {
@@ -57,7 +70,7 @@ extension SpillManifest {
     func clear(_ place: StoragePlace) throws(RayStoreError) {
         try database.write { database in
             for file in try File.fetchAll(database) where place.has(file.url, of: file.storage) {
-                try File.deleteOne(database, key: file.url)
+                try file.delete(database)
             }
             for folder in place.folders { try Place(service: place.service, folder: folder).delete(database) }
         }

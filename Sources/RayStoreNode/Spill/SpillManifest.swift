@@ -12,6 +12,7 @@ final class SpillManifest: Sendable {
     struct File: Codable, FetchableRecord, PersistableRecord, Sendable {
         static let databaseTableName = "file"
 
+        /// A file's name only together with the service's: two services may each have one of that URL.
         var url: String
         /// `ExternalStorage.service`: who may be asked to delete it.
         var storage: String
@@ -27,6 +28,7 @@ final class SpillManifest: Sendable {
         static let databaseTableName = "record"
 
         var object: String
+        var storage: String
         var url: String
         var offset: Int64
         var size: Int64
@@ -36,8 +38,9 @@ final class SpillManifest: Sendable {
         var metadataChecksum: Int64
         var owner: String
 
-        init(_ id: ObjectID, _ record: SpillRecord, owner: String) {
+        init(_ id: ObjectID, _ record: SpillRecord, in storage: String, owner: String) {
             object = id.description
+            self.storage = storage
             url = record.location.file
             offset = Int64(clamping: record.location.offset)
             size = Int64(clamping: record.location.size)
@@ -80,7 +83,45 @@ final class SpillManifest: Sendable {
                     table.primaryKey(["service", "folder"])
                 }
             }
+            migrator.registerMigration("3", migrate: Self.keyByServiceToo)
         }
+    }
+
+    /// Records are not carried over: what was an earlier life's is needed by nobody.
+    private static func keyByServiceToo(_ database: Database) throws {
+        try database.drop(table: Record.databaseTableName)
+        try database.rename(table: File.databaseTableName, to: "fileByURL")
+        try database.create(table: File.databaseTableName) { table in
+            table.column("storage", .text).notNull()
+            table.column("url", .text).notNull()
+            table.column("bytes", .integer).notNull()
+            table.column("count", .integer).notNull()
+            table.column("session", .text).notNull()
+            table.column("isEnding", .boolean).notNull()
+            table.primaryKey(["storage", "url"])
+        }
+        // At first the type of a storage was noted, and not who has its files.
+        try database.execute(
+            sql: """
+                INSERT INTO file (storage, url, bytes, count, session, isEnding)
+                SELECT CASE WHEN storage IN ('unstable_fs', 'slow_fs') THEN 'filesystem' ELSE storage END,
+                    url, bytes, count, session, isEnding FROM fileByURL
+                """)
+        try database.drop(table: "fileByURL")
+        try database.create(table: Record.databaseTableName) { table in
+            table.primaryKey("object", .text)
+            table.column("storage", .text).notNull()
+            table.column("url", .text).notNull()
+            table.column("offset", .integer).notNull()
+            table.column("size", .integer).notNull()
+            table.column("dataSize", .integer).notNull()
+            table.column("dataChecksum", .integer).notNull()
+            table.column("metadataChecksum", .integer).notNull()
+            table.column("owner", .text).notNull()
+            table.foreignKey(
+                ["storage", "url"], references: File.databaseTableName, columns: ["storage", "url"], onDelete: .cascade)
+        }
+        try database.create(index: "recordByFile", on: Record.databaseTableName, columns: ["storage", "url"])
     }
 
     /// Lets go of the file, so that the directory's next node finds it unlocked; nothing can be noted any more.
@@ -110,25 +151,24 @@ final class SpillManifest: Sendable {
     }
 
     /// Nothing in the file is needed any more.
-    func noteEnding(_ file: String) throws(RayStoreError) {
+    func noteEnding(_ url: String, of storage: String) throws(RayStoreError) {
         try database.write { database in
-            try database.execute(sql: "UPDATE file SET isEnding = TRUE WHERE url = ?", arguments: [file])
-            try database.execute(sql: "DELETE FROM record WHERE url = ?", arguments: [file])
+            let key: StatementArguments = [storage, url]
+            try database.execute(sql: "UPDATE file SET isEnding = TRUE WHERE storage = ? AND url = ?", arguments: key)
+            try database.execute(sql: "DELETE FROM record WHERE storage = ? AND url = ?", arguments: key)
         }
     }
 
     /// The storage does not have the file any more.
-    func removeFile(_ url: String) throws(RayStoreError) {
-        try database.write { _ = try File.deleteOne($0, key: url) }
+    func removeFile(_ url: String, of storage: String) throws(RayStoreError) {
+        try database.write { _ = try File.deleteOne($0, key: ["storage": storage, "url": url]) }
     }
 
     func files() throws(RayStoreError) -> [File] {
         try database.read { try File.fetchAll($0) }
     }
 
-    func records(in url: String) throws(RayStoreError) -> [Record] {
-        try database.read {
-            try Record.fetchAll($0, sql: "SELECT * FROM record WHERE url = ? ORDER BY \"offset\"", arguments: [url])
-        }
+    func records() throws(RayStoreError) -> [Record] {
+        try database.read { try Record.fetchAll($0) }
     }
 }

@@ -67,10 +67,10 @@ extension Spiller {
             if isStopping { continue }
             // At once: a file that takes the place of one of them takes it out again.
             ending.formUnion(files)
-            let manifest = manifest
+            let (manifest, service) = (manifest, place.service)
             try? await runBlocking(on: threads) { () throws(RayStoreError) in
                 if !records.isEmpty { try manifest?.remove(records) }
-                for file in files { try manifest?.noteEnding(file) }
+                for file in files { try manifest?.noteEnding(file, of: service) }
             }
             await deleteEnding(files)
             if !ending.isEmpty { scheduleDeletion() }
@@ -89,11 +89,11 @@ extension Spiller {
     private func deleteFile(_ file: String) async {
         guard ending.contains(file), !isStopping, names.beginDeletion(of: file) else { return }
         defer { names.endDeletion(of: file) }
-        let manifest = manifest
+        let (manifest, service) = (manifest, place.service)
         do throws(RayStoreError) {
             try await storage.delete(file)
             ending.remove(file)
-            try await runBlocking(on: threads) { () throws(RayStoreError) in try manifest?.removeFile(file) }
+            try await runBlocking(on: threads) { () throws(RayStoreError) in try manifest?.removeFile(file, of: service) }
         } catch {
             log.debug("a spill file is not deleted yet", metadata: ["file": "\(file)", "reason": "\(error.message)"])
         }

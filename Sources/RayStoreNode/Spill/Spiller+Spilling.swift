@@ -70,7 +70,7 @@ extension Spiller {
         let row = SpillManifest.File(
             url: file.url, storage: place.service, bytes: Int64(clamping: bytes), count: ids.count, session: owner,
             isEnding: false)
-        let rows = records.map { SpillManifest.Record($0.id, $0.record, owner: owner) }
+        let rows = records.map { SpillManifest.Record($0.id, $0.record, in: place.service, owner: owner) }
         let old = unused.withLock { unused in
             // An earlier file of that name was to go: this one is in its place now.
             unused.files.removeAll { $0 == file.url }

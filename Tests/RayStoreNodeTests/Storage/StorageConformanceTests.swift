@@ -299,7 +299,7 @@ final class SpilledObjects: @unchecked Sendable {
     }
 }
 
-private func objectID(seed: UInt64, number: Int) -> ObjectID {
+func objectID(seed: UInt64, number: Int) -> ObjectID {
     var bytes = [UInt8](repeating: 0xa0, count: 28)
     withUnsafeBytes(of: seed) { bytes.replaceSubrange(0..<8, with: $0) }
     bytes[27] = UInt8(number)
