@@ -59,11 +59,11 @@ final class RecordSource: Sendable {
     }
 
     private func keep(_ block: Int, _ count: Int) throws(RayStoreError) -> PackedBuffer {
-        if let known = kept.bytes(block, of: number) { return known }
-        let whole = PackedBuffer(count: count)
-        try read(block, into: whole.bytes)
-        kept.keep(whole, as: block, of: number)
-        return whole
+        try kept.bytes(block, of: number) { () throws(RayStoreError) in
+            let whole = PackedBuffer(count: count)
+            try read(block, into: whole.bytes)
+            return whole
+        }
     }
 
     private func read(_ block: Int, into place: UnsafeMutableRawBufferPointer) throws(RayStoreError) {
