@@ -49,8 +49,8 @@ public protocol ExternalStorage: Sendable {
     /// Whether objects are packed on their way here when nobody has said otherwise: true where bytes are dearer than a core's time.
     var packsByDefault: Bool { get }
 
-    /// Whether `spill` asks for a batch's bytes by `SpillBatch.read`, and not for pieces of memory: then there is no bound to what can be
-    /// packed.
+    /// Whether `spill` asks for a batch's bytes by `SpillBatch.copyBytes(from:intoUnsafe:)`, and not for pieces of memory: then there is no bound to
+    /// what can be packed.
     var takesBytesByRange: Bool { get }
 
     /// Removes a file. One that is gone is removed already.

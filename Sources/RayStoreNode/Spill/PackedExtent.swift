@@ -22,6 +22,14 @@ struct PackedExtent: Sendable {
         }
     }
 
+    /// Runs the body with a codec to unpack frames with.
+    static func withCodec<Value>(_ body: (OpaquePointer) throws(RayStoreError) -> Value) throws(RayStoreError) -> Value {
+        var made: OpaquePointer?
+        try RayStoreError.check { ray_codec_create(&made).rawValue }
+        defer { ray_codec_destroy(made) }
+        return try body(made!)
+    }
+
     /// Unpacks a frame.
     ///
     /// - Returns: why it is not the block's.
@@ -69,20 +77,5 @@ struct PackedWindow: Sendable {
         }
         if begin < extents.count { windows.append(PackedWindow(extents: extents[begin...], size: size)) }
         return windows
-    }
-}
-
-/// Memory of a window, not zeroed.
-///
-/// `@unchecked Sendable`: a storage fills it first, one thread reads it then.
-final class PackedBuffer: @unchecked Sendable {
-    let bytes: UnsafeMutableRawBufferPointer
-
-    init(count: Int) {
-        bytes = .allocate(byteCount: count, alignment: 64)
-    }
-
-    deinit {
-        bytes.deallocate()
     }
 }

@@ -44,10 +44,6 @@ extension Spiller {
         if begins { Task { await self.tidy() } }
     }
 
-    nonisolated func endFile(_ url: String) {
-        noteUnused([], url)
-    }
-
     /// Brings manifest and storage up to date with what is not needed, until there is nothing left to do. Files that the storage does not give up
     /// are tried again later.
     func tidy() async {

@@ -25,10 +25,10 @@ extension Spiller {
         }
     }
 
-    private func begin(_ window: PackedWindow, of file: String) -> Task<Result<PackedBuffer, RayStoreError>, Never> {
+    private func begin(_ window: PackedWindow, of file: String) -> Task<Result<BlockBuffer, RayStoreError>, Never> {
         let storage = storage
         return Task {
-            let buffer = PackedBuffer(count: window.size)
+            let buffer = BlockBuffer(count: window.size)
             do throws(RayStoreError) {
                 try await storage.restore(file, from: window.offset, into: SpillMemory(unsafePieces: [buffer.bytes]))
                 return .success(buffer)
@@ -38,15 +38,13 @@ extension Spiller {
         }
     }
 
-    private static func give(_ window: PackedWindow, _ buffer: PackedBuffer, to take: TakePacked) throws(RayStoreError) {
-        var made: OpaquePointer?
-        try RayStoreError.check { ray_codec_create(&made).rawValue }
-        guard let codec = made else { return }
-        defer { ray_codec_destroy(codec) }
-        var at = 0
-        for extent in window.extents {
-            take(extent, UnsafeRawBufferPointer(rebasing: buffer.bytes[at..<(at + extent.size)]), codec)
-            at += extent.size
+    private static func give(_ window: PackedWindow, _ buffer: BlockBuffer, to take: TakePacked) throws(RayStoreError) {
+        try PackedExtent.withCodec { codec in
+            var at = 0
+            for extent in window.extents {
+                take(extent, UnsafeRawBufferPointer(rebasing: buffer.bytes[at..<(at + extent.size)]), codec)
+                at += extent.size
+            }
         }
     }
 }

@@ -11,7 +11,7 @@ final class KeptBlocks: Sendable {
         let source: UInt64
         let block: Int
         /// Locked while it is read: who wants it meanwhile waits for that, and asks the storage only if it fails.
-        let bytes = Mutex<PackedBuffer?>(nil)
+        let bytes = Mutex<BlockBuffer?>(nil)
 
         init(source: UInt64, block: Int) {
             self.source = source
@@ -37,8 +37,8 @@ final class KeptBlocks: Sendable {
 
     /// The block, which is read when nobody has; once for all who ask at a time.
     func bytes(
-        _ block: Int, of source: UInt64, read: () throws(RayStoreError) -> PackedBuffer
-    ) throws(RayStoreError) -> PackedBuffer {
+        _ block: Int, of source: UInt64, read: () throws(RayStoreError) -> BlockBuffer
+    ) throws(RayStoreError) -> BlockBuffer {
         let place = contents.withLock { contents in
             if let known = contents.places.first(where: { $0.source == source && $0.block == block }) { return known }
             let new = Place(source: source, block: block)

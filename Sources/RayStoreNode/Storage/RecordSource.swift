@@ -58,9 +58,9 @@ final class RecordSource: Sendable {
         }
     }
 
-    private func keep(_ block: Int, _ count: Int) throws(RayStoreError) -> PackedBuffer {
+    private func keep(_ block: Int, _ count: Int) throws(RayStoreError) -> BlockBuffer {
         try kept.bytes(block, of: number) { () throws(RayStoreError) in
-            let whole = PackedBuffer(count: count)
+            let whole = BlockBuffer(count: count)
             try read(block, into: whole.bytes)
             return whole
         }
@@ -84,15 +84,12 @@ final class RecordSource: Sendable {
         let file = record.location.file
         if record.isPacked {
             let extent = PackedExtent.frames(of: record, as: 0, blocks: block..<(block + 1))[0]
-            let frame = PackedBuffer(count: extent.size)
+            let frame = BlockBuffer(count: extent.size)
             try storage.restoreHere(file, from: extent.offset, into: SpillMemory(unsafePieces: [frame.bytes]))
-            var made: OpaquePointer?
-            try RayStoreError.check { ray_codec_create(&made).rawValue }
-            guard let codec = made, let begin = place.baseAddress else { return }
-            defer { ray_codec_destroy(codec) }
-            if let failure = extent.unpack(UnsafeRawBufferPointer(frame.bytes), of: id, record, into: begin, with: codec) {
-                throw failure
+            let failure = try PackedExtent.withCodec { codec in
+                extent.unpack(UnsafeRawBufferPointer(frame.bytes), of: id, record, into: place.baseAddress!, with: codec)
             }
+            if let failure { throw failure }
             return
         }
         let offset = record.dataOffset + UInt64(block) * Self.blockBytes
