@@ -134,14 +134,21 @@ static bool evict(ray_store *store, uint32_t index) {
     return true;
 }
 
-ray_status ray_node_evict(ray_store *store, const ray_object_id *id) {
+ray_status ray_node_evict(ray_store *store, const ray_object_id *id, uint64_t *freed_bytes) {
     RAY__GATE(store);
+    uint64_t ignored;
+    freed_bytes = freed_bytes == NULL ? &ignored : freed_bytes;
+    *freed_bytes = 0;
     RAY_TRY(ray__store_enter_node(store, "evict an object"));
     uint32_t index;
     uint64_t word = 0;
     RAY_TRY(ray__store_lock(store));
     bool known = ray__table_locate(store, id, ray_object_id_hash(id), &index, &word);
     uint32_t state = known ? ray__word_state(word) : RAY_STATE_EMPTY;
+    ray_object_info info;
+    if (state == RAY_STATE_SEALED) {
+        ray__entry_info(store, index, word, &info);
+    }
     bool evicted = state == RAY_STATE_SEALED && evict(store, index);
     ray__store_unlock(store);
     if (!known) {
@@ -153,6 +160,7 @@ ray_status ray_node_evict(ray_store *store, const ray_object_id *id) {
     if (!evicted && state != RAY_STATE_REMOTE) {
         return ray__fail(RAY_NOT_SEALED, "evict an object: it has no sealed value");
     }
+    *freed_bytes = evicted ? info.memory_bytes : 0;
     return RAY_OK;
 }
 

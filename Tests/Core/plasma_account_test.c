@@ -370,7 +370,7 @@ static void evicted_object_takes_no_memory_and_is_as_old_as_its_next_value(void)
     put_number(node, 1, 1000);
     CHECK_EQUAL(info_of(node, 1).memory_bytes, 1024);
     node->origins[entry_of(node, 1)].created -= 100;
-    CHECK_OK(ray_node_evict(node, &id));
+    CHECK_OK(ray_node_evict(node, &id, NULL));
     CHECK_EQUAL(info_of(node, 1).state, RAY_STATE_REMOTE);
     CHECK_EQUAL(info_of(node, 1).memory_bytes, 0);
     CHECK(info_of(node, 1).age_ns >= 10000000000u);

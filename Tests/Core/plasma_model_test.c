@@ -262,7 +262,7 @@ static void do_node(uint64_t n) {
         } else if (o->state == RAY_STATE_REMOTE) {
             expected = RAY_OK;
         }
-        CHECK_EQUAL(ray_node_evict(handles[0], &id), expected);
+        CHECK_EQUAL(ray_node_evict(handles[0], &id, NULL), expected);
         if (o->state == RAY_STATE_SEALED && expected == RAY_OK) {
             finish(o, RAY_STATE_REMOTE);
         }

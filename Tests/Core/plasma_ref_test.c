@@ -173,13 +173,24 @@ static void adopted_entry_is_remote_until_it_is_made_here(void) {
     CHECK_EQUAL(stats_of(node).used_bytes, 0);
     CHECK_OK(ray_object_put(node, &id, "value", 5, NULL, 0, 0));
     CHECK_OK(ray_object_get(a, &id, 0, &view));
-    CHECK_STATUS(ray_node_evict(node, &id), RAY_IN_USE);
+    uint64_t freed = 1;
+    uint64_t used = stats_of(node).used_bytes;
+    CHECK(used > 0);
+    CHECK_STATUS(ray_node_evict(node, &id, &freed), RAY_IN_USE);
+    CHECK_EQUAL(freed, 0);
     CHECK(ray_object_contains(a, &id));
     ray_object_release(a, &view);
-    CHECK_OK(ray_node_evict(node, &id));
+    CHECK_OK(ray_node_evict(node, &id, &freed));
+    CHECK_EQUAL(freed, used);
     CHECK_EQUAL(state_of(node, 1), RAY_STATE_REMOTE);
     CHECK_EQUAL(stats_of(node).used_bytes, 0);
-    CHECK_OK(ray_node_evict(node, &id));
+    // The second one frees nothing, which is no failure; nor does one of an object that nobody knows, which is.
+    CHECK_OK(ray_node_evict(node, &id, &freed));
+    CHECK_EQUAL(freed, 0);
+    freed = 1;
+    ray_object_id unknown = id_of(77);
+    CHECK_STATUS(ray_node_evict(node, &unknown, &freed), RAY_NOT_FOUND);
+    CHECK_EQUAL(freed, 0);
     CHECK_OK(ray_node_fail(node, &id, RAY_FETCH_TIMED_OUT));
     CHECK_STATUS(ray_object_get(a, &id, RAY_FOREVER, &view), RAY_FETCH_TIMED_OUT);
     CHECK_STATUS(ray_object_create(node, &id, 1, 0, 0, &writer), RAY_EXISTS);

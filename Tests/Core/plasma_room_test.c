@@ -227,7 +227,7 @@ static void act_abort(ray_store *node, ray_store *client) {
 static void act_evict(ray_store *node, ray_store *client) {
     (void)client;
     ray_object_id id = id_of(5);
-    CHECK_OK(ray_node_evict(node, &id));
+    CHECK_OK(ray_node_evict(node, &id, NULL));
 }
 
 static void act_wake(ray_store *node, ray_store *client) {

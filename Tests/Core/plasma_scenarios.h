@@ -160,7 +160,7 @@ static inline void scenarios_check_end(ray_store *node, uint64_t used_bytes, uin
     }
     ray_object_id remote = id_of(KEPT + 1);
     if (state_of(node, KEPT + 1) == RAY_STATE_SEALED) {
-        CHECK_OK(ray_node_evict(node, &remote));
+        CHECK_OK(ray_node_evict(node, &remote, NULL));
     }
     CHECK_EQUAL(state_of(node, KEPT + 1), RAY_STATE_REMOTE);
     ray_object_id kept = id_of(KEPT);

@@ -170,7 +170,7 @@ static void evicting_them_makes_the_room_that_was_asked_for(void) {
     CHECK_EQUAL(stats_of(store).free_bytes, 0);
     look(store, 3 * MIB, 0, MOST);
     for (uint32_t i = 0; i < found_count; i++) {
-        CHECK_OK(ray_node_evict(store, &found[i].id));
+        CHECK_OK(ray_node_evict(store, &found[i].id, NULL));
     }
     CHECK_EQUAL(stats_of(store).free_bytes, 3 * MIB);
     put_number(store, 100, 3 * MIB);

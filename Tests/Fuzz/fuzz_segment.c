@@ -220,7 +220,7 @@ static void call_node(uint32_t number, const ray_object_id *id) {
     switch (number) {
     case 0: (void)!ray_node_adopt(node, id, &state); break;
     case 1: (void)ray_node_disown(node, id); break;
-    case 2: (void)!ray_node_evict(node, id); break;
+    case 2: (void)!ray_node_evict(node, id, NULL); break;
     case 3: (void)!ray_node_fail(node, id, RAY_OWNER_DIED); break;
     case 4: (void)!ray_node_unfail(node, id); break;
     case 5: (void)!ray_node_watch(node, id); break;

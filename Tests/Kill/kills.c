@@ -100,7 +100,7 @@ static void node_work(void) {
         switch (check_random(&seed) % 5) {
         case 0: (void)!ray_node_adopt(node, &id, &state); break;
         case 1: (void)ray_node_disown(node, &id); break;
-        case 2: (void)!ray_node_evict(node, &id); break;
+        case 2: (void)!ray_node_evict(node, &id, NULL); break;
         case 3: (void)!ray_node_watch(node, &id); break;
         default: (void)!ray_node_ref_for(node, &id, slots[check_random(&seed) % WORKERS], 0); break;
         }

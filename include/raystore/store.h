@@ -366,8 +366,9 @@ RAY_API uint32_t ray_store_slot_serial(const ray_store *store, uint32_t slot);
 RAY_API ray_status ray_node_ref_for(ray_store *store, const ray_object_id *id, uint32_t slot, uint32_t serial) RAY_NODISCARD;
 
 // Gives up the local value of an object that is elsewhere too: sealed becomes remote, its memory is free. RAY_IN_USE when pinned,
-// RAY_NOT_SEALED when it has no sealed value; RAY_OK when it is remote already. Without any ref the entry goes.
-RAY_API ray_status ray_node_evict(ray_store *store, const ray_object_id *id) RAY_NODISCARD;
+// RAY_NOT_SEALED when it has no sealed value; RAY_OK when it is remote already. Without any ref the entry goes. freed_bytes is what this call
+// has freed, as memory_bytes counts it: 0 when it failed, or when somebody else was first; of several calls at a time one has it.
+RAY_API ray_status ray_node_evict(ray_store *store, const ray_object_id *id, uint64_t *RAY_NULLABLE freed_bytes) RAY_NODISCARD;
 
 // Creates an object in the name of a client, which then fills and seals it: it is the client's creating entry from the first moment, and is
 // reaped with it. With RAY_CREATE_WITH_REF the client's ref bit is set, as by ray_node_ref_for. serial as there. The client learns of it

@@ -95,7 +95,7 @@ extension Ownership: DiskReliever {
 
     private func drop(_ id: ObjectID, of owner: NodeID) async -> Bool {
         // Somebody may have opened it while its owner was asked.
-        guard borrowed[id] != nil, files.has(id), mayLetGo(id), store.evict(id) else {
+        guard borrowed[id] != nil, files.has(id), mayLetGo(id), store.evict(id) != nil else {
             if borrowed[id] != nil { links.tell(owner, .hold([id])) }
             return false
         }

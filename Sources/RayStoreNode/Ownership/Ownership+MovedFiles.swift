@@ -31,7 +31,7 @@ extension Ownership {
             }
             // Noted before the value goes: whoever finds none asks the note.
             catalog.moved.add(file, as: id)
-            guard files.has(id), mayMove(id), store.evict(id) else {
+            guard files.has(id), mayMove(id), store.evict(id) != nil else {
                 catalog.moved.remove(id)
                 await mover.abandon(file)
                 continue

@@ -26,12 +26,14 @@ extension Ownership {
 
     /// Gives up the memory of copies that their owners, or others, have too. The owner is asked first, so that it never counts on a copy that
     /// is going.
-    func giveUpReplicas(_ ids: [ObjectID]) async -> Set<ObjectID> {
+    ///
+    /// - Returns: what each has freed.
+    func giveUpReplicas(_ ids: [ObjectID]) async -> [UInt64] {
         var byOwner: [NodeID: [ObjectID]] = [:]
         for id in ids {
             if let owner = borrowed[id]?.owner { byOwner[owner, default: []].append(id) }
         }
-        var gone: Set<ObjectID> = []
+        var freed: [UInt64] = []
         for (owner, ids) in byOwner {
             guard case .outcomes(let outcomes)? = try? await links.ask(owner, .letGo(ids)), outcomes.count == ids.count else {
                 // It may have heard all the same.
@@ -39,14 +41,14 @@ extension Ownership {
                 continue
             }
             for (id, outcome) in zip(ids, outcomes) where outcome == nil && borrowed[id] != nil {
-                if store.evict(id) {
-                    gone.insert(id)
+                if let bytes = store.evict(id) {
+                    freed.append(bytes)
                 } else {
                     links.tell(owner, .hold([id]))
                 }
             }
         }
-        return gone
+        return freed
     }
 
     /// Brings a spilled object back; one restore for all who wait.

@@ -179,19 +179,17 @@ extension Spiller {
             ahead.held.filter { !onlyStale || ahead.isStale($0.value.record.location.file, at: now) }
                 .sorted { $0.value.tick > $1.value.tick }
         }
-        var gone: [StoreEntry] = []
-        var goneBytes: UInt64 = 0
-        for (id, held) in chosen where goneBytes < bytes {
-            guard let entry = store.entry(of: id), entry.state == .sealed, entry.accessTick == held.tick,
-                entry.pinningClients == 0, store.evict(id)
-            else { continue }
+        var freed: [UInt64] = []
+        var freedBytes: UInt64 = 0
+        for (id, held) in chosen where freedBytes < bytes {
+            guard store.entry(of: id)?.accessTick == held.tick, let more = store.evict(id), more > 0 else { continue }
             readAhead.withLock { ahead in
                 _ = ahead.release(id)
                 ahead.end(held.record.location.file)
             }
-            gone.append(entry)
-            goneBytes += entry.memoryBytes
+            freed.append(more)
+            freedBytes += more
         }
-        return noteEvicted(gone)
+        return noteEvicted(freed)
     }
 }

@@ -125,8 +125,8 @@ extension Spiller {
                 chosenBytes += victim.entry.memoryBytes
             }
         }
-        guard !chosen.isEmpty, let gone = await ownership?.giveUpReplicas(chosen.map(\.id)) else { return 0 }
-        return noteEvicted(chosen.filter { gone.contains($0.id) })
+        guard !chosen.isEmpty, let freed = await ownership?.giveUpReplicas(chosen.map(\.id)) else { return 0 }
+        return noteEvicted(freed)
     }
 
     /// Gives up memory of objects that have a record, and of nothing else: neither writes nor waits for anybody. Not of what is read ahead.
@@ -149,16 +149,16 @@ extension Spiller {
 
     /// Those that were found by the last look and that nobody has used since.
     private func evictDroppable(_ bytes: UInt64) -> UInt64 {
-        var gone: [StoreEntry] = []
-        var goneBytes: UInt64 = 0
-        while goneBytes < bytes, let found = droppable.popFirst() {
-            guard index.record(of: found.id) != nil, let now = store.entry(of: found.id), now.state == .sealed,
-                now.accessTick == found.accessTick, store.evict(found.id)
+        var freed: [UInt64] = []
+        var freedBytes: UInt64 = 0
+        while freedBytes < bytes, let found = droppable.popFirst() {
+            guard index.record(of: found.id) != nil, store.entry(of: found.id)?.accessTick == found.accessTick,
+                let more = store.evict(found.id)
             else { continue }
-            gone.append(found)
-            goneBytes += found.memoryBytes
+            freed.append(more)
+            freedBytes += more
         }
-        return noteEvicted(gone)
+        return noteEvicted(freed)
     }
 
     /// For objects that are wanted now: what is read ahead goes last, for it is wanted next.
@@ -173,20 +173,20 @@ extension Spiller {
     }
 
     private func evictClean(_ victims: [Victim], upTo bytes: UInt64) -> UInt64 {
-        var gone: [StoreEntry] = []
-        var goneBytes: UInt64 = 0
-        for victim in clean(victims) where goneBytes < bytes {
-            // Another pass may have had the same victims.
-            guard store.entry(of: victim.entry.id)?.state == .sealed, store.evict(victim.entry.id) else { continue }
-            gone.append(victim.entry)
-            goneBytes += victim.entry.memoryBytes
+        var freed: [UInt64] = []
+        var freedBytes: UInt64 = 0
+        for victim in clean(victims) where freedBytes < bytes {
+            guard let more = store.evict(victim.entry.id) else { continue }
+            freed.append(more)
+            freedBytes += more
         }
-        return noteEvicted(gone)
+        return noteEvicted(freed)
     }
 
-    func noteEvicted(_ gone: [StoreEntry]) -> UInt64 {
-        let bytes = gone.reduce(UInt64(0)) { $0 + $1.memoryBytes }
-        counters.evictedObjects += UInt64(gone.count)
+    /// What objects have freed; nothing, where others were first with them.
+    func noteEvicted(_ freed: [UInt64]) -> UInt64 {
+        let bytes = freed.reduce(0, +)
+        counters.evictedObjects += UInt64(freed.count { $0 > 0 })
         counters.evictedBytes += bytes
         return bytes
     }

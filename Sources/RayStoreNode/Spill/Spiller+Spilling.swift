@@ -122,21 +122,18 @@ extension Spiller {
     /// Lets go of the batch and of the memory of what is recorded. What somebody reads keeps its memory, and its record.
     private func giveUp(_ batch: PinnedBatch, _ count: Int) async -> UInt64 {
         let (store, index) = (store, index)
-        let freed = try? await runBlocking(on: threads) { () throws(RayStoreError) -> (objects: UInt64, bytes: UInt64) in
+        let freed = try? await runBlocking(on: threads) { () throws(RayStoreError) -> UInt64 in
             batch.release()
-            var freed = (objects: UInt64(0), bytes: UInt64(0))
-            for id in batch.ids.prefix(count) where index.record(of: id) != nil {
-                let bytes = store.entry(of: id)?.memoryBytes ?? 0
-                if store.evict(id) { freed = (freed.objects + 1, freed.bytes + bytes) }
+            return batch.ids.prefix(count).reduce(0) { freed, id in
+                freed + (index.record(of: id) == nil ? 0 : store.evict(id) ?? 0)
             }
-            return freed
         }
         // Without a thread to be had they stay pinned by nobody, and are evicted by whoever needs memory next.
         guard let freed else {
             batch.release()
             return 0
         }
-        return freed.bytes
+        return freed
     }
 
     /// Returns when one of the files under way has ended, with what it freed.

@@ -65,9 +65,10 @@ final class NodeStore: @unchecked Sendable {
 
     /// Gives up the value of an object that is to be had elsewhere.
     ///
-    /// - Returns: its bytes are free, or were before.
-    func evict(_ id: ObjectID) -> Bool {
-        id.withC { ray_node_evict(handle, &$0) } == .ok
+    /// - Returns: how many bytes this call has freed, 0 when it had no value any more; nil when it has one that cannot go now.
+    func evict(_ id: ObjectID) -> UInt64? {
+        var freed: UInt64 = 0
+        return id.withC { ray_node_evict(handle, &$0, &freed) } == .ok ? freed : nil
     }
 
     /// Makes it the one that was used last, as a get does.
