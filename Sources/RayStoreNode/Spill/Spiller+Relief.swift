@@ -26,13 +26,17 @@ extension Spiller {
         let file = options.fileBytes(inStoreOf: capacity)
         let hasReplicas = await ownership?.hasReplicas == true
         if !storage.canSpill && !hasReplicas { return 0 }
-        // Among what was used longest ago only: what has just come back, or from elsewhere, must stay until who asked for it has pinned it. A copy
-        // that is older than half of the store goes before anything is written; where nothing can be, it may lie behind all that must stay.
-        let window = !storage.canSpill ? capacity : max(bytes, file, hasReplicas ? capacity / 2 : 0)
+        // Among what was used longest ago only: what has just come back, or from elsewhere, must stay until who asked for it has pinned it.
+        let window = max(bytes, file)
         let victims = await victims(window)
-        var freed = await giveUpReplicas(victims, upTo: bytes)
+        var freed = hasReplicas ? await giveUpReplicas(victims, upTo: bytes) : 0
         if freed < bytes { freed += dropHeld(bytes - freed, onlyStale: true) }
         if freed < bytes { freed += evictClean(victims, upTo: bytes - freed) }
+        // A copy that is older than half of the store goes before anything is written; where nothing can be, it may lie behind all that must stay.
+        let copies = storage.canSpill ? capacity / 2 : capacity
+        if freed < bytes, hasReplicas, copies > window {
+            freed += await giveUpReplicas(self.victims(copies), upTo: bytes - freed)
+        }
         if freed < bytes { freed += dropHeld(bytes - freed) }
         if freed >= bytes || !storage.canSpill { return freed }
         let primaries = victims.filter { $0.standing == .primary && !index.isKnown($0.entry.id) }

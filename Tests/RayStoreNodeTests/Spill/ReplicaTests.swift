@@ -58,6 +58,37 @@ import Testing
         await cluster.stop()
     }
 
+    /// A ref of another node's object, which is not even here, is a reason to look for copies only.
+    @Test func whatHasJustComeBackStaysThoughCopiesAreLookedFor() async throws {
+        let scratch = try Scratch()
+        defer { scratch.remove() }
+        let cluster = try await LocalCluster()
+        let owner = try await cluster.addNode(capacity: 16 << 20)
+        let borrower = try await cluster.addNode(
+            capacity: 64 << 20, storage: FilesystemStorage(directories: [scratch.path], owner: "b")
+        ) { options in
+            options.spill.fileBytes = 1 << 20
+            options.spill.highWatermark = 1
+        }
+        let giver = try await Session.connect(socket: owner.socketPath)
+        let taker = try await Session.connect(socket: borrower.socketPath)
+        let elsewhere = try giver.put(bytes: pattern(1 << 20))
+        let there: ObjectRef<Bytes> = try await taker.open(elsewhere.shared())
+        var small: [ObjectRef<Bytes>] = []
+        for number in 0..<200 { small.append(try taker.put(bytes: pattern(64 << 10, seed: UInt64(number)))) }
+        let large = try taker.put(bytes: pattern(6 << 20))
+        // All of them have a record then.
+        try await spillAll(of: borrower, until: { try !taker.contains(large) && !small.contains { try taker.contains($0) } })
+        for ref in small { _ = try await taker.get(ref) }
+        _ = try await taker.get(large)
+        #expect(await borrower.freeMemory(2 << 20) >= 2 << 20)
+        #expect(try taker.contains(large) && small.contains { try !taker.contains($0) })
+        #expect(try !taker.contains(there))
+        await giver.close()
+        await taker.close()
+        await cluster.stop()
+    }
+
     /// A borrower with 20 MiB of its own, then copies of so many bytes, then 16 MiB more of its own; frees 4 MiB.
     private func freeBehindOwn(copies sizes: [Int], _ check: (_ holds: [Bool], _ written: Int) -> Void)
         async throws
