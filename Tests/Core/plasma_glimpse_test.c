@@ -23,7 +23,7 @@ static void evict(ray_store *store, uint64_t number) {
     ray_object_id id = id_of(number);
     uint32_t state;
     CHECK_OK(ray_node_adopt(store, &id, &state));
-    CHECK_OK(ray_node_evict(store, &id));
+    CHECK_OK(ray_node_evict(store, &id, NULL));
     CHECK_EQUAL(state_of(store, number), RAY_STATE_REMOTE);
 }
 

@@ -170,7 +170,7 @@ static void whatIsBeingHashedCanBeDeletedAndEvictedAtOnce(void) {
         if (n % 2 == 0) {
             uint32_t state;
             CHECK_OK(ray_node_adopt(first, &id, &state));
-            CHECK_OK(ray_node_evict(first, &id));
+            CHECK_OK(ray_node_evict(first, &id, NULL));
             CHECK_EQUAL(fixture_used_bytes(first), before);
             CHECK_OK(ray_node_disown(first, &id));
         } else {
