@@ -22,6 +22,8 @@ final class RawPeer: Sendable {
             promise.fail(error)
             throw error
         }
+        // Who is to be cut off and is not must not keep the test for ever; the first of both outcomes holds.
+        loop.scheduleTask(in: .seconds(60)) { promise.fail(StillOpen()) }
         everything = promise.futureResult
         try await send(bytes)
     }
@@ -38,6 +40,9 @@ final class RawPeer: Sendable {
     func close() async {
         try? await channel.close()
     }
+
+    /// The other end did not close the connection within a minute.
+    private struct StillOpen: Error {}
 
     private final class Collector: ChannelInboundHandler {
         typealias InboundIn = ByteBuffer

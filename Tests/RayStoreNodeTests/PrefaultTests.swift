@@ -29,7 +29,7 @@ import Testing
     @Test func aNodeStopsWhileItTakesMemory() async throws {
         let cluster = try await LocalCluster()
         for _ in 0..<5 {
-            let node = try await cluster.addNode(capacity: 1 << 30)
+            let node = try await cluster.addNode(capacity: 1 << 30) { $0.prefault = nil }
             await node.stop()
         }
         await cluster.stop()

@@ -7,11 +7,6 @@ import Testing
 
 /// A tuning on its way from a session through its node to the engine, and the caps of a node.
 @Suite struct TuningTests {
-    /// Packs well, so that a codec shows.
-    private static func text(_ size: Int) -> [UInt8] {
-        Array(repeating: Array("all work and no play makes a dull test; ".utf8), count: size / 40).flatMap { $0 }
-    }
-
     private final class Seen: Sendable {
         private let latest = Mutex<TransferProgress?>(nil)
 
@@ -42,7 +37,7 @@ import Testing
     ])
     func aGetIsDoneAsItsTuningSays(tuning: TransferTuning, chunks: Int, plain: Int, lz4: Int, zstd: Int) async throws {
         try await withTwo { here, there in
-            let bytes = Array(Self.text(2 << 20).prefix(2_000_000))
+            let bytes = packable(2_000_000)
             let ref = try here.put(bytes: bytes)
             let seen = Seen()
             let copy = try await there.open(ref.shared())
@@ -73,7 +68,7 @@ import Testing
 
     @Test(.timeLimit(.minutes(10))) func aWaitFetchesAsItsTuningSays() async throws {
         try await withTwo(configure: Self.slow(.wait)) { here, there in
-            let bytes = Self.text(24 << 20)
+            let bytes = packable(24 << 20)
             let ref = try await there.open(try here.put(bytes: bytes).shared())
             let (ready, _) = try await there.wait(
                 [ref], timeout: .seconds(60), tuning: .init(codec: .none, urgency: .background))
@@ -85,7 +80,7 @@ import Testing
 
     @Test(.timeLimit(.minutes(10))) func aReadIsDoneAsItsTuningSays() async throws {
         try await withTwo(configure: Self.slow(.get)) { here, there in
-            let bytes = Self.text(24 << 20)
+            let bytes = packable(24 << 20)
             let ref = try await there.open(try here.put(bytes: bytes).shared())
             let seen = Seen()
             let tuning = TransferTuning(codec: .zstd(level: -2), chunkSize: .kibibytes(64), urgency: .background)
@@ -101,7 +96,7 @@ import Testing
     @Test(.timeLimit(.minutes(10)), arguments: [false, true])
     func aPrefetchIsDoneAsItsTuningSays(isAskedElsewhere: Bool) async throws {
         try await withTwo(configure: Self.slow(.prefetch)) { here, there in
-            let bytes = Self.text(24 << 20)
+            let bytes = packable(24 << 20)
             let own = try here.put(bytes: bytes)
             let ref = try await there.open(own.shared())
             let tuning = TransferTuning(codec: .zstd(level: 4), urgency: .background)
@@ -117,7 +112,7 @@ import Testing
 
     @Test func aTuningThatIsNotPossibleNamesItsField() async throws {
         try await withTwo { here, there in
-            let ref = try await there.open(try here.put(bytes: Self.text(1 << 20)).shared())
+            let ref = try await there.open(try here.put(bytes: packable(1 << 20)).shared())
             let impossible = TransferTuning(chunkSize: .mebibytes(3))
             await expectRefused("chunkSize") { _ = try await there.get(ref, tuning: impossible) }
             await expectRefused("chunkSize") { _ = try await there.pin(ref, tuning: impossible) }

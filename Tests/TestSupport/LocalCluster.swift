@@ -37,6 +37,8 @@ package final class LocalCluster: Sendable {
         let id = NodeID.random()
         var options = NodeOptions(stateDirectory: directory + "/" + id.short, capacity: capacity)
         options.bindHost = "127.0.0.1"
+        // Memory is taken as it is used: with hundreds of nodes in one process the usual share of each would be all of the machine's.
+        options.prefault = 0
         options.diskReserve = 0
         options.diskWatermark = 1
         configure(&options)

@@ -61,20 +61,46 @@ package final class TestProcess: @unchecked Sendable {
     package var pid: Int32 { process.processIdentifier }
     package var isRunning: Bool { process.isRunning }
 
-    /// The lines up to and without the one that is `mark`; nil when the output ends before it.
-    package func output(until mark: String) async -> [String]? {
-        var collected: [String] = []
-        for await line in lines {
-            if line == mark { return collected }
-            collected.append(line)
+    /// The lines up to and without the one that is `mark`; nil when the output ends before it, or the time does.
+    package func output(until mark: String, within limit: Duration = patience) async -> [String]? {
+        let lines = lines
+        return await Self.within(limit) {
+            var collected: [String] = []
+            for await line in lines {
+                if line == mark { return collected }
+                collected.append(line)
+            }
+            return nil
         }
-        return nil
     }
 
-    /// The next line of output, nil at its end.
-    package func nextLine() async -> String? {
-        var iterator = lines.makeAsyncIterator()
-        return await iterator.next()
+    /// The next line of output; nil at its end, or when none comes in time. After that no more can be read.
+    package func nextLine(within limit: Duration = patience) async -> String? {
+        let lines = lines
+        return await Self.within(limit) {
+            var iterator = lines.makeAsyncIterator()
+            return await iterator.next()
+        }
+    }
+
+    /// Far above what a loaded machine takes to start a process and for that to say something: without a limit a test whose process is silent
+    /// would never end.
+    package static let patience = Duration.seconds(120)
+
+    /// A stream's iteration ends when its task is cancelled.
+    private static func within<Value: Sendable>(
+        _ limit: Duration, _ body: @escaping @Sendable () async -> Value?
+    ) async -> Value? {
+        await withTaskGroup(of: Value?.self) { group in
+            group.addTask { await body() }
+            group.addTask {
+                try? await Task.sleep(for: limit)
+                return nil
+            }
+            let first = await group.next() ?? nil
+            group.cancelAll()
+            return first
+        }
     }
 
     /// Gives the process a line to read.
