@@ -282,12 +282,16 @@ final class ClientDesk: ClientHostDelegate {
         let tuning = try payload.tuning(.get)
         let ownership = rooms.ownership
         let part = Mutex(FetchedPart?.none)
+        let urgency = PullUrgency(tuning.urgency ?? .get)
         do throws(RayStoreError) {
             try await withTimeout(timeout, clock: rooms.clock) { () async throws(RayStoreError) in
-                let fetched = try await ownership.read(range, of: id, for: session.slot, tuning: tuning) { observer(id, $0) }
+                let fetched = try await ownership.read(
+                    range, of: id, for: session.slot, tuning: tuning, urgency: urgency
+                ) { observer(id, $0) }
                 part.withLock { $0 = fetched }
             } orThrow: { _ in
-                RayStoreError(.timedOut, "the part of \(id) did not arrive in time", object: id)
+                RayStoreError(
+                    .timedOut, WaitReason.append(urgency.hindrance, to: "the part of \(id) did not arrive in time"), object: id)
             }
         } catch {
             // What came in the last moment is the client's already, so it is told.

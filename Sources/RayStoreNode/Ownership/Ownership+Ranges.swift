@@ -33,9 +33,11 @@ enum FetchedPart: Sendable {
 extension Ownership {
     /// Fetches a part into an object of its own, which the client holds alone: it goes with the client's last hold on it.
     ///
+    /// - Parameter urgency: says what holds the read up.
     /// - Throws: as `makeLocal`; `storeFull`; `closed` when the client is gone.
     func read(
-        _ range: ByteRange, of id: ObjectID, for client: ClientSlot, tuning: TransferTuning, observer: @escaping Pulls.Observer
+        _ range: ByteRange, of id: ObjectID, for client: ClientSlot, tuning: TransferTuning, urgency: PullUrgency,
+        observer: @escaping Pulls.Observer
     ) async throws(RayStoreError) -> FetchedPart {
         var pause = Duration.milliseconds(10)
         let name = parts.make()
@@ -73,7 +75,8 @@ extension Ownership {
                 do throws(RayStoreError) {
                     if sources.isEmpty { throw absence(of: id, owner: owner) }
                     let part = StoredRange(range, as: name, in: store, by: room)
-                    let size = try await transfer.pull(part, of: id, from: sources, tuning: tuning, progress: observer)
+                    let size = try await transfer.pull(
+                        part, of: id, from: sources, tuning: tuning, urgency: urgency, progress: observer)
                     return .part(try hand(part.part, to: client), size: size)
                 } catch {
                     if error.code == .storeFull, !Task.isCancelled {
@@ -81,6 +84,7 @@ extension Ownership {
                         continue
                     }
                     guard Self.mayPass(error.code), !Task.isCancelled else { throw pulls.explain(error) }
+                    urgency.noteHindrance(error.message)
                     log.debug("read again", metadata: ["object": "\(id)", "reason": "\(error.message)"])
                 }
                 try? await clock.sleep(for: pause)

@@ -133,11 +133,11 @@ final class BulkTransfer: @unchecked Sendable {
     /// - Returns: the size of all of it.
     /// - Throws: as `pull`; `storeFull`.
     func pull(
-        _ range: StoredRange, of id: ObjectID, from sources: [BulkEndpoint], tuning: TransferTuning,
+        _ range: StoredRange, of id: ObjectID, from sources: [BulkEndpoint], tuning: TransferTuning, urgency: PullUrgency,
         progress: @escaping @Sendable (ray_transfer_progress) -> Void
     ) async throws(RayStoreError) -> UInt64 {
         let operation = PullOperation(
-            of: range, tuning: tuning, urgency: PullUrgency(tuning.urgency ?? .get), progress: progress)
+            of: range, tuning: tuning, urgency: urgency, progress: progress)
         defer { note(operation, of: id) }
         return try await operation.run(.object(id), from: sources, on: engine).size
     }

@@ -182,7 +182,9 @@ final class PullOperation: @unchecked Sendable {
             state.isCancelled = true
             return state.handle
         }
-        if let handle { ray_pull_cancel(handle.pointer) }
+        guard let handle else { return }
+        urgency.keepHindrance()
+        ray_pull_cancel(handle.pointer)
     }
 
     /// The engine's handle is given up when nobody can cancel any more.

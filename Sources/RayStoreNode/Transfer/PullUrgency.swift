@@ -67,6 +67,11 @@ final class PullUrgency: Sendable {
         state.withLock { $0.hindrance = text }
     }
 
+    /// Keeps what holds it up now, for who asks after its end.
+    func keepHindrance() {
+        if let text = hindrance { noteHindrance(text) }
+    }
+
     /// - Returns: whether more is here than at the latest look.
     func noteProgress(_ doneBytes: UInt64) -> Bool {
         state.withLock { state in

@@ -16,7 +16,7 @@ struct TuningChoice: ParsableArguments {
         transform: { text in try ByteSize.parse(text) })
     var chunkSize: ByteSize?
 
-    @Option(help: ArgumentHelp("To each machine that has it, 1 to 16. (default: 2)", valueName: "count"))
+    @Option(help: ArgumentHelp("To each machine that has it, 1 to 16. (default: 2, more to one that is far)", valueName: "count"))
     var connections: Int?
 
     @Option(
