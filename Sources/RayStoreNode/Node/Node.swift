@@ -105,7 +105,8 @@ public final class Node: PeerService {
         let links = PeerLinks(transport: transport, clock: clock, peers: peers, log: log)
         let jobs = Jobs(me: id, control: control, peers: peers)
         let metrics = NodeMetrics(node: id, storage: storage.typeName, factory: metrics)
-        let pulls = Pulls(clock: clock, metrics: metrics, explain: storage.explain)
+        let pulls = Pulls(
+            clock: clock, metrics: metrics, holderPatience: options.holderPatience, explain: storage.explain)
         let restores = Pulls(clock: clock, metrics: nil, explain: storage.explain)
         let room = DiskRoom(root: options.stateDirectory, limits: disk, clock: clock, partialPath: fileStore.partialPath)
         let files = FileKeeper(

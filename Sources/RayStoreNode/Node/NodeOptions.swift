@@ -43,6 +43,8 @@ public struct NodeOptions: Sendable {
     public var movesFiles: Bool
     /// How long who waits for room in the store without a limit of its own, a put or a pull, goes on while nothing at all comes free.
     public var roomGrace: Duration
+    /// How long a get without a limit of its own waits, while nothing comes, for somebody who has the object. In the package, for tests.
+    package var holderPatience: Duration
     /// Bytes that one client's objects may take of the store when memory is short; nil for as many as there are. While there is room for all
     /// nobody is counted.
     public var clientQuota: UInt64?
@@ -70,6 +72,7 @@ public struct NodeOptions: Sendable {
         forgetsOtherStorages = false
         movesFiles = false
         roomGrace = .seconds(10)
+        holderPatience = .seconds(60)
         clientQuota = nil
         jobQuota = nil
         metricsEvery = .seconds(5)

@@ -2,7 +2,6 @@
 internal import CRayStore
 internal import Logging
 internal import RayStore
-internal import Synchronization
 
 /// What a pull is to do.
 private struct PullWork: Sendable {
@@ -10,8 +9,6 @@ private struct PullWork: Sendable {
     let owner: NodeID
     let tuning: TransferTuning
     let urgency: PullUrgency
-    /// For how long what has come is kept while nobody brings more.
-    let patience: Duration
     let observe: Pulls.Observer
 }
 
@@ -22,7 +19,8 @@ extension Ownership {
     /// - Parameters:
     ///   - lingering: the pull goes on when the caller gives up.
     ///   - tuning: of the pull, if none is under way; one that is becomes at most more urgent.
-    ///   - limit: how long the caller will wait; nil: as long as it takes. Only who has one waits for a new holder for longer than a minute.
+    ///   - limit: how long the caller will wait; nil: as long as it takes. Who has none waits a minute for a new holder
+    ///     (`NodeOptions.holderPatience`).
     /// - Throws: what the object failed with; `notFound` for an id that no process of this node has opened; `sourceChanged`.
     func makeLocal(
         _ id: ObjectID, lingering: Bool, tuning: TransferTuning, limit: Duration? = nil, observer: Pulls.Observer?
@@ -101,19 +99,30 @@ extension Ownership {
             throw RayStoreError(.protocolError, "node \(owner.short) gave no outcome for \(id)", object: id)
         }
         // A failure counts as ready: a get would answer at once.
-        return outcome?.code != .notSealed
+        return outcome.map { !$0.isPassing } ?? true
+    }
+
+    /// Why an object that somebody waits for does not come, as its owner knows now (`Pulls.Inquiry`).
+    private func inquire(after id: ObjectID, owner: NodeID) async -> RayStoreError? {
+        if owner == me {
+            guard store.entry(of: id)?.state != .sealed, sources(of: id, owner: me).isEmpty else { return nil }
+            return absence(of: id, owner: me)
+        }
+        guard case .outcomes(let outcomes)? = try? await links.askAside(owner, .available([id])), let outcome = outcomes.first,
+            let outcome, outcome.code != .notSealed
+        else { return nil }
+        return outcome.error
     }
 
     func pull(
         _ id: ObjectID, owner: NodeID, lingering: Bool, tuning: TransferTuning, limit: Duration? = nil, observer: Pulls.Observer?
     ) async throws(RayStoreError) {
         try await pulls.fetch(
-            id, lingering: lingering, urgency: tuning.urgency ?? .get, isLimited: limit != nil, observer: observer
+            id, lingering: lingering, urgency: tuning.urgency ?? .get, isLimited: limit != nil, observer: observer,
+            inquire: { await self.inquire(after: id, owner: owner) }
         ) { observe, urgency throws(RayStoreError) in
-            let work = PullWork(
-                id: id, owner: owner, tuning: tuning, urgency: urgency, patience: max(PullOperation.patience, limit ?? .zero),
-                observe: observe)
-            try await self.pullUntilHere(work)
+            try await self.pullUntilHere(
+                PullWork(id: id, owner: owner, tuning: tuning, urgency: urgency, observe: observe))
         }
     }
 
@@ -146,7 +155,6 @@ extension Ownership {
     ) async throws(RayStoreError) {
         let id = work.id
         var pause = Duration.milliseconds(10)
-        let moved = Mutex(clock.now)
         while true {
             // A pull that was cancelled in its last moment may have brought it nevertheless.
             if store.entry(of: id)?.state == .sealed {
@@ -154,13 +162,15 @@ extension Ownership {
                 return
             }
             do throws(RayStoreError) {
+                work.urgency.forgetOffers()
                 let sources = sources(of: id, owner: work.owner)
                 if sources.isEmpty { throw absence(of: id, owner: work.owner) }
+                // For as long as anybody waits: whose wait ends when is not the engine's to know.
                 let pulled = try await transfer.pull(
-                    id, from: sources, partialPath: files.partialPath(id), room: room, patience: work.patience,
+                    id, from: sources, partialPath: files.partialPath(id), room: room, patience: nil,
                     admit: admission.open, tuning: work.tuning, urgency: work.urgency
                 ) { [clock] progress in
-                    if work.urgency.noteProgress(progress.done_bytes) { moved.withLock { $0 = clock.now } }
+                    work.urgency.noteProgress(progress.done_bytes, at: clock.now)
                     work.observe(progress)
                 }
                 if case .file(let metadata, let descriptor) = pulled.place {
@@ -180,10 +190,6 @@ extension Ownership {
                 }
                 guard Self.mayPass(error.code) else { throw error }
                 work.urgency.noteHindrance(error.message)
-                if error.code == .noHolder, clock.now - moved.withLock({ $0 }) >= PullOperation.patience {
-                    let lost = RayStoreError(.objectLost, error.message, object: id)
-                    guard await pulls.endUnlimited(id, because: lost) else { throw lost }
-                }
                 log.debug("pull again", metadata: ["object": "\(id)", "reason": "\(error.message)"])
             }
             try? await clock.sleep(for: pause)

@@ -36,7 +36,7 @@ extension Ownership {
             {
                 // A loop: the optimizer of Swift 6.3.1 ends with an error on a filter of these pairs.
                 for (id, outcome) in zip(ids, outcomes) {
-                    if let outcome, outcome.code != .notSealed { ended.insert(id) }
+                    if let outcome, !outcome.isPassing { ended.insert(id) }
                 }
             }
         }

@@ -90,11 +90,13 @@ extension Ownership {
     private func requireSealed(_ id: ObjectID) throws(RayStoreError) {
         switch store.entry(of: id)?.state {
         case .sealed: return
-        case .creating: throw RayStoreError(.notSealed, "object \(id) is not sealed yet", object: id)
+        case .creating:
+            // This node may be getting a lost copy back itself, from holders that are gone now.
+            throw catalog.waitWithoutRecord(for: id) ?? RayStoreError(.notSealed, "object \(id) is not sealed yet", object: id)
         default:
+            if let wait = catalog.waitWithoutRecord(for: id) { throw wait }
             let isKept = spiller.index.isKnown(id) == true || catalog.moved[id] != nil
             guard isKept || owned[id]?.holders.isEmpty == false else {
-                if catalog.wait(for: id) != nil { throw RayStoreError(.notSealed, "object \(id) waits for a holder", object: id) }
                 throw catalog.absence(of: id)
             }
         }

@@ -73,4 +73,7 @@ public struct PeerFailure: Hashable, Sendable, Codable {
     }
 
     public var error: RayStoreError { RayStoreError(code, message, object: object) }
+
+    /// Whether the object may come all the same: it is sealed later, or somebody has it again.
+    var isPassing: Bool { code == .notSealed || code == .noHolder }
 }

@@ -111,13 +111,13 @@ final class BulkTransfer: @unchecked Sendable {
     ///
     /// - Parameters:
     ///   - room: where an object goes.
-    ///   - patience: for how long what has come is kept while no source is to be had.
+    ///   - patience: for how long what has come is kept while no source is to be had; nil: until the task is cancelled.
     ///   - admit: told the size of a file before it is filled; answers why it must not be.
     /// - Throws: what the sources answered; `unreachable` naming the peer; `cancelled` when the task is; `inUse` while an earlier pull of
     ///   the same file is at its last step.
     func pull(
         _ id: ObjectID, from sources: [BulkEndpoint], partialPath: String, room: StoreAdmission? = nil,
-        patience: Duration = PullOperation.patience,
+        patience: Duration? = PullOperation.patience,
         admit: @escaping @Sendable (UInt64) -> RayStoreError? = { _ in nil },
         tuning: TransferTuning = .init(), urgency: PullUrgency = PullUrgency(.get),
         progress: @escaping @Sendable (ray_transfer_progress) -> Void

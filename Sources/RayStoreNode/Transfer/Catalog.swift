@@ -2,6 +2,12 @@
 internal import RayStore
 internal import Synchronization
 
+#if canImport(Musl)
+    internal import Musl
+#else
+    internal import Glibc
+#endif
+
 /// Where a node's bulk port is.
 struct BulkEndpoint: Hashable, Sendable {
     let host: String
@@ -91,6 +97,15 @@ final class Catalog: Sendable {
     /// Why whoever wants the object has to wait for a holder, if that is so.
     func wait(for id: ObjectID) -> RayStoreError? {
         contents.withLock { $0.waits[id] }?.error
+    }
+
+    /// The same, unless what was spilled of it is where it should be, or it is a file that was moved: a record without its file cannot be brought back,
+    /// though who tries finds that out only when there is room for it.
+    func waitWithoutRecord(for id: ObjectID) -> RayStoreError? {
+        guard let wait = wait(for: id), moved[id] == nil else { return nil }
+        guard let record = spilled.record(of: id) else { return wait }
+        guard let path = record.path, access(path, F_OK) != 0 else { return nil }
+        return wait
     }
 
     /// Remembers why an object ended, so that a late question gets the right answer.

@@ -13,8 +13,8 @@ final class PullOperation: @unchecked Sendable {
         case name(String)
     }
 
-    /// What has come is not given up while the link to the sources is cut, or the last holder is gone: in a cluster it says when one of them is
-    /// gone, and the owner when there is another. Whoever waits for longer than this says so.
+    /// What has come is not given up while the link to the sources is cut, or the last holder is gone. In a cluster who waits says for how long
+    /// (`Pulls`); this is for parts, and for what is fetched by name.
     static let patience = Duration.seconds(60)
 
     private struct State {
@@ -38,7 +38,7 @@ final class PullOperation: @unchecked Sendable {
     private let place: @Sendable () -> RayStoreError?
     private let progress: @Sendable (ray_transfer_progress) -> Void
     private let range: (any RangeSink)?
-    private let patience: Duration
+    private let patience: Duration?
     /// For all of it; nil for no limit.
     private let timeout: Duration?
 
@@ -48,12 +48,12 @@ final class PullOperation: @unchecked Sendable {
     ///   - urgency: may be raised while it runs.
     ///   - keepsEarlier: goes on with what an earlier pull left there; else begins anew.
     ///   - room: where an object goes.
-    ///   - patience: for how long it waits for a source once it has begun.
+    ///   - patience: for how long it waits for a source once it has begun; nil: until it is cancelled.
     ///   - admit: told a file's size before it is filled; answers why it must not be. Must not block for long.
     ///   - place: gives a complete file its place while nobody else may touch it; answers why it could not. Must not block for long.
     init(
         into partialPath: String, tuning: TransferTuning, urgency: PullUrgency, keepsEarlier: Bool = true,
-        room: StoreAdmission? = nil, patience: Duration = PullOperation.patience, timeout: Duration? = nil,
+        room: StoreAdmission? = nil, patience: Duration? = PullOperation.patience, timeout: Duration? = nil,
         admit: @escaping @Sendable (UInt64) -> RayStoreError? = { _ in nil },
         place: @escaping @Sendable () -> RayStoreError? = { nil },
         progress: @escaping @Sendable (ray_transfer_progress) -> Void
@@ -74,7 +74,7 @@ final class PullOperation: @unchecked Sendable {
     /// A pull of a part of the data.
     init(
         of range: any RangeSink, tuning: TransferTuning, urgency: PullUrgency,
-        patience: Duration = PullOperation.patience, timeout: Duration? = nil,
+        patience: Duration? = PullOperation.patience, timeout: Duration? = nil,
         progress: @escaping @Sendable (ray_transfer_progress) -> Void
     ) {
         partialPath = ""
@@ -132,7 +132,7 @@ final class PullOperation: @unchecked Sendable {
         var options = ray_pull_options()
         options.struct_size = UInt32(MemoryLayout<ray_pull_options>.size)
         options.resume = UInt16(keepsEarlier ? RAY_RESUME_KEEP : RAY_RESUME_ANEW)
-        options.patience_ns = patience.nanosecondsClamped
+        options.patience_ns = patience.nanosecondsOrForever
         // 0 would be no limit.
         options.timeout_ns = timeout.map { max(1, $0.nanosecondsClamped) } ?? 0
         options.range_offset = range?.wanted.offset ?? 0

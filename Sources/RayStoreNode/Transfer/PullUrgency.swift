@@ -13,12 +13,17 @@ final class PullUrgency: Sendable {
         /// Why the latest attempt ended, until the next one brings something.
         var hindrance: String?
         var doneBytes: UInt64 = 0
+        /// When more came the last time.
+        var lastArrival: Duration
+        /// Other places that nobody has told the engine of yet.
+        var offers: [BulkEndpoint] = []
     }
 
     private let state: Mutex<State>
 
-    init(_ urgency: TransferTuning.Urgency) {
-        state = Mutex(State(urgency: urgency))
+    /// - Parameter now: when the pull begins.
+    init(_ urgency: TransferTuning.Urgency, at now: Duration = .zero) {
+        state = Mutex(State(urgency: urgency, lastArrival: now))
     }
 
     var value: TransferTuning.Urgency { state.withLock { $0.urgency } }
@@ -36,6 +41,8 @@ final class PullUrgency: Sendable {
         state.withLock { state in
             state.handle = handle
             Self.tell(state)
+            for source in state.offers { Self.add(source, to: handle) }
+            state.offers = []
         }
     }
 
@@ -72,23 +79,40 @@ final class PullUrgency: Sendable {
         if let text = hindrance { noteHindrance(text) }
     }
 
-    /// - Returns: whether more is here than at the latest look.
-    func noteProgress(_ doneBytes: UInt64) -> Bool {
+    func noteProgress(_ doneBytes: UInt64, at now: Duration) {
         state.withLock { state in
-            let moves = doneBytes > state.doneBytes
-            if moves { state.hindrance = nil }
+            if doneBytes > state.doneBytes {
+                state.hindrance = nil
+                state.lastArrival = now
+            }
             state.doneBytes = doneBytes
-            return moves
         }
     }
 
-    /// Somebody else has the object now. A pull that begins later hears of it by itself.
+    /// When more came the last time; the pull's beginning, if nothing has.
+    var lastArrival: Duration { state.withLock { $0.lastArrival } }
+
+    // MARK: Where else it is to be had
+
+    /// Somebody else has the object now. An attempt that has looked for sources and not begun yet hears of it when it begins.
     func offer(_ source: BulkEndpoint) {
         state.withLock { state in
-            guard let handle = state.handle else { return }
-            var endpoint = ray_endpoint(source)
-            // One that has just ended has no use for it.
-            _ = ray_pull_add_source(handle.pointer, &endpoint)
+            if let handle = state.handle {
+                Self.add(source, to: handle)
+            } else if !state.offers.contains(source) {
+                state.offers.append(source)
+            }
         }
+    }
+
+    /// An attempt is about to look for sources, and finds all that were offered: some may have none any more.
+    func forgetOffers() {
+        state.withLock { $0.offers = [] }
+    }
+
+    private static func add(_ source: BulkEndpoint, to handle: CHandle) {
+        var endpoint = ray_endpoint(source)
+        // One that has just ended has no use for it.
+        _ = ray_pull_add_source(handle.pointer, &endpoint)
     }
 }
