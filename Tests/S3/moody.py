@@ -9,7 +9,7 @@ Prints `READY PORT`, then a line for what a test wants to know, and serves until
   close          the first two requests for a key are ended without an answer
   page           a read's first answer is a page of some proxy's, with 200
   cut-page       a read's first answer ends after 1.25 MiB, and the second is that page
-  flip           the last byte that a read asks for is another one when it is read for the first time; `FLIPPED` is printed then
+  flip           the last byte of a read is another one if none of its bytes were read before; `FLIPPED` is printed then
   rot            the last byte that a read asks for is always another one
   many           a list has 2,500 keys, 1,000 in an answer
   huge           a list's answer has more than 4 MiB
@@ -31,6 +31,7 @@ PAGE = b"<html><body>Please sign in to the network</body></html>"
 lock = threading.Lock()
 objects = {}
 seen = {}
+read = {}
 uploads = {"leak": ["one", "two"]}
 
 
@@ -65,6 +66,13 @@ class Moody(http.server.BaseHTTPRequestHandler):
             name = (self.command, self.bucket, key)
             seen[name] = seen.get(name, 0) + 1
             return seen[name] - 1
+
+    def is_first(self, key, first, last):
+        """Whether nothing of this range was read before. A second reading may be divided in another way than the first."""
+        with lock:
+            ranges = read.setdefault(key, [])
+            ranges.append((first, last))
+            return all(last < begin or end < first for begin, end in ranges[:-1])
 
     def handle_one(self):
         place, _, query = self.path.removeprefix("/below/here").partition("?")
@@ -118,7 +126,7 @@ class Moody(http.server.BaseHTTPRequestHandler):
         if first >= len(whole):
             return self.refuse(416, "InvalidRange")
         body = whole[first : last + 1]
-        if self.bucket == "rot" or (self.bucket == "flip" and self.turn((key, last)) == 0):
+        if self.bucket == "rot" or (self.bucket == "flip" and self.is_first(key, first, last)):
             body = body[:-1] + bytes([body[-1] ^ 1])
             tell("FLIPPED")
         return self.answer(
