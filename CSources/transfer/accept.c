@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Accepting: one thread takes connections and gives each a thread of its own, as many as there is room for.
 //
-// A stranger holds a place for as long as he may take to prove himself, no longer; when all places of strangers are taken, the one who has
-// been there longest goes, after a short while that is enough for who has the key. When all places are taken, new connections wait in the
+// A stranger holds a slot for as long as he may take to prove himself, no longer; when all slots of strangers are taken, the one who has
+// been there longest goes, after a short while that is enough for who has the key. When all slots are taken, new connections wait in the
 // kernel's queue.
 #include <errno.h>
 #include <poll.h>
@@ -58,20 +58,20 @@ static void *serve_connection(void *context) {
 // Joins the threads that have ended; all of them when told.
 static void join_ended(ray_transfer *transfer, bool all) {
     pthread_mutex_lock(&transfer->served_lock);
-    ray__served **place = &transfer->served;
-    while (*place != NULL) {
-        ray__served *served = *place;
+    ray__served **cursor = &transfer->served;
+    while (*cursor != NULL) {
+        ray__served *served = *cursor;
         if (!all && !served->ended) {
-            place = &served->next;
+            cursor = &served->next;
             continue;
         }
-        *place = served->next;
+        *cursor = served->next;
         pthread_mutex_unlock(&transfer->served_lock);
         pthread_join(served->thread, NULL);
         free(served);
         pthread_mutex_lock(&transfer->served_lock);
         // Only the acceptor, or who has joined it, changes the list; start anew all the same, it is short.
-        place = &transfer->served;
+        cursor = &transfer->served;
     }
     pthread_mutex_unlock(&transfer->served_lock);
 }
@@ -118,8 +118,8 @@ static uint64_t crowd_out(ray_transfer *transfer, uint64_t now) {
     return now + RAY__MS;
 }
 
-// Waits for a place. False when the transfer stops.
-static bool wait_for_place(ray_transfer *transfer) {
+// Waits for a slot. False when the transfer stops.
+static bool wait_for_slot(ray_transfer *transfer) {
     pthread_mutex_lock(&transfer->served_lock);
     while (!transfer->serving_stopped &&
            (transfer->served_count >= RAY__SERVED_MAX || transfer->proving_count >= RAY__PROVING_MAX)) {
@@ -137,7 +137,7 @@ static bool wait_for_place(ray_transfer *transfer) {
 
 static void *accept_connections(void *context) {
     ray_transfer *transfer = context;
-    while (wait_for_place(transfer)) {
+    while (wait_for_slot(transfer)) {
         struct pollfd fds[2] = {{.fd = transfer->listener, .events = POLLIN}, {.fd = transfer->stop, .events = POLLIN}};
         if (poll(fds, 2, 1000) > 0 && fds[1].revents != 0) {
             break;

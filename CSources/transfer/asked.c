@@ -112,13 +112,13 @@ static ray_status take_open(ray__session *s, uint32_t name, const uint8_t *body,
     if (ray__session_find(s, name) != NULL) {
         return ray__fail(RAY_PROTOCOL, "%s opened stream %u twice", s->connection->peer, name);
     }
-    ray__stream *place = NULL;
+    ray__stream *slot = NULL;
     bool has_others = false;
     for (uint32_t i = 0; i < RAY__STREAMS_MAX; i++) {
         has_others = has_others || s->streams[i].offer != NULL;
-        place = place == NULL && s->streams[i].offer == NULL ? &s->streams[i] : place;
+        slot = slot == NULL && s->streams[i].offer == NULL ? &s->streams[i] : slot;
     }
-    if (place == NULL) {
+    if (slot == NULL) {
         return ray__fail(RAY_PROTOCOL, "%s opened more than %u streams", s->connection->peer, RAY__STREAMS_MAX);
     }
     ray__offer *offer = NULL;
@@ -137,14 +137,14 @@ static ray_status take_open(ray__session *s, uint32_t name, const uint8_t *body,
         ray__offer_release(s->transfer, offer);
         return status;
     }
-    place->name = name;
-    place->offer = offer;
-    place->coming.event = s->wake;
-    place->turn.event = s->wake;
-    place->reading.event = s->wake;
-    place->reading.offer = offer;
-    ray__partial_watch(offer, &place->coming);
-    ray__swarm_watch(offer, &place->turn);
+    slot->name = name;
+    slot->offer = offer;
+    slot->coming.event = s->wake;
+    slot->turn.event = s->wake;
+    slot->reading.event = s->wake;
+    slot->reading.offer = offer;
+    ray__partial_watch(offer, &slot->coming);
+    ray__swarm_watch(offer, &slot->turn);
     return RAY_OK;
 }
 
@@ -210,7 +210,7 @@ static ray_status take_messages(ray__session *s) {
     return status;
 }
 
-// A request of which a byte comes now and then holds a place that others want. A whole one may wait here for room.
+// A request of which a byte comes now and then holds a slot that others want. A whole one may wait here for room.
 static ray_status check_pace(ray__session *s) {
     if (s->in_size == 0 || s->waiting_count + RAY__INDICES_MAX > RAY__WAITING_MAX) {
         s->in_since_ns = 0;

@@ -29,14 +29,14 @@ typedef struct batch {
     ray__link_job *const *jobs;
     enum member_state states[RAY__BATCH_MAX];
     uint32_t streams[RAY__BATCH_MAX]; // 0: was not asked for
-    bool gave_place; // of the member at hand
+    bool yielded; // of the member at hand
     ray__link link; // its connection is the batch's; the rest is of the member at hand
 } batch;
 
 static void finish_member(batch *b, uint32_t i) {
     b->states[i] = MEMBER_DONE;
-    ray__link_job_done(b->jobs[i], b->gave_place);
-    b->gave_place = false;
+    ray__link_job_done(b->jobs[i], b->yielded);
+    b->yielded = false;
 }
 
 static void take_up(batch *b, uint32_t i) {
@@ -161,7 +161,7 @@ static ray_status fetch_members(batch *b) {
             ray__link_note_failure(&b->link, status);
         }
         ray__link_gives_up(&b->link);
-        b->gave_place = b->link.gives_place;
+        b->yielded = b->link.yields;
         ray__link_return_due(&b->link);
         finish_member(b, i);
         RAY_TRY(status);
@@ -194,7 +194,7 @@ static void give_up(batch *b) {
             continue;
         }
         if (is_first) {
-            b->gave_place = ray__link_run(b->jobs[i]->pull, b->jobs[i]->source);
+            b->yielded = ray__link_run(b->jobs[i]->pull, b->jobs[i]->source);
             is_first = false;
         }
         finish_member(b, i);

@@ -245,11 +245,11 @@ void ray__link_return_due(ray__link *link) {
     bool returned = link->due_count > 0;
     pull->sources[link->source].due_count -= link->due_count;
     link->due_count = 0;
-    ray__link **place = &pull->links;
-    while (*place != link) {
-        place = &(*place)->next;
+    ray__link **cursor = &pull->links;
+    while (*cursor != link) {
+        cursor = &(*cursor)->next;
     }
-    *place = link->next;
+    *cursor = link->next;
     if (returned) {
         ray__pull_schedule_locked(pull, ray__now_ns());
     }

@@ -14,7 +14,7 @@
 #define RAY__MS 1000000ull
 #define RAY__SECOND 1000000000ull
 #define RAY__PROVE_NS (5 * RAY__SECOND)
-#define RAY__PROVE_CROWDED_NS (100 * RAY__MS)    // when there are more strangers than places for them
+#define RAY__PROVE_CROWDED_NS (100 * RAY__MS)    // when there are more strangers than slots for them
 #define RAY__CONNECT_NS (5 * RAY__SECOND)
 #define RAY__SILENT_NS (5 * RAY__SECOND)         // a sender that owes chunks
 #define RAY__SERVED_SILENT_NS (60 * RAY__SECOND) // a receiver that takes nothing, or says nothing

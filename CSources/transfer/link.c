@@ -330,7 +330,7 @@ void ray__link_begin(ray__link *link, ray_pull *pull, uint32_t source) {
     link->due_count = 0;
     link->kicked = false;
     link->noted = false;
-    link->gives_place = false;
+    link->yields = false;
 }
 
 bool ray__link_run(ray_pull *pull, uint32_t source) {
@@ -363,8 +363,8 @@ bool ray__link_run(ray_pull *pull, uint32_t source) {
     ray__connection_close(&link->connection);
     ray__link_gives_up(link);
     atomic_fetch_sub(&pull->transfer->open_links, 1);
-    bool gave_place = link->gives_place;
+    bool yielded = link->yields;
     ray__memory_free(&pull->transfer->memory, link->held, RAY__HELD_MAX);
     free(link);
-    return gave_place;
+    return yielded;
 }

@@ -27,7 +27,7 @@ typedef struct ray__link_queue {
     uint32_t running;
 } ray__link_queue;
 
-// Answers whether it ended early to give its place up (ray__link_queue_wants_place).
+// Answers whether it ended early to give its thread up (ray__link_queue_must_yield).
 bool ray__link_run(ray_pull *pull, uint32_t source);
 
 // receive.c: one connection of a pull
@@ -46,15 +46,15 @@ struct ray__link {
     uint64_t due_since_ns[RAY__INDICES_MAX]; // UINT64_MAX: asked for elsewhere too
     uint64_t due_bytes;     // raw, of the chunks that are due
     bool noted;             // a NOTE has come, and nothing that it could stand in front of
-    bool gives_place;       // asks for no more, since its place is wanted
+    bool yields;            // asks for no more, since its thread is wanted
     uint32_t due_urgency;   // the class that they count in
     uint8_t *held;          // RAY__HELD_MAX bytes on their way into a file or much memory
 };
 
 // urgency.c
-// Waits until the time, or less: until the pull ends or its place is wanted.
+// Waits until the time, or less: until the pull ends or its thread is wanted.
 void ray__pull_wait(const ray_pull *pull, uint64_t until_ns);
-// Waits until the caps allow that a card is asked for, which may bring data. False when the pull ends first, or the link's place is wanted.
+// Waits until the caps allow that a card is asked for, which may bring data. False when the pull ends first, or the link's thread is wanted.
 bool ray__link_may_open(ray__link *link);
 // These chunks are due now, these bytes not any more.
 void ray__link_asked(ray__link *link, const uint32_t *indices, uint32_t count);
@@ -105,11 +105,11 @@ void ray__link_queue_move(ray_pull *pull, uint32_t urgency);
 // Takes out what an ended pull has there, which would wait for a thread only to find that there is nothing to do. Under the pull's lock.
 void ray__link_queue_drop(ray_pull *pull);
 // Whether a link of this class should end early, because a more urgent pull waits for a thread. Who is told so does.
-bool ray__link_queue_wants_place(ray_transfer *transfer, uint32_t urgency);
+bool ray__link_queue_must_yield(ray_transfer *transfer, uint32_t urgency);
 // Whether a pull may have more connections than one needs that is near: so many as leave half of the threads to others.
 bool ray__link_queue_is_roomy(ray_transfer *transfer);
 // The end of a job that a thread has: its link counts no more, and the pull goes on or finishes.
-void ray__link_job_done(const ray__link_job *job, bool gave_place);
+void ray__link_job_done(const ray__link_job *job, bool yielded);
 void ray__link_threads_stop(ray_transfer *transfer);
 bool ray__idle_take(ray_transfer *transfer, const ray_endpoint *endpoint, int stop, ray__connection *connection);
 void ray__idle_give(ray_transfer *transfer, const ray_endpoint *endpoint, const ray__connection *connection);

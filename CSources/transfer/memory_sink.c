@@ -38,7 +38,7 @@ void ray__memory_write(ray_pull *pull, const void *bytes, size_t size, uint64_t 
     }
 }
 
-uint8_t *ray__memory_place(const ray_pull *pull, uint64_t offset, uint32_t raw_size) {
+uint8_t *ray__memory_destination(const ray_pull *pull, uint64_t offset, uint32_t raw_size) {
     bool inside = offset >= pull->sink.range_begin && offset + raw_size <= pull->sink.range_end;
     return inside ? pull->sink.memory + (offset - pull->sink.range_begin) : NULL;
 }

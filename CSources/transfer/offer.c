@@ -241,11 +241,11 @@ void ray__offer_release(ray_transfer *transfer, ray__offer *offer) {
     pthread_mutex_lock(&transfer->offers_lock);
     bool last = --offer->refs == 0;
     if (last) {
-        ray__offer **place = &transfer->offers;
-        while (*place != offer) {
-            place = &(*place)->next;
+        ray__offer **cursor = &transfer->offers;
+        while (*cursor != offer) {
+            cursor = &(*cursor)->next;
         }
-        *place = offer->next;
+        *cursor = offer->next;
     }
     pthread_mutex_unlock(&transfer->offers_lock);
     if (!last) {

@@ -74,7 +74,7 @@ typedef struct ray__watcher {
     struct ray__watcher *next;
     int event;      // eventfd
     bool waits;
-    bool granted;   // of a swarm: has a place to send
+    bool granted;   // of a swarm: has a slot to send
     uint32_t member;
     uint64_t since_ns;
 } ray__watcher;
@@ -159,7 +159,7 @@ typedef struct ray__order {
     uint32_t ready_size; // as counted by the offer's gauge
     uint64_t checksum; // if it is known, else 0
     bool given;        // noted in the swarm as being sent
-    bool has_place;    // one of the swarm's
+    bool has_slot;     // one of the swarm's
     ray_status status;
     char text[RAY__TEXT_MAX];
     ray_chunk_header header;

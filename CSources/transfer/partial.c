@@ -136,12 +136,12 @@ void ray__partial_unwatch(ray__offer *offer, ray__watcher *watcher) {
         return;
     }
     pthread_mutex_lock(&offer->partial->lock);
-    ray__watcher **place = &offer->partial->watchers;
-    while (*place != watcher && *place != NULL) {
-        place = &(*place)->next;
+    ray__watcher **cursor = &offer->partial->watchers;
+    while (*cursor != watcher && *cursor != NULL) {
+        cursor = &(*cursor)->next;
     }
-    if (*place == watcher) {
-        *place = watcher->next;
+    if (*cursor == watcher) {
+        *cursor = watcher->next;
     }
     pthread_mutex_unlock(&offer->partial->lock);
 }
@@ -204,11 +204,11 @@ void ray__partial_leave(const ray__offer *offer, ray__reader *reader) {
     }
     ray_pull *pull = offer->partial;
     pthread_mutex_lock(&pull->lock);
-    ray__reader **place = &pull->readers;
-    while (*place != reader) {
-        place = &(*place)->next;
+    ray__reader **cursor = &pull->readers;
+    while (*cursor != reader) {
+        cursor = &(*cursor)->next;
     }
-    *place = reader->next;
+    *cursor = reader->next;
     pthread_cond_broadcast(&pull->readers_changed);
     pthread_mutex_unlock(&pull->lock);
 }

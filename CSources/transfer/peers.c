@@ -35,15 +35,15 @@ static ray__peer *find(ray__peers *peers, const char *peer, uint64_t now_ns) {
 }
 
 static ray__peer *make(ray__peers *peers, const char *peer) {
-    ray__peer *place = &peers->of[0];
-    for (uint32_t i = 1; i < RAY__PEERS_MAX && place->host[0] != '\0'; i++) {
-        if (peers->of[i].host[0] == '\0' || peers->of[i].used_ns < place->used_ns) {
-            place = &peers->of[i];
+    ray__peer *slot = &peers->of[0];
+    for (uint32_t i = 1; i < RAY__PEERS_MAX && slot->host[0] != '\0'; i++) {
+        if (peers->of[i].host[0] == '\0' || peers->of[i].used_ns < slot->used_ns) {
+            slot = &peers->of[i];
         }
     }
-    memset(place, 0, sizeof *place);
-    memcpy(place->host, peer, host_length(peer));
-    return place;
+    memset(slot, 0, sizeof *slot);
+    memcpy(slot->host, peer, host_length(peer));
+    return slot;
 }
 
 void ray__peers_recall(ray__peers *peers, const char *peer, uint64_t now_ns, ray__tuner *tuner) {

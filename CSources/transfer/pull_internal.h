@@ -241,7 +241,7 @@ ray_status ray__sink_write(ray_pull *pull, const void *bytes, size_t size, uint6
 ray_status ray__sink_try_write(ray_pull *pull, const void *bytes, size_t size, uint64_t offset, bool *written) RAY_NODISCARD;
 ray_status ray__sink_finish(ray_pull *pull) RAY_NODISCARD;
 // Where a chunk may be received straight into, before it is verified; NULL: nowhere, it goes through ray__sink_write.
-uint8_t *ray__sink_place(const ray_pull *pull, uint32_t index);
+uint8_t *ray__sink_destination(const ray_pull *pull, uint32_t index);
 // How many chunks there are up to the end of what is wanted, and before its beginning; how many bytes of a chunk are wanted.
 uint32_t ray__sink_chunk_count(const ray_pull *pull);
 uint32_t ray__sink_skipped_count(const ray_pull *pull);
@@ -254,7 +254,7 @@ void ray__sink_settle(ray_pull *pull);
 // memory_sink.c
 void ray__memory_write(ray_pull *pull, const void *bytes, size_t size, uint64_t offset);
 // NULL for a chunk that the range covers in part.
-uint8_t *ray__memory_place(const ray_pull *pull, uint64_t offset, uint32_t raw_size);
+uint8_t *ray__memory_destination(const ray_pull *pull, uint64_t offset, uint32_t raw_size);
 
 // resume.c
 // Opens the partial file and its journal, and sets the sink's part of it. In opened.

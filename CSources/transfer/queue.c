@@ -41,7 +41,7 @@ static void note_top(ray_transfer *transfer) {
     atomic_store(&transfer->queue_top, top);
 }
 
-bool ray__link_queue_wants_place(ray_transfer *transfer, uint32_t urgency) {
+bool ray__link_queue_must_yield(ray_transfer *transfer, uint32_t urgency) {
     if (atomic_load(&transfer->queue_top) >= urgency) {
         return false;
     }
@@ -127,11 +127,11 @@ static void take_up(ray_transfer *transfer, ray__link_queue *queue, ray__link_jo
     take_out(queue, job);
     queue->running++;
     job->pull->links_running++;
-    ray__link_job **place = &job->pull->links_waiting;
-    while (*place != job) {
-        place = &(*place)->next_of_pull;
+    ray__link_job **cursor = &job->pull->links_waiting;
+    while (*cursor != job) {
+        cursor = &(*cursor)->next_of_pull;
     }
-    *place = job->next_of_pull;
+    *cursor = job->next_of_pull;
     transfer->queue_length--;
 }
 
@@ -205,7 +205,7 @@ static bool run_together(ray_transfer *transfer, ray__link_job *first) {
     return true;
 }
 
-void ray__link_job_done(const ray__link_job *job, bool gave_place) {
+void ray__link_job_done(const ray__link_job *job, bool yielded) {
     ray_pull *pull = job->pull;
     ray_transfer *transfer = pull->transfer;
     if (job->source != RAY__SOURCE_DISK) {
@@ -217,7 +217,7 @@ void ray__link_job_done(const ray__link_job *job, bool gave_place) {
     pthread_mutex_lock(&transfer->queue_lock);
     transfer->queues[atomic_load(&pull->urgency)].running--;
     pull->links_running--;
-    transfer->queue_yielding -= gave_place;
+    transfer->queue_yielding -= yielded;
     // One that had to wait for the limit of its class may go now.
     pthread_cond_signal(&transfer->queue_changed);
     pthread_mutex_unlock(&transfer->queue_lock);
@@ -235,8 +235,8 @@ static void *run_links(void *context) {
             ray__resume_verify(job->pull);
             ray__link_job_done(job, false);
         } else if (!run_together(transfer, job)) {
-            bool gave_place = ray__link_run(job->pull, job->source);
-            ray__link_job_done(job, gave_place);
+            bool yielded = ray__link_run(job->pull, job->source);
+            ray__link_job_done(job, yielded);
         }
         free(job);
     }

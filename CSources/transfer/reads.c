@@ -11,11 +11,11 @@ static uint32_t places_of_one(const ray__reads *reads) {
 
 // Gives those who wait what there is, the longest waiting first. With the lock.
 static void deal(ray__reads *reads) {
-    ray__read_turn **place = &reads->first;
-    while (*place != NULL) {
-        ray__read_turn *turn = *place;
+    ray__read_turn **cursor = &reads->first;
+    while (*cursor != NULL) {
+        ray__read_turn *turn = *cursor;
         if (turn->offer->reading >= places_of_one(reads)) {
-            place = &turn->next;
+            cursor = &turn->next;
             continue;
         }
         turn->buffer = ray__buffers_take_above(reads->buffers, 0);
@@ -24,7 +24,7 @@ static void deal(ray__reads *reads) {
         }
         turn->offer->reading++;
         turn->waits = false;
-        *place = turn->next;
+        *cursor = turn->next;
         uint64_t one = 1;
         ssize_t written = write(turn->event, &one, sizeof one);
         (void)written;
@@ -51,11 +51,11 @@ void ray__reads_end(ray__reads *reads) {
 }
 
 static void drop(ray__reads *reads, ray__read_turn *turn) {
-    ray__read_turn **place = &reads->first;
-    while (*place != turn) {
-        place = &(*place)->next;
+    ray__read_turn **cursor = &reads->first;
+    while (*cursor != turn) {
+        cursor = &(*cursor)->next;
     }
-    *place = turn->next;
+    *cursor = turn->next;
     turn->waits = false;
 }
 
@@ -73,13 +73,13 @@ bool ray__read_begin(ray__reads *reads, ray__read_turn *turn, bool has_others, b
     if (*buffer != NULL && turn->waits) {
         drop(reads, turn);
     } else if (*buffer == NULL && may_wait && !turn->waits) {
-        ray__read_turn **place = &reads->first;
-        while (*place != NULL) {
-            place = &(*place)->next;
+        ray__read_turn **cursor = &reads->first;
+        while (*cursor != NULL) {
+            cursor = &(*cursor)->next;
         }
         turn->next = NULL;
         turn->waits = true;
-        *place = turn;
+        *cursor = turn;
     }
     pthread_mutex_unlock(&reads->lock);
     return *buffer != NULL;

@@ -30,8 +30,8 @@ _Static_assert(sizeof(parcel) <= RAY__BUFFER_TAIL, "a parcel fits behind its byt
 
 static void place_parcel(parcel *p, ray__worker *worker) {
     ray_pull *pull = p->pull;
-    uint8_t *place = ray__sink_place(pull, p->header.index);
-    uint8_t *raw = place != NULL ? place : worker->raw;
+    uint8_t *destination = ray__sink_destination(pull, p->header.index);
+    uint8_t *raw = destination != NULL ? destination : worker->raw;
     ray_status status = ray__chunk_unpack_filtered(worker->codec, &p->header, p->buffer, raw);
     if (status == RAY_OK && ray__checksum_of(raw, p->header.raw_size) != p->header.checksum) {
         status = ray__fail(RAY_CORRUPT, "chunk %u does not match its checksum", p->header.index);
@@ -41,7 +41,7 @@ static void place_parcel(parcel *p, ray__worker *worker) {
         return;
     }
     uint64_t offset = (uint64_t)p->header.index * pull->chunk_size;
-    status = place != NULL ? RAY_OK : ray__sink_write(pull, raw, p->header.raw_size, offset);
+    status = destination != NULL ? RAY_OK : ray__sink_write(pull, raw, p->header.raw_size, offset);
     if (status != RAY_OK) {
         ray__pull_end(pull, status, ray_last_error_message());
     } else {
@@ -106,8 +106,8 @@ static ray_status write_held(ray__link *link, uint32_t *held, uint64_t end, bool
 static ray_status receive_raw(ray__link *link, const ray_chunk_header *header, bool *matches) {
     ray_pull *pull = link->pull;
     uint64_t offset = (uint64_t)header->index * pull->chunk_size;
-    uint8_t *place = ray__sink_place(pull, header->index);
-    bool straight = place != NULL && pull->size_bytes < AROUND_MIN;
+    uint8_t *destination = ray__sink_destination(pull, header->index);
+    bool straight = destination != NULL && pull->size_bytes < AROUND_MIN;
     if (!straight && link->held == NULL) {
         link->held = ray__memory_allocate(&pull->transfer->memory, RAY__HELD_MAX);
         if (link->held == NULL) {
@@ -119,14 +119,14 @@ static ray_status receive_raw(ray__link *link, const ray_chunk_header *header, b
     uint32_t held = 0;
     for (uint32_t at = 0; at < header->raw_size;) {
         uint32_t size = header->raw_size - at < RAY_CHECKSUM_PIECE ? header->raw_size - at : RAY_CHECKSUM_PIECE;
-        uint8_t *piece = straight ? place + at : link->held + held;
+        uint8_t *piece = straight ? destination + at : link->held + held;
         RAY_TRY(ray__connection_read(&link->connection, piece, size));
         ray__checksum_add(&sum, piece, size);
-        if (place != NULL && !straight) {
-            ray__copy_around(place + at, piece, size);
+        if (destination != NULL && !straight) {
+            ray__copy_around(destination + at, piece, size);
         }
         at += size;
-        if (place == NULL) {
+        if (destination == NULL) {
             held += size;
             bool must = at == header->raw_size || held + RAY_CHECKSUM_PIECE > RAY__HELD_MAX;
             RAY_TRY(write_held(link, &held, offset + at, must));
@@ -323,9 +323,9 @@ ray_status ray__link_receive(ray__link *link) {
             return ray__fail(RAY_CANCELLED, "%s is not used any more", link->connection.peer);
         }
         uint64_t wait_until_ns = 0;
-        // What begins gets at least a window's worth, so that it gets on however often its place is wanted.
-        link->gives_place = link->gives_place || (asked && ray__link_queue_wants_place(link->pull->transfer, atomic_load(&link->pull->urgency)));
-        if (!link->gives_place) {
+        // What begins gets at least a window's worth, so that it gets on however often its thread is wanted.
+        link->yields = link->yields || (asked && ray__link_queue_must_yield(link->pull->transfer, atomic_load(&link->pull->urgency)));
+        if (!link->yields) {
             RAY_TRY(ask(link, &wait_until_ns));
             asked = true;
         }

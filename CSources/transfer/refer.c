@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-// Who of a swarm is sent a chunk, who is referred to whom, and who waits for a place.
+// Who of a swarm is sent a chunk, who is referred to whom, and who waits for a slot to be sent in.
 //
 // Who asks for a chunk that another was sent, or is being sent, is referred to that one, so that a holder of the whole sends each chunk
 // about once and every receiver's own link carries its share. A receiver passes a chunk on to at most RAY__GIVEN_MAX others and refers the
 // rest to those: a tree for every chunk. docs/decisions/0007 says why nobody waits in a circle.
 //
-// A holder of the whole sends few chunks at a time (PLACES), so that each arrives early and is passed on while the next one leaves. A
-// place goes to who was given least. Who waited long takes one more: a stuck receiver must not hold the others.
+// A holder of the whole sends few chunks at a time (SLOTS), so that each arrives early and is passed on while the next one leaves. A
+// slot goes to who was given least. Who waited long takes one more: a stuck receiver must not hold the others.
 #include <unistd.h>
 
 #include "base/clock_internal.h"
 #include "transfer/swarm_internal.h"
 
-#define PLACES 4u
-#define PLACE_WAIT_NS RAY__SECOND
+#define SLOTS 4u
+#define SLOT_WAIT_NS RAY__SECOND
 
-// ---- places ------------------------------------------------------------------------------------------------------------------
+// ---- slots -------------------------------------------------------------------------------------------------------------------
 
 static void wake(ray__watcher *watcher) {
     uint64_t one = 1;
@@ -27,7 +27,7 @@ static uint32_t given_to(const ray__swarm *swarm, uint32_t of) {
     return of < swarm->member_count ? swarm->members[of].given : 0;
 }
 
-static void give_place_locked(ray__swarm *swarm) {
+static void give_slot_locked(ray__swarm *swarm) {
     ray__watcher *best = NULL;
     for (ray__watcher *watcher = swarm->watchers; watcher != NULL; watcher = watcher->next) {
         if (watcher->waits && !watcher->granted &&
@@ -39,20 +39,20 @@ static void give_place_locked(ray__swarm *swarm) {
         best->granted = true;
         wake(best);
     } else {
-        swarm->places_taken--;
+        swarm->slots_taken--;
     }
 }
 
-void ray__swarm_give_place(ray__offer *offer) {
+void ray__swarm_give_slot(ray__offer *offer) {
     pthread_mutex_lock(&offer->swarm->lock);
-    give_place_locked(offer->swarm);
+    give_slot_locked(offer->swarm);
     pthread_mutex_unlock(&offer->swarm->lock);
 }
 
 static void pass_locked(ray__swarm *swarm, ray__watcher *watcher) {
     if (watcher->granted) {
         watcher->granted = false;
-        give_place_locked(swarm);
+        give_slot_locked(swarm);
     }
 }
 
@@ -83,12 +83,12 @@ void ray__swarm_unwatch(ray__offer *offer, ray__watcher *watcher) {
     pthread_mutex_lock(&swarm->lock);
     watcher->waits = false;
     pass_locked(swarm, watcher);
-    ray__watcher **place = &swarm->watchers;
-    while (*place != watcher && *place != NULL) {
-        place = &(*place)->next;
+    ray__watcher **cursor = &swarm->watchers;
+    while (*cursor != watcher && *cursor != NULL) {
+        cursor = &(*cursor)->next;
     }
-    if (*place == watcher) {
-        *place = watcher->next;
+    if (*cursor == watcher) {
+        *cursor = watcher->next;
     }
     pthread_mutex_unlock(&swarm->lock);
 }
@@ -128,20 +128,20 @@ static const ray__member *best_of(ray__swarm *swarm, const ray__note *given, uin
 }
 
 static void note_given(ray__swarm *swarm, ray__note *given, uint32_t to, uint8_t depth) {
-    uint32_t place = RAY__GIVEN_MAX;
+    uint32_t free_at = RAY__GIVEN_MAX;
     for (uint32_t k = 0; k < RAY__GIVEN_MAX; k++) {
         uint32_t at = given->member[k];
         if (at == to + 1) {
-            place = k;
+            free_at = k;
             break;
         }
-        if (place == RAY__GIVEN_MAX && (at == 0 || swarm->members[at - 1].gone)) {
-            place = k;
+        if (free_at == RAY__GIVEN_MAX && (at == 0 || swarm->members[at - 1].gone)) {
+            free_at = k;
         }
     }
-    if (place < RAY__GIVEN_MAX) {
-        given->member[place] = (uint8_t)(to + 1);
-        given->depth[place] = depth;
+    if (free_at < RAY__GIVEN_MAX) {
+        given->member[free_at] = (uint8_t)(to + 1);
+        given->depth[free_at] = depth;
     }
     swarm->members[to].given++;
     // Those that wait to be sent the same can be referred now.
@@ -152,12 +152,12 @@ static void note_given(ray__swarm *swarm, ray__note *given, uint32_t to, uint8_t
     }
 }
 
-static bool take_place(ray__swarm *swarm, ray__watcher *watcher) {
+static bool take_slot(ray__swarm *swarm, ray__watcher *watcher) {
     uint64_t now = ray__now_ns();
     if (watcher->granted) {
         watcher->granted = false;
-    } else if (swarm->places_taken < PLACES || (watcher->waits && now - watcher->since_ns >= PLACE_WAIT_NS)) {
-        swarm->places_taken++;
+    } else if (swarm->slots_taken < SLOTS || (watcher->waits && now - watcher->since_ns >= SLOT_WAIT_NS)) {
+        swarm->slots_taken++;
     } else {
         if (!watcher->waits) {
             watcher->since_ns = now;
@@ -170,9 +170,9 @@ static bool take_place(ray__swarm *swarm, ray__watcher *watcher) {
 }
 
 enum ray__verdict ray__swarm_decide(ray__offer *offer, ray__watcher *watcher, uint32_t index, const ray__request *request,
-                                    ray__refer *refer, bool *has_place) {
+                                    ray__refer *refer, bool *has_slot) {
     ray__swarm *swarm = offer->swarm;
-    *has_place = false;
+    *has_slot = false;
     if (swarm == NULL) {
         return RAY__SEND;
     }
@@ -190,8 +190,8 @@ enum ray__verdict ray__swarm_decide(ray__offer *offer, ray__watcher *watcher, ui
         *refer = (ray__refer){.index = index, .depth = (uint8_t)(depth + 1), .holder = best->endpoint};
         verdict = RAY__REFER;
     } else if (is_member && offer->partial == NULL && may_refer && swarm->members[offer->member].serves && several_serve(swarm)) {
-        *has_place = take_place(swarm, watcher);
-        verdict = *has_place ? RAY__SEND : RAY__HOLD;
+        *has_slot = take_slot(swarm, watcher);
+        verdict = *has_slot ? RAY__SEND : RAY__HOLD;
     }
     if (verdict == RAY__SEND && is_member) {
         note_given(swarm, given, offer->member, request->depth);

@@ -16,12 +16,12 @@ void ray__swarm_join(ray_transfer *transfer, ray__offer *offer, const ray__open 
 void ray__swarm_leave(ray_transfer *transfer, ray__offer *offer);
 void ray__swarm_watch(ray__offer *offer, ray__watcher *watcher);
 void ray__swarm_unwatch(ray__offer *offer, ray__watcher *watcher);
-// What to do about a chunk that is here. SEND notes that it is being sent and sets *has_place if it took one of the places.
+// What to do about a chunk that is here. SEND notes that it is being sent and sets *has_slot if it took one of the slots.
 enum ray__verdict ray__swarm_decide(ray__offer *offer, ray__watcher *watcher, uint32_t index, const ray__request *request,
-                                    ray__refer *refer, bool *has_place);
-// Gives a place to the next one.
-void ray__swarm_give_place(ray__offer *offer);
-// A place that was granted and is not needed.
+                                    ray__refer *refer, bool *has_slot);
+// Gives a slot to the next one.
+void ray__swarm_give_slot(ray__offer *offer);
+// A slot that was granted and is not needed.
 void ray__swarm_pass(ray__offer *offer, ray__watcher *watcher);
 // The chunk was not sent after all.
 void ray__swarm_ungive(ray__offer *offer, uint32_t index);

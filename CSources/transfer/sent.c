@@ -36,33 +36,33 @@ ray_status ray__session_send_refer(ray__session *s, uint32_t name, const ray__re
 #define LENT_MIN (64u << 10)
 
 // Where a chunk's stored bytes lie: in memory, or (bytes is NULL) in a file.
-typedef struct place {
+typedef struct location {
     const uint8_t *bytes;
     int file;
     uint64_t offset;
-} place;
+} location;
 
-static place place_of(const ray__session *s, const ray__order *order) {
+static location location_of(const ray__session *s, const ray__order *order) {
     const ray__offer *offer = order->offer;
     uint64_t offset = (uint64_t)order->index * offer->chunk_size;
     if (order->packed != NULL) {
-        return (place){.bytes = order->packed};
+        return (location){.bytes = order->packed};
     }
     if (offer->file >= 0) {
-        return (place){.file = offer->file, .offset = offer->answer.file_offset + offset};
+        return (location){.file = offer->file, .offset = offer->answer.file_offset + offset};
     }
     // What is lent must stay until the receiver has it: an object that is pinned does, since the receiver closes the stream only then. The
     // memory of one that is still being filled may go at once with its pull.
     if (offer->pinned && order->header.stored_size >= LENT_MIN) {
         const ray_store *store = s->transfer->store;
-        return (place){.file = ray_store_data_fd(store), .offset = ray__store_offset_of(store, offer->view.data) + offset};
+        return (location){.file = ray_store_data_fd(store), .offset = ray__store_offset_of(store, offer->view.data) + offset};
     }
-    return (place){.bytes = offer->view.data + offset};
+    return (location){.bytes = offer->view.data + offset};
 }
 
 // In one go, unless a cap or a more urgent class lets it go in pieces only.
 static ray_status send_stored(ray__session *s, ray__order *order, uint8_t *prefix) {
-    place from = place_of(s, order);
+    location from = location_of(s, order);
     for (uint64_t at = 0, piece = 0; at < order->header.stored_size; at += piece) {
         RAY_TRY(ray__pace(s->transfer, s->connection, order->urgency, order->header.stored_size - at, &piece));
         if (from.bytes != NULL) {
@@ -100,8 +100,8 @@ static ray_status send_chunk(ray__session *s, ray__order *order) {
 }
 
 void ray__session_put_back(ray__session *s, ray__order *order) {
-    if (order->has_place) {
-        ray__swarm_give_place(order->offer);
+    if (order->has_slot) {
+        ray__swarm_give_slot(order->offer);
     }
     if (order->given) {
         ray__swarm_ungive(order->offer, order->index);

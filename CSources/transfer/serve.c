@@ -19,7 +19,7 @@
 // How long to wait for another connection of the same pull before looking at this one again.
 #define GATE_NS (20 * RAY__MS)
 
-static void submit_order(ray__session *s, ray__stream *of, const ray__waiting *next, uint64_t checksum, bool has_place, uint8_t *room) {
+static void submit_order(ray__session *s, ray__stream *of, const ray__waiting *next, uint64_t checksum, bool has_slot, uint8_t *room) {
     ray__order *order = s->free_orders[--s->free_count];
     order->offer = of->offer;
     order->stream = next->stream;
@@ -30,7 +30,7 @@ static void submit_order(ray__session *s, ray__stream *of, const ray__waiting *n
     order->raw_size = next->raw_size;
     order->checksum = checksum;
     order->given = true;
-    order->has_place = has_place;
+    order->has_slot = has_slot;
     order->is_read = room != NULL;
     order->room = room;
     s->read_count += order->is_read;
@@ -60,10 +60,10 @@ static ray_status begin_chunk(ray__session *s, ray__stream *of, const ray__waiti
     }
     ray__refer refer = {.index = next->index};
     ray__request request = {.depth = next->depth, .flags = next->flags};
-    bool has_place = false;
-    enum ray__verdict verdict = ray__swarm_decide(of->offer, &of->turn, next->index, &request, &refer, &has_place);
+    bool has_slot = false;
+    enum ray__verdict verdict = ray__swarm_decide(of->offer, &of->turn, next->index, &request, &refer, &has_slot);
     if (verdict == RAY__SEND) {
-        submit_order(s, of, next, checksum, has_place, room);
+        submit_order(s, of, next, checksum, has_slot, room);
         *fate = FATE_BEGUN;
         return RAY_OK;
     }

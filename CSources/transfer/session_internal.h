@@ -30,10 +30,10 @@ typedef struct ray__stream {
     ray__offer *offer; // NULL: free
     uint32_t orders;   // under way; the offer stays for them after CLOSE
     bool closed;
-    bool held;                 // something of it waits for a place
+    bool held;                 // something of it waits for a slot of the swarm
     bool cannot_read;          // at this look
     ray__watcher coming;       // for chunks that are on their way here
-    ray__watcher turn;         // for a place
+    ray__watcher turn;         // for a slot
     ray__read_turn reading;    // for room to read a chunk into
 } ray__stream;
 

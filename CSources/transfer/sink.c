@@ -166,12 +166,12 @@ uint32_t ray__sink_wanted_size(const ray_pull *pull, uint32_t index) {
     return end > begin ? (uint32_t)(end - begin) : 0;
 }
 
-uint8_t *ray__sink_place(const ray_pull *pull, uint32_t index) {
+uint8_t *ray__sink_destination(const ray_pull *pull, uint32_t index) {
     uint64_t offset = (uint64_t)index * pull->chunk_size;
     if (pull->sink.kind == RAY_KIND_OBJECT) {
         return pull->sink.writer.data + offset;
     }
-    return pull->sink.kind == RAY__SINK_MEMORY ? ray__memory_place(pull, offset, ray__chunk_raw_size(pull->size_bytes, pull->chunk_size, index)) : NULL;
+    return pull->sink.kind == RAY__SINK_MEMORY ? ray__memory_destination(pull, offset, ray__chunk_raw_size(pull->size_bytes, pull->chunk_size, index)) : NULL;
 }
 
 static ray_status write_in_turn(ray_pull *pull, const void *bytes, size_t size, uint64_t offset) {

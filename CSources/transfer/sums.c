@@ -56,17 +56,17 @@ void ray__sums_release(ray__sums *sums) {
 }
 
 // chunk_size 0: of any.
-static ray__sums **place_of(ray__sums_cache *cache, const ray_object_id *id, uint32_t chunk_size) {
-    ray__sums **place = &cache->buckets[ray_object_id_hash(id) % BUCKETS];
-    while (*place != NULL && (!ray_object_id_equal(&(*place)->id, id) || (chunk_size != 0 && (*place)->chunk_size != chunk_size))) {
-        place = &(*place)->next;
+static ray__sums **slot_of(ray__sums_cache *cache, const ray_object_id *id, uint32_t chunk_size) {
+    ray__sums **slot = &cache->buckets[ray_object_id_hash(id) % BUCKETS];
+    while (*slot != NULL && (!ray_object_id_equal(&(*slot)->id, id) || (chunk_size != 0 && (*slot)->chunk_size != chunk_size))) {
+        slot = &(*slot)->next;
     }
-    return place;
+    return slot;
 }
 
-static void drop(ray__sums_cache *cache, ray__sums **place) {
-    ray__sums *gone = *place;
-    *place = gone->next;
+static void drop(ray__sums_cache *cache, ray__sums **slot) {
+    ray__sums *gone = *slot;
+    *slot = gone->next;
     cache->object_count--;
     cache->sum_count -= gone->count;
     ray__sums_release(gone);
@@ -76,9 +76,9 @@ static void drop(ray__sums_cache *cache, ray__sums **place) {
 static void drop_oldest(ray__sums_cache *cache) {
     ray__sums **oldest = NULL;
     for (uint32_t i = 0; i < BUCKETS; i++) {
-        for (ray__sums **place = &cache->buckets[i]; *place != NULL; place = &(*place)->next) {
-            if (oldest == NULL || (*place)->used_at < (*oldest)->used_at) {
-                oldest = place;
+        for (ray__sums **slot = &cache->buckets[i]; *slot != NULL; slot = &(*slot)->next) {
+            if (oldest == NULL || (*slot)->used_at < (*oldest)->used_at) {
+                oldest = slot;
             }
         }
     }
@@ -126,10 +126,10 @@ static ray__sums *make(ray__sums_cache *cache, const ray__sums_key *key, uint32_
 
 // Those of this value; what is kept of another value of the id goes.
 static ray__sums *find(ray__sums_cache *cache, const ray__sums_key *key) {
-    ray__sums **place = place_of(cache, key->id, key->chunk_size);
-    ray__sums *sums = *place;
+    ray__sums **slot = slot_of(cache, key->id, key->chunk_size);
+    ray__sums *sums = *slot;
     if (sums != NULL && (sums->size_bytes != key->size_bytes || sums->stamp != key->stamp || sums->since_ns < key->settled_ns)) {
-        drop(cache, place);
+        drop(cache, slot);
         return NULL;
     }
     return sums;
@@ -220,12 +220,12 @@ uint32_t ray__sums_prune(ray__sums_cache *cache, bool (*is_gone)(void *context, 
     uint32_t count = 0;
     pthread_mutex_lock(&cache->lock);
     for (uint32_t i = 0; i < BUCKETS; i++) {
-        for (ray__sums **place = &cache->buckets[i]; *place != NULL;) {
-            if ((*place)->is_spare && is_gone(context, &(*place)->id)) {
-                drop(cache, place);
+        for (ray__sums **slot = &cache->buckets[i]; *slot != NULL;) {
+            if ((*slot)->is_spare && is_gone(context, &(*slot)->id)) {
+                drop(cache, slot);
                 count++;
             } else {
-                place = &(*place)->next;
+                slot = &(*slot)->next;
             }
         }
     }
@@ -243,8 +243,8 @@ bool ray__sums_are_whole(const ray__sums *sums) {
 
 void ray__sums_forget(ray__sums_cache *cache, const ray_object_id *id) {
     pthread_mutex_lock(&cache->lock);
-    for (ray__sums **place = place_of(cache, id, 0); *place != NULL; place = place_of(cache, id, 0)) {
-        drop(cache, place);
+    for (ray__sums **slot = slot_of(cache, id, 0); *slot != NULL; slot = slot_of(cache, id, 0)) {
+        drop(cache, slot);
     }
     pthread_mutex_unlock(&cache->lock);
 }

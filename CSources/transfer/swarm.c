@@ -51,15 +51,15 @@ static void forget_notes(ray__swarm *swarm, uint32_t of) {
     }
 }
 
-static uint32_t renew(ray__swarm *swarm, uint32_t place, uint64_t token) {
-    forget_notes(swarm, place);
-    memset(&swarm->members[place], 0, sizeof swarm->members[place]);
-    swarm->members[place].token = token;
-    return place;
+static uint32_t renew(ray__swarm *swarm, uint32_t at, uint64_t token) {
+    forget_notes(swarm, at);
+    memset(&swarm->members[at], 0, sizeof swarm->members[at]);
+    swarm->members[at].token = token;
+    return at;
 }
 
-// The place of a member: its own of before, a new one, or that of one who is gone. Who comes again with another pull has lost what it had.
-static uint32_t place_for(ray__swarm *swarm, uint64_t token, const ray_endpoint *endpoint) {
+// The index of a member: its own of before, a new one, or that of one who is gone. Who comes again with another pull has lost what it had.
+static uint32_t member_for(ray__swarm *swarm, uint64_t token, const ray_endpoint *endpoint) {
     for (uint32_t i = 0; i < swarm->member_count; i++) {
         const ray__member *other = &swarm->members[i];
         if (other->token == token) {
@@ -78,19 +78,19 @@ static uint32_t place_for(ray__swarm *swarm, uint64_t token, const ray_endpoint 
             swarm->member_room = room;
         }
     }
-    uint32_t place = swarm->member_count;
-    if (place < swarm->member_room) {
+    uint32_t at = swarm->member_count;
+    if (at < swarm->member_room) {
         swarm->member_count++;
     } else {
-        place = 0;
-        while (place < swarm->member_count && swarm->members[place].offers > 0) {
-            place++;
+        at = 0;
+        while (at < swarm->member_count && swarm->members[at].offers > 0) {
+            at++;
         }
-        if (place == swarm->member_count) {
+        if (at == swarm->member_count) {
             return UINT32_MAX;
         }
     }
-    return renew(swarm, place, token);
+    return renew(swarm, at, token);
 }
 
 // The address that accept saw, without its port.
@@ -119,9 +119,9 @@ void ray__swarm_join(ray_transfer *transfer, ray__offer *offer, const ray__open 
         host_of(offer->peer, endpoint.host);
     }
     pthread_mutex_lock(&swarm->lock);
-    uint32_t place = place_for(swarm, open->token, &endpoint);
-    if (place != UINT32_MAX) {
-        ray__member *joined = &swarm->members[place];
+    uint32_t at = member_for(swarm, open->token, &endpoint);
+    if (at != UINT32_MAX) {
+        ray__member *joined = &swarm->members[at];
         joined->offers++;
         joined->gone = false;
         joined->endpoint = endpoint;
@@ -129,7 +129,7 @@ void ray__swarm_join(ray_transfer *transfer, ray__offer *offer, const ray__open 
     }
     pthread_mutex_unlock(&swarm->lock);
     offer->swarm = swarm;
-    offer->member = place;
+    offer->member = at;
 }
 
 // A member that left in peace is remembered: its copy may be complete, and those that come later are referred to it.
@@ -155,15 +155,15 @@ void ray__swarm_leave(ray_transfer *transfer, ray__offer *offer) {
 void ray__swarms_expire(ray_transfer *transfer, uint64_t older_than_ns) {
     pthread_mutex_lock(&transfer->swarms_lock);
     uint32_t idle = 0;
-    ray__swarm **place = &transfer->swarms;
-    while (*place != NULL) {
-        ray__swarm *swarm = *place;
+    ray__swarm **cursor = &transfer->swarms;
+    while (*cursor != NULL) {
+        ray__swarm *swarm = *cursor;
         idle += swarm->refs == 0;
         if (swarm->refs == 0 && (idle > IDLE_SWARMS_MAX || swarm->idle_since_ns < older_than_ns)) {
-            *place = swarm->next;
+            *cursor = swarm->next;
             destroy(swarm);
         } else {
-            place = &swarm->next;
+            cursor = &swarm->next;
         }
     }
     pthread_mutex_unlock(&transfer->swarms_lock);

@@ -34,7 +34,7 @@ struct ray__swarm {
     uint32_t member_count;
     uint32_t member_room;
     ray__member *members;
-    uint32_t places_taken;
+    uint32_t slots_taken;
     ray__watcher *watchers;
     ray__note notes[];
 };

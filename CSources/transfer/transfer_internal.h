@@ -106,7 +106,7 @@ struct ray_transfer {
     ray__link_queue queues[RAY_URGENCY_COUNT];
     uint32_t queue_length;
     uint32_t queue_turn;
-    uint32_t queue_yielding; // links that were told to give their place up and have it still
+    uint32_t queue_yielding; // links that were told to give their threads up and have them still
     _Atomic uint32_t queue_top; // the most urgent class that waits without a thread, or RAY_URGENCY_COUNT
     uint32_t link_threads;
     uint32_t link_threads_idle;

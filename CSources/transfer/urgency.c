@@ -6,7 +6,7 @@
 #include "base/error_internal.h"
 #include "transfer/transfer_internal.h"
 
-// A link looks so often whether its place is wanted.
+// A link looks so often whether its thread is wanted.
 #define LOOK_MS 50
 // A served connection writes a piece at least so often, whatever is more urgent: its peer would take it for silent.
 #define PIECE_DUE_NS RAY__SECOND
@@ -28,8 +28,8 @@ bool ray__link_may_open(ray__link *link) {
     ray_pull *pull = link->pull;
     uint64_t again_ns = 0;
     while (!ray__flow_is_open(&pull->transfer->receiving, atomic_load(&pull->urgency), ray__now_ns(), &again_ns)) {
-        link->gives_place = ray__link_queue_wants_place(pull->transfer, atomic_load(&pull->urgency));
-        if (atomic_load(&pull->ended) || link->gives_place) {
+        link->yields = ray__link_queue_must_yield(pull->transfer, atomic_load(&pull->urgency));
+        if (atomic_load(&pull->ended) || link->yields) {
             return false;
         }
         ray__pull_wait(pull, again_ns);

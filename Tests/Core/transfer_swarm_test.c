@@ -38,8 +38,8 @@ static uint32_t sent_count(uint8_t flags) {
     uint32_t sent = 0;
     for (uint32_t i = 0; i < RECEIVERS; i++) {
         ray__refer refer = {0};
-        bool has_place = false;
-        switch (ray__swarm_decide(&offers[i], &watcher, 0, &request, &refer, &has_place)) {
+        bool has_slot = false;
+        switch (ray__swarm_decide(&offers[i], &watcher, 0, &request, &refer, &has_slot)) {
         case RAY__SEND:
             sent++;
             break;
@@ -49,8 +49,8 @@ static uint32_t sent_count(uint8_t flags) {
         default:
             CHECK(false);
         }
-        if (has_place) {
-            ray__swarm_give_place(&offers[i]);
+        if (has_slot) {
+            ray__swarm_give_slot(&offers[i]);
         }
     }
     return sent;
