@@ -331,6 +331,14 @@ bool ray__arena_join(ray_store *store, uint64_t place) {
     return !c.damaged;
 }
 
+bool ray__arena_has_free(ray_store *store, uint64_t units, bool *damaged) {
+    cursor c;
+    cursor_begin(store, &c);
+    bool has = find_surely(&c, units) != RAY__NO_BLOCK || find_exactly(&c, units, 1) != RAY__NO_BLOCK;
+    *damaged = c.damaged;
+    return has;
+}
+
 uint64_t ray__arena_largest_free(ray_store *store) {
     cursor c;
     cursor_begin(store, &c);

@@ -106,6 +106,26 @@ static bool take_from_all(ray_store *store, uint64_t units, uint32_t entry, uint
     return ray__arena_cut(store, units, entry, place, damaged);
 }
 
+// The same, but leaves the piece that is kept, or what there is of it: where no free piece is so large any more, the largest one stays as
+// large as it is, and only the others are to be had.
+static bool take_beside_kept(ray_store *store, uint64_t units, uint32_t entry, uint64_t *place, bool *damaged) {
+    uint64_t kept = store->header->room_kept;
+    if (!take_from_all(store, units, entry, place, damaged)) {
+        return false;
+    }
+    if (__builtin_expect(kept == 0, 1) || ray__arena_has_free(store, kept, damaged)) {
+        return true;
+    }
+    uint64_t left = ray__arena_largest_free(store);
+    if (*damaged || !ray__arena_join(store, *place)) {
+        *damaged = true;
+        return false;
+    }
+    *place = RAY__PLACE_NONE;
+    // The block just given back is the first that the same search finds.
+    return ray__arena_largest_free(store) == left && ray__arena_cut(store, units, entry, place, damaged);
+}
+
 bool ray__arena_take(ray_store *store, uint64_t units, uint32_t entry, uint64_t *place, bool *damaged) {
     *damaged = false;
     if (units <= SMALL_UNITS && take_cached(store, units, entry, place, damaged)) {
@@ -115,10 +135,10 @@ bool ray__arena_take(ray_store *store, uint64_t units, uint32_t entry, uint64_t 
         return false;
     }
     if (__builtin_expect(store->header->room_pass == 0, 1)) {
-        return take_from_all(store, units, entry, place, damaged);
+        return take_beside_kept(store, units, entry, place, damaged);
     }
     // Others wait for room: what comes free is theirs, but for what the node lets pass.
-    if (!ray__room_lets_pass(store, units) || !take_from_all(store, units, entry, place, damaged)) {
+    if (!ray__room_lets_pass(store, units) || !take_beside_kept(store, units, entry, place, damaged)) {
         return false;
     }
     ray__room_passed(store, units);

@@ -33,6 +33,9 @@ static inline void ray__arena_caches_begin(ray__arena *arena) {
 bool ray__arena_cut(ray_store *store, uint64_t units, uint32_t entry, uint64_t *place, bool *damaged);
 bool ray__arena_join(ray_store *store, uint64_t place);
 
+// Whether a free block has so many units.
+bool ray__arena_has_free(ray_store *store, uint64_t units, bool *damaged);
+
 // In a few steps: exact, unless very many free blocks are of the largest class; then at most a 32nd too little.
 uint64_t ray__arena_largest_free(ray_store *store);
 

@@ -108,7 +108,8 @@ typedef struct ray__header {
     uint64_t room_pass;    // units that clients may still take while others wait for room, and 1 more; 0: nobody waits
     // The clock of accesses: one tick for each create.
     uint64_t tick;
-    uint8_t pad4[56];
+    uint64_t room_kept; // units of the largest free piece that are for what comes back from outside; 0: none
+    uint8_t pad4[48];
     // The node's attention.
     uint32_t attention_seq;     // a futex
     uint32_t attention_waiting; // whether the node may sleep on it

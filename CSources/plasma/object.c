@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Create, seal, abort, put.
+#include <stdio.h>
 #include <string.h>
 
 #include "plasma/arena_internal.h"
@@ -8,12 +9,17 @@ static ray_status store_full(ray_store *store, const ray_object_id *id, uint64_t
     char name[RAY_OBJECT_ID_HEX_SIZE];
     ray_object_id_format(id, name);
     const ray__arena *arena = store->arena;
+    uint64_t kept = store->header->room_kept * RAY__UNIT;
+    char keeps[80] = "";
+    if (kept != 0) {
+        snprintf(keeps, sizeof keeps, ", %llu of which are kept for what comes back from outside", (unsigned long long)kept);
+    }
     bool is_held = store->header->room_pass != 0 && store->slot != RAY_NODE_SLOT;
     return ray__fail(RAY_STORE_FULL,
-                     "object %s needs %llu bytes, the store has %llu of %llu free, %llu of them in one piece%s: free "
+                     "object %s needs %llu bytes, the store has %llu of %llu free, %llu of them in one piece%s%s: free "
                      "objects, or start the node with more memory",
                      name, (unsigned long long)needed, (unsigned long long)(arena->capacity - arena->used) * RAY__UNIT,
-                     (unsigned long long)store->layout.capacity, (unsigned long long)ray__arena_largest_free(store),
+                     (unsigned long long)store->layout.capacity, (unsigned long long)ray__arena_largest_free(store), keeps,
                      is_held ? ", and others wait for room" : "");
 }
 

@@ -100,6 +100,7 @@ ray_status ray__node_succeed(ray_store *store) {
     // Nobody waits at this node yet.
     ray__shm_store32(&store->header->room_wanted, 0);
     store->header->room_pass = 0;
+    store->header->room_kept = 0;
     ray__store_unlock(store);
     RAY_CRASH_POINT();
     for (uint32_t i = 0; i < store->layout.table_size; i++) {

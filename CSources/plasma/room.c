@@ -53,6 +53,8 @@ ray_status ray_node_create_for(ray_store *store, uint32_t slot, uint32_t serial,
         return ray__fail(RAY_INVALID_ARGUMENT, "create an object for a client: slot %u has none", slot);
     }
     uint64_t units;
+    bool from_kept = (flags & RAY_CREATE_FROM_KEPT) != 0;
+    flags &= ~(uint32_t)RAY_CREATE_FROM_KEPT;
     RAY_TRY(ray__object_check_new(data_size, metadata_size, flags, &units));
     ray_object_writer writer = {.data_size = data_size, .metadata_size = metadata_size};
     uint64_t place;
@@ -63,7 +65,12 @@ ray_status ray_node_create_for(ray_store *store, uint32_t slot, uint32_t serial,
         ray__store_unlock(store);
         return ray__fail(RAY_CLOSED, "create an object for a client: the client of slot %u is gone", slot);
     }
+    uint64_t kept = store->header->room_kept;
+    if (from_kept) {
+        store->header->room_kept = 0;
+    }
     ray_status status = ray__object_claim(store, id, units, 0, &writer, &place);
+    store->header->room_kept = kept;
     if (status == RAY_OK && (slot != RAY_NODE_SLOT || flags != 0)) {
         make_over(store, writer.entry, slot, (flags & RAY_CREATE_WITH_REF) != 0);
     }
@@ -162,6 +169,18 @@ ray_status ray_node_room_hold(ray_store *store, uint64_t pass_bytes) {
     RAY_TRY(ray__store_enter_node(store, "hold room"));
     RAY_TRY(ray__store_lock(store));
     store->header->room_pass = pass_bytes == RAY_ROOM_OPEN ? 0 : pass_bytes / RAY__UNIT + 1;
+    ray__store_unlock(store);
+    return RAY_OK;
+}
+
+ray_status ray_node_room_keep(ray_store *store, uint64_t bytes) {
+    RAY__GATE(store);
+    RAY_TRY(ray__store_enter_node(store, "keep room"));
+    uint64_t most = store->layout.capacity - RAY__PAGE;
+    uint64_t units = (bytes < most ? bytes : most) / RAY__UNIT + 1;
+    RAY_TRY(ray__store_lock(store));
+    // A large object begins at a page, wherever the piece does.
+    store->header->room_kept = bytes == 0 ? 0 : units + RAY__PAGE / RAY__UNIT;
     ray__store_unlock(store);
     return RAY_OK;
 }

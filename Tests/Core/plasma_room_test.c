@@ -305,6 +305,99 @@ static void a_create_that_fails_uses_up_nothing(void) {
     check_and_close(node);
 }
 
+// ---- keeping room ---------------------------------------------------------------------------------------------------------
+
+static ray_status create_kept(ray_store *node, uint64_t number, uint64_t size) {
+    ray_object_id id = id_of(number);
+    return ray_node_create_for(node, RAY_NODE_SLOT, 0, &id, size, 0, RAY_CREATE_FROM_KEPT);
+}
+
+static void what_is_kept_only_those_may_take_whom_it_is_for(void) {
+    ray_store *node = make_store(8 * MIB, 64);
+    ray_store *client = attach_client(node);
+    CHECK_OK(ray_node_room_keep(node, 2 * MIB));
+    CHECK_OK(try_create(client, 1, 4 * MIB));
+    CHECK_STATUS(try_create(client, 2, 2 * MIB), RAY_STORE_FULL);
+    CHECK(strstr(ray_last_error_message(), "are kept for what comes back") != NULL);
+    CHECK_STATUS(try_create(node, 2, 2 * MIB), RAY_STORE_FULL);
+    CHECK_STATUS(create_for(node, client, 2, 2 * MIB, 0), RAY_STORE_FULL);
+    CHECK_OK(try_create(client, 2, MIB)); // there is so much beside it
+    CHECK_STATUS(create_kept(node, 3, 4 * MIB), RAY_STORE_FULL);
+    CHECK_OK(create_kept(node, 3, 2 * MIB));
+    CHECK_STATUS(create_kept(node, 4, 2 * MIB), RAY_STORE_FULL);
+    // What is left is less than is kept: it is not made smaller.
+    CHECK_STATUS(try_create(client, 4, 64 * KIB), RAY_STORE_FULL);
+    ray_object_id id = id_of(3);
+    ray_object_decline(node, &id);
+    CHECK_OK(create_kept(node, 3, 2 * MIB));
+    ray_object_decline(node, &id);
+    CHECK_OK(ray_node_room_keep(node, 0));
+    CHECK_OK(try_create(client, 4, 2 * MIB));
+    CHECK_STATUS(ray_node_room_keep(client, 0), RAY_INVALID_ARGUMENT);
+    ray_store_close(client);
+    check_and_close(node);
+}
+
+// Also where the free memory lies in pieces, none of them as large as what is kept: the largest stays, the others are to be had.
+static void of_pieces_that_are_too_small_the_largest_stays(void) {
+    ray_store *node = make_store(8 * MIB, 64);
+    ray_store *client = attach_client(node);
+    for (uint64_t number = 1; number <= 8; number++) {
+        put_number(client, number, MIB - 64 * KIB);
+    }
+    put_number(client, 9, 512 * KIB - 4 * KIB);
+    CHECK_EQUAL(stats_of(node).free_bytes, 4 * KIB);
+    end_number(client, 2);
+    end_number(client, 4);
+    CHECK_OK(ray_node_room_keep(node, 2 * MIB));
+    CHECK_OK(try_create(client, 20, 512 * KIB));
+    CHECK_OK(try_create(client, 21, 128 * KIB));
+    CHECK_STATUS(try_create(client, 22, 512 * KIB), RAY_STORE_FULL);
+    CHECK_EQUAL(stats_of(node).largest_free_bytes, MIB - 64 * KIB);
+    CHECK_OK(create_kept(node, 22, MIB - 64 * KIB));
+    ray_store_close(client);
+    check_and_close(node);
+}
+
+// Whatever clients make and delete, the piece is there whenever it is wanted.
+static void the_piece_that_is_kept_is_always_there(void) {
+    enum { STEPS = 20000, SLOTS = 64 };
+    ray_store *node = make_store(8 * MIB, 128);
+    ray_store *client = attach_client(node);
+    CHECK_OK(ray_node_room_keep(node, MIB));
+    bool made[SLOTS] = {false};
+    uint64_t random = 88172645463325252u;
+    uint64_t refused = 0;
+    for (uint64_t step = 0; step < STEPS; step++) {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        uint64_t number = random % SLOTS;
+        if (made[number]) {
+            end_number(client, 100 + number);
+            made[number] = false;
+        } else {
+            ray_object_id id = id_of(100 + number);
+            ray_object_writer writer;
+            ray_status status = ray_object_create(client, &id, (random >> 20) % (512 * KIB), 0, 0, &writer);
+            CHECK(status == RAY_OK || status == RAY_STORE_FULL);
+            refused += status == RAY_STORE_FULL;
+            if (status == RAY_OK) {
+                CHECK_OK(ray_object_seal(client, &writer));
+                made[number] = true;
+            }
+        }
+        if (step % 16 == 0) {
+            CHECK_OK(create_kept(node, 1, MIB));
+            ray_object_id id = id_of(1);
+            ray_object_decline(node, &id);
+        }
+    }
+    CHECK(refused > STEPS / 100);
+    ray_store_close(client);
+    check_and_close(node);
+}
+
 // Greedy clients take whatever comes free, until the node holds it: then a large object gets its room however many small ones are wanted.
 static _Atomic bool greedy_stop;
 
@@ -376,6 +469,9 @@ int main(void) {
     RUN(whatever_gives_memory_back_wakes_the_node);
     RUN(clients_take_no_more_than_they_are_let);
     RUN(a_create_that_fails_uses_up_nothing);
+    RUN(what_is_kept_only_those_may_take_whom_it_is_for);
+    RUN(of_pieces_that_are_too_small_the_largest_stays);
+    RUN(the_piece_that_is_kept_is_always_there);
     RUN(what_is_freed_goes_to_who_waits);
     return 0;
 }

@@ -112,6 +112,7 @@ typedef struct ray_object_writer {
 
 enum {
     RAY_CREATE_WITH_REF = 1u << 0, // this process also gets a ref, dropped with ray_ref_release
+    RAY_CREATE_FROM_KEPT = 1u << 1, // of ray_node_create_for alone: also what ray_node_room_keep keeps
 };
 
 // Takes room for an object and claims its id. A remote entry of that id becomes creating; any other existing entry answers
@@ -389,6 +390,11 @@ RAY_API void ray_node_room_wake(ray_store *store);
 // again; RAY_ROOM_OPEN ends it.
 #define RAY_ROOM_OPEN UINT64_MAX
 RAY_API ray_status ray_node_room_hold(ray_store *store, uint64_t pass_bytes) RAY_NODISCARD;
+
+// Keeps a free piece of so many bytes for what the node creates with RAY_CREATE_FROM_KEPT: no other create, of a client or of the node, makes
+// the largest free piece smaller than that, or any smaller when it already is. What it cannot have otherwise is RAY_STORE_FULL. Frees nothing
+// itself. Holds until it is called again; 0 ends it.
+RAY_API ray_status ray_node_room_keep(ray_store *store, uint64_t bytes) RAY_NODISCARD;
 
 enum {
     RAY_VICTIMS_OF_NODE = 1u << 0, // only objects with the node's ref, as every copy of another node's object has
