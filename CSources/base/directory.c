@@ -16,6 +16,8 @@
 #include "base/error_internal.h"
 #include "raystore/file.h"
 
+#define HOLDER_MAX 192 // of what a lock says of its holder
+
 static ray_status make_one(const char *path) {
     if (mkdir(path, 0700) == 0 || errno == EEXIST) {
         return RAY_OK;
@@ -91,27 +93,47 @@ ray_status ray__directory_sync_of(const char *path) {
     return status;
 }
 
-ray_status ray_directory_lock(const char *path, int *lock) {
-    char file[4096];
-    int length = snprintf(file, sizeof file, "%s/lock", path);
-    if (length < 0 || length >= (int)sizeof file) {
-        return ray__fail(RAY_INVALID_ARGUMENT, "the path %s is too long", path);
+// Opens a lock file and locks it: -1 with errno on failure. One that was removed between the two, by its holder's end, is made again.
+static int open_locked(const char *file) {
+    for (;;) {
+        int descriptor = open(file, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+        if (descriptor < 0) {
+            return -1;
+        }
+        struct stat now;
+        int reason = flock(descriptor, LOCK_EX | LOCK_NB) != 0 || fstat(descriptor, &now) != 0 ? errno : 0;
+        if (reason == 0 && now.st_nlink != 0) {
+            return descriptor;
+        }
+        close(descriptor);
+        if (reason != 0) {
+            errno = reason;
+            return -1;
+        }
     }
-    int descriptor = open(file, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+}
+
+// Takes the lock; RAY_IN_USE with what its holder has written there, without a message.
+static ray_status take_lock(const char *file, const char *mine, int *lock, char holder[static HOLDER_MAX]) {
+    *lock = -1;
+    int descriptor = open_locked(file);
+    if (descriptor < 0 && errno == EWOULDBLOCK) {
+        int other = open(file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+        ssize_t count = other < 0 ? 0 : read(other, holder, HOLDER_MAX - 1);
+        holder[count > 0 ? count : 0] = '\0';
+        if (other >= 0) {
+            close(other);
+        }
+        return RAY_IN_USE;
+    }
+    if (descriptor < 0 && (errno == EOPNOTSUPP || errno == ENOLCK || errno == ENOSYS)) {
+        return ray__fail_errno(RAY_UNSUPPORTED, "the file system of %s has no locks", file);
+    }
     if (descriptor < 0) {
         return ray__fail_errno(RAY_SYSTEM, "the lock %s cannot be opened", file);
     }
-    if (flock(descriptor, LOCK_EX | LOCK_NB) != 0) {
-        char holder[32] = "";
-        ssize_t count = read(descriptor, holder, sizeof holder - 1);
-        holder[count > 0 ? count : 0] = '\0';
-        close(descriptor);
-        return ray__fail(RAY_IN_USE, "a node (process %s) uses the state directory %s; stop it, or choose another --state-dir", holder,
-                         path);
-    }
-    // Who holds it, for the message above; the lock itself is the kernel's and goes with the process.
-    char mine[32];
-    int size = snprintf(mine, sizeof mine, "%d", (int)getpid());
+    // Who holds it, for the other's message; the lock itself is the kernel's and goes with the process.
+    ssize_t size = (ssize_t)strlen(mine);
     if (ftruncate(descriptor, 0) != 0 || pwrite(descriptor, mine, (size_t)size, 0) != size) {
         ray_status status = ray__fail_errno(RAY_SYSTEM, "the lock %s cannot be written", file);
         close(descriptor);
@@ -119,6 +141,31 @@ ray_status ray_directory_lock(const char *path, int *lock) {
     }
     *lock = descriptor;
     return RAY_OK;
+}
+
+ray_status ray_directory_lock(const char *path, int *lock) {
+    char file[4096];
+    int length = snprintf(file, sizeof file, "%s/lock", path);
+    if (length < 0 || length >= (int)sizeof file) {
+        return ray__fail(RAY_INVALID_ARGUMENT, "the path %s is too long", path);
+    }
+    char mine[HOLDER_MAX];
+    char holder[HOLDER_MAX];
+    snprintf(mine, sizeof mine, "%d", (int)getpid());
+    ray_status status = take_lock(file, mine, lock, holder);
+    return status != RAY_IN_USE ? status
+                                : ray__fail(RAY_IN_USE, "a node (process %s) uses the state directory %s; stop it, or choose another --state-dir",
+                                            holder, path);
+}
+
+ray_status ray_file_lock(const char *path, int *lock) {
+    char host[128] = "";
+    char mine[HOLDER_MAX];
+    char holder[HOLDER_MAX];
+    (void)gethostname(host, sizeof host - 1);
+    snprintf(mine, sizeof mine, "process %d of machine %s", (int)getpid(), host);
+    ray_status status = take_lock(path, mine, lock, holder);
+    return status != RAY_IN_USE ? status : ray__fail(RAY_IN_USE, "%s holds %s", holder[0] == '\0' ? "another process" : holder, path);
 }
 
 void ray_directory_unlock(int lock) {

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copy, move, protect, notice changes, lock: on real files in a directory of the test's own.
 #include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -190,6 +193,65 @@ static void the_lock_is_one_process_wide_and_names_the_holder(void) {
     ray_directory_unlock(lock);
 }
 
+static void a_files_lock_is_held_until_it_is_let_go_though_the_file_is_removed(void) {
+    CHECK_OK(ray_directory_make_private(in_root(path_b, "spilled")));
+    in_root(path_a, "spilled/.lock");
+    int lock;
+    int second;
+    CHECK_OK(ray_file_lock(path_a, &lock));
+    char expected[32];
+    snprintf(expected, sizeof expected, "process %d of machine ", (int)getpid());
+    for (int i = 0; i < 2; i++) {
+        CHECK_STATUS(ray_file_lock(path_a, &second), RAY_IN_USE);
+        CHECK(strstr(ray_last_error_message(), expected) != NULL && strstr(ray_last_error_message(), path_a) != NULL);
+        CHECK_EQUAL(second, -1);
+    }
+    // Its holder ends: who comes then makes it anew, and holds what the next one meets.
+    CHECK_EQUAL(unlink(path_a), 0);
+    ray_directory_unlock(lock);
+    CHECK_OK(ray_file_lock(path_a, &lock));
+    CHECK_STATUS(ray_file_lock(path_a, &second), RAY_IN_USE);
+    ray_directory_unlock(lock);
+    CHECK_OK(ray_file_lock(path_a, &lock));
+    ray_directory_unlock(lock);
+    CHECK_STATUS(ray_file_lock(in_root(path_a, "missing/.lock"), &lock), RAY_SYSTEM);
+}
+
+// Who holds it removes it and lets go while others try: never do two of them hold what is there by that name.
+static _Atomic int lock_holders;
+static _Atomic int lock_turns;
+
+static void *take_turns(void *unused) {
+    (void)unused;
+    while (lock_turns < 2000) {
+        int lock;
+        if (ray_file_lock(path_a, &lock) != RAY_OK) {
+            sched_yield();
+            continue;
+        }
+        CHECK_EQUAL(lock_holders++, 0);
+        lock_turns++;
+        sched_yield();
+        lock_holders--;
+        if (lock_turns % 2 == 0) {
+            CHECK_EQUAL(unlink(path_a), 0);
+        }
+        ray_directory_unlock(lock);
+    }
+    return NULL;
+}
+
+static void a_lock_that_is_removed_by_its_holder_is_never_held_twice(void) {
+    in_root(path_a, "spilled/.lock");
+    pthread_t threads[3];
+    for (int i = 0; i < 3; i++) {
+        CHECK_EQUAL(pthread_create(&threads[i], NULL, take_turns, NULL), 0);
+    }
+    for (int i = 0; i < 3; i++) {
+        pthread_join(threads[i], NULL);
+    }
+}
+
 int main(void) {
     snprintf(root, sizeof root, "%s/raystore-file-test-XXXXXX", check_folder());
     CHECK(mkdtemp(root) != NULL);
@@ -204,6 +266,8 @@ int main(void) {
     RUN(directories_are_private_or_refused);
     RUN(clear_follows_no_link);
     RUN(the_lock_is_one_process_wide_and_names_the_holder);
+    RUN(a_files_lock_is_held_until_it_is_let_go_though_the_file_is_removed);
+    RUN(a_lock_that_is_removed_by_its_holder_is_never_held_twice);
     CHECK_OK(ray_directory_clear(root));
     CHECK(ray_directory_remove_empty(root));
     return 0;

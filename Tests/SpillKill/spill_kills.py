@@ -140,7 +140,7 @@ class Loop:
         self.counts["leaked_files"] += len(left)
 
     def files(self):
-        return [os.path.join(folder, name) for folder, _, names in os.walk(self.spilled) for name in names]
+        return [os.path.join(folder, name) for folder, _, names in os.walk(self.spilled) for name in names if name != ".lock"]
 
     def start_clients(self):
         self.survivor = Worker(self.program, self.socket, self.random.getrandbits(40), 2 * KEPT)

@@ -80,6 +80,10 @@ RAY_API bool ray_directory_remove_empty(const char *path);
 RAY_API ray_status ray_directory_lock(const char *path, int *lock) RAY_NODISCARD;
 RAY_API void ray_directory_unlock(int lock);
 
+// The same of a file of any name, made if it is missing: RAY_IN_USE naming the holder's pid and machine. RAY_UNSUPPORTED where the file system
+// has no locks. Unlocked by ray_directory_unlock; whoever holds it may remove it first.
+RAY_API ray_status ray_file_lock(const char *path, int *lock) RAY_NODISCARD;
+
 RAY_ASSUME_NONNULL_END
 RAY_END_DECLS
 #endif

@@ -28,6 +28,8 @@ public final class FilesystemStorage: ExternalStorage {
     private let reserve: UInt64
     private let durability: Durability
     private let next: Atomic<UInt>
+    /// From `validate` to `destroy`.
+    private let locks = Mutex<[FolderLock]>([])
 
     /// - Parameters:
     ///   - directories: at least one; made, if missing, by `validate`.
@@ -52,14 +54,23 @@ public final class FilesystemStorage: ExternalStorage {
     public var folders: [String] { roots.map { folder($0) + "/" } }
 
     public func validate() async throws(RayStoreError) {
+        guard locks.withLock(\.isEmpty) else { return }
         var made: [String] = []
         for root in roots {
             let folder = folder(root)
             do throws(RayStoreError) {
-                try await runBlocking(on: .slow) { () throws(RayStoreError) in try Self.probe(folder) }
+                let lock = try await runBlocking(on: .slow) { () throws(RayStoreError) in try Self.probe(folder) }
                 made.append(folder)
+                if let lock { locks.withLock { $0.append(lock) } }
             } catch {
                 for folder in made { await Self.removeFolder(folder) }
+                locks.withLock { $0 = [] }
+                guard error.code != .inUse else {
+                    throw RayStoreError(
+                        .inUse,
+                        "directory_path: another node spills to \(folder): \(error.message). Stop it; or, if this node's state directory is a copy "
+                            + "of the other's, remove the file storage-owner from it, so that this node gets a name of its own")
+                }
                 throw RayStoreError(
                     .invalidArgument,
                     "directory_path: nothing can be spilled to \(root): \(error.message); name a directory that this user may write",
@@ -68,9 +79,10 @@ public final class FilesystemStorage: ExternalStorage {
         }
     }
 
-    /// Writes a file and reads it again: a directory may exist and refuse both.
-    private static func probe(_ folder: String) throws(RayStoreError) {
+    /// Takes the folder, writes a file and reads it again: a directory may exist and refuse both.
+    private static func probe(_ folder: String) throws(RayStoreError) -> FolderLock? {
         try RayStoreError.check { ray_directory_make_private(folder).rawValue }
+        let lock = try FolderLock.take(folder)
         let path = folder + "/.probe"
         _ = ray_file_remove(path)
         var byte: UInt8 = 42
@@ -80,6 +92,7 @@ public final class FilesystemStorage: ExternalStorage {
             try RayStoreError.check { ray_spill_write(path, &part, 1, 0, 0).rawValue }
             try RayStoreError.check { ray_spill_read(path, 0, &part, 1).rawValue }
         }
+        return lock
     }
 
     public func spill(_ batch: SpillBatch) async throws(RayStoreError) -> SpilledFile {
@@ -134,16 +147,19 @@ public final class FilesystemStorage: ExternalStorage {
         var all: [String] = []
         for root in roots {
             let folder = folder(root)
-            all += try await runBlocking(on: .slow) { () throws(RayStoreError) in
-                guard FileManager.default.fileExists(atPath: folder) else { return [] }
-                do {
-                    return try FileManager.default.contentsOfDirectory(atPath: folder).map { folder + "/" + $0 }
-                } catch {
-                    throw RayStoreError(.system, "\(folder) cannot be listed: \(error)")
-                }
-            }
+            all += try await runBlocking(on: .slow) { () throws(RayStoreError) in try Self.files(in: folder) }
         }
         return all
+    }
+
+    private static func files(in folder: String) throws(RayStoreError) -> [String] {
+        guard FileManager.default.fileExists(atPath: folder) else { return [] }
+        do {
+            return try FileManager.default.contentsOfDirectory(atPath: folder).filter { $0 != FolderLock.name }
+                .map { folder + "/" + $0 }
+        } catch {
+            throw RayStoreError(.system, "\(folder) cannot be listed: \(error)")
+        }
     }
 
     public func destroy() async throws(RayStoreError) {
@@ -152,13 +168,14 @@ public final class FilesystemStorage: ExternalStorage {
             let folder = folder(root)
             do throws(RayStoreError) {
                 try await runBlocking(on: .slow) { () throws(RayStoreError) in
-                    try RayStoreError.check { ray_directory_clear(folder).rawValue }
+                    for file in try Self.files(in: folder) { try RayStoreError.check { ray_file_remove(file).rawValue } }
                 }
                 await Self.removeFolder(folder)
             } catch {
                 failure = failure ?? error
             }
         }
+        locks.withLock { $0 = [] }
         if let failure { throw failure }
     }
 
@@ -174,6 +191,8 @@ public final class FilesystemStorage: ExternalStorage {
     /// The node's folder, and the one above it when no other node has one there.
     private static func removeFolder(_ folder: String) async {
         try? await runBlocking(on: .slow) { () throws(RayStoreError) in
+            // The lock's file is the last to go, and held until then: whoever takes the folder next finds nothing of this life in it.
+            if (try? Self.files(in: folder).isEmpty) == true { _ = ray_file_remove(folder + "/" + FolderLock.name) }
             if ray_directory_remove_empty(folder), let slash = folder.lastIndex(of: "/") {
                 _ = ray_directory_remove_empty(String(folder[..<slash]))
             }
