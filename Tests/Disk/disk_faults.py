@@ -75,12 +75,22 @@ class Disks:
             self.ill[folder] = rule or INTERPOSED[self.kind]
             self.write_rules()
         elif self.kind == "full":
-            subprocess.run(["fallocate", "-l", str(os.statvfs(folder).f_bavail * os.statvfs(folder).f_frsize), f"{folder}/filler"], check=True)
+            self.fill(folder)
         else:
             with contextlib.suppress(OSError):
                 for number in range(200):
                     open(f"{folder}/filler-{number}", "x").close()
                 raise Failed(f"{folder} has more inodes than this test takes")
+
+    @staticmethod
+    def fill(folder):
+        # The node may write at the same time: what was free a moment ago need not be.
+        for _ in range(100):
+            free = os.statvfs(folder)
+            size = str(free.f_bavail * free.f_frsize)
+            if subprocess.run(["fallocate", "-l", size, f"{folder}/filler"], stderr=subprocess.DEVNULL, check=False).returncode == 0:
+                return
+        raise Failed(f"{folder} cannot be filled")
 
     def mend(self, folder):
         if self.ill.pop(folder, None):

@@ -155,7 +155,8 @@ final class ClientDesk: ClientHostDelegate {
         case Int(RAY_REQUEST_GET):
             let timeout = try payload.integer(UInt64.self)
             let ids = try payload.ids()
-            try await get(ids, timeout: timeout, tuning: try payload.tuning(.get)) { [weak self] id, progress in
+            try await get(ids, timeout: timeout, tuning: try payload.tuning(.get), for: session.slot) {
+                [weak self] id, progress in
                 self?.host?.progress(client, requestID, of: id, progress)
             }
         case Int(RAY_REQUEST_WAIT):
@@ -165,7 +166,7 @@ final class ClientDesk: ClientHostDelegate {
             let ids = try payload.ids()
             return try await wait(
                 ids, wanted: wanted, fetches: flags & UInt32(RAY_WAIT_FETCH) != 0, timeout: timeout,
-                tuning: try payload.tuning(.wait))
+                tuning: try payload.tuning(.wait), for: session.slot)
         case Int(RAY_REQUEST_READ):
             return try await read(&payload, session) { [weak self] id, progress in
                 self?.host?.progress(client, requestID, of: id, progress)
@@ -301,14 +302,14 @@ final class ClientDesk: ClientHostDelegate {
     }
 
     private func get(
-        _ ids: [ObjectID], timeout: UInt64, tuning: TransferTuning,
+        _ ids: [ObjectID], timeout: UInt64, tuning: TransferTuning, for asker: ClientSlot,
         observer: @escaping @Sendable (ObjectID, ray_transfer_progress) -> Void
     ) async throws(RayStoreError) {
         let ownership = rooms.ownership
         let limit = limit(of: timeout)
         try await withTimeout(timeout, clock: rooms.clock) { () async throws(RayStoreError) in
             try await gather(ids) { (id) async throws(RayStoreError) in
-                try await ownership.makeLocal(id, lingering: false, tuning: tuning, limit: limit) { observer(id, $0) }
+                try await ownership.makeLocal(id, lingering: false, tuning: tuning, for: asker, limit: limit) { observer(id, $0) }
             }
         } orThrow: { cancelled in
             let missing = ids.filter { self.rooms.store.entry(of: $0)?.state != .sealed }
@@ -321,7 +322,7 @@ final class ClientDesk: ClientHostDelegate {
     }
 
     private func wait(
-        _ ids: [ObjectID], wanted: Int, fetches: Bool, timeout: UInt64, tuning: TransferTuning
+        _ ids: [ObjectID], wanted: Int, fetches: Bool, timeout: UInt64, tuning: TransferTuning, for asker: ClientSlot
     ) async throws(RayStoreError) -> [UInt8] {
         guard wanted >= 1, wanted <= ids.count else {
             throw RayStoreError(.invalidArgument, "waiting for \(wanted) of \(ids.count) objects is not possible")
@@ -334,7 +335,8 @@ final class ClientDesk: ClientHostDelegate {
                 group.addTask {
                     do throws(RayStoreError) {
                         if fetches {
-                            try await ownership.makeLocal(id, lingering: true, tuning: tuning, limit: limit, observer: nil)
+                            try await ownership.makeLocal(
+                                id, lingering: true, tuning: tuning, for: asker, limit: limit, observer: nil)
                         } else {
                             while !(try await ownership.isAvailable(id)) {
                                 try? await clock.sleep(for: .milliseconds(20))

@@ -282,6 +282,11 @@ public final class Node: PeerService {
         get async { await rooms.room.count }
     }
 
+    /// How many spilled objects are wanted and not on their way back.
+    var wantedFromStorage: Int {
+        get async { await rooms.spiller.wanted.count }
+    }
+
     /// For tests that free memory in a way of their own.
     func useReliever(_ reliever: any MemoryReliever) async {
         await rooms.room.use(reliever)

@@ -9,6 +9,8 @@ private struct PullWork: Sendable {
     let owner: NodeID
     let tuning: TransferTuning
     let urgency: PullUrgency
+    /// In whose turn it waits for room.
+    let asker: ClientSlot?
     let observe: Pulls.Observer
 }
 
@@ -19,11 +21,13 @@ extension Ownership {
     /// - Parameters:
     ///   - lingering: the pull goes on when the caller gives up.
     ///   - tuning: of the pull, if none is under way; one that is becomes at most more urgent.
+    ///   - asker: the client that waits for it, in whose turn it has room; nil for nobody of this node.
     ///   - limit: how long the caller will wait; nil: as long as it takes. Who has none waits a minute for a new holder
     ///     (`NodeOptions.holderPatience`).
     /// - Throws: what the object failed with; `notFound` for an id that no process of this node has opened; `sourceChanged`.
     func makeLocal(
-        _ id: ObjectID, lingering: Bool, tuning: TransferTuning, limit: Duration? = nil, observer: Pulls.Observer?
+        _ id: ObjectID, lingering: Bool, tuning: TransferTuning, for asker: ClientSlot? = nil, limit: Duration? = nil,
+        observer: Pulls.Observer?
     ) async throws(RayStoreError) {
         while true {
             switch try whereabouts(of: id) {
@@ -31,9 +35,10 @@ extension Ownership {
                 spiller.noteUse(of: id)
                 return
             case .elsewhere(let owner):
-                try await pull(id, owner: owner, lingering: lingering, tuning: tuning, limit: limit, observer: observer)
+                try await pull(
+                    id, owner: owner, lingering: lingering, tuning: tuning, for: asker, limit: limit, observer: observer)
             case .spilled(let spiller):
-                try await restore(id, lingering: lingering, by: spiller)
+                try await restore(id, lingering: lingering, by: spiller, for: asker)
             case .moved:
                 try await bringBack(id)
             case .beingMade:
@@ -115,14 +120,15 @@ extension Ownership {
     }
 
     func pull(
-        _ id: ObjectID, owner: NodeID, lingering: Bool, tuning: TransferTuning, limit: Duration? = nil, observer: Pulls.Observer?
+        _ id: ObjectID, owner: NodeID, lingering: Bool, tuning: TransferTuning, for asker: ClientSlot?, limit: Duration? = nil,
+        observer: Pulls.Observer?
     ) async throws(RayStoreError) {
         try await pulls.fetch(
             id, lingering: lingering, urgency: tuning.urgency ?? .get, isLimited: limit != nil, observer: observer,
             inquire: { await self.inquire(after: id, owner: owner) }
         ) { observe, urgency throws(RayStoreError) in
             try await self.pullUntilHere(
-                PullWork(id: id, owner: owner, tuning: tuning, urgency: urgency, observe: observe))
+                PullWork(id: id, owner: owner, tuning: tuning, urgency: urgency, asker: asker, observe: observe))
         }
     }
 
@@ -133,7 +139,7 @@ extension Ownership {
     private func pullUntilHere(_ work: PullWork) async throws(RayStoreError) {
         let id = work.id
         let admission = DiskAdmission(id, in: files.room)
-        let room = StoreAdmission(id, in: store, by: room)
+        let room = StoreAdmission(id, in: store, by: room, for: work.asker)
         // After what is left of a failure is gone.
         defer { admission.end() }
         let wasLeft = files.left.take(id)

@@ -41,17 +41,17 @@ extension Ownership {
     ) async throws(RayStoreError) -> FetchedPart {
         var pause = Duration.milliseconds(10)
         let name = parts.make()
-        let room = StoreAdmission(name, in: store, by: room)
+        let room = StoreAdmission(name, in: store, by: room, for: client)
         while true {
             switch try whereabouts(of: id) {
             case .here:
                 return .isHere
             case .spilled(let spiller):
                 let part = parts.make()
-                if let size = try await spiller.read(range, of: id, as: part) {
+                if let size = try await spiller.read(range, of: id, as: part, for: client) {
                     return .part(try hand(part, to: client), size: size)
                 }
-                try await restore(id, lingering: false, by: spiller)
+                try await restore(id, lingering: false, by: spiller, for: client)
             case .moved:
                 do throws(RayStoreError) {
                     if let size = try await mover?.read(range, of: id, by: room, in: store) {

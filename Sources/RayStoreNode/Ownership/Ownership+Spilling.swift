@@ -51,24 +51,25 @@ extension Ownership {
         return freed
     }
 
-    /// Brings a spilled object back; one restore for all who wait.
-    func restore(_ id: ObjectID, lingering: Bool, by spiller: Spiller) async throws(RayStoreError) {
+    /// Brings a spilled object back; one restore for all who wait, in the turn of each of them.
+    func restore(_ id: ObjectID, lingering: Bool, by spiller: Spiller, for asker: ClientSlot?) async throws(RayStoreError) {
         do throws(RayStoreError) {
+            await spiller.join(id, for: asker)
             try await restores.fetch(id, lingering: lingering, urgency: .get, observer: nil) { _, _ throws(RayStoreError) in
-                try await spiller.restore(id)
+                try await spiller.restore(id, for: asker)
             }
         } catch {
             // What a damaged record cannot give another node may: whoever wants it looks again.
             if spiller.index.damage(of: id) != nil { return }
-            guard Spiller.isDiskFailure(error), await pullSpilled(id, lingering: lingering) else { throw error }
+            guard Spiller.isDiskFailure(error), await pullSpilled(id, lingering: lingering, for: asker) else { throw error }
         }
     }
 
     /// Gets from another node what this one's disk cannot read. The record is of no use then: the object is written anew when memory is needed.
-    private func pullSpilled(_ id: ObjectID, lingering: Bool) async -> Bool {
+    private func pullSpilled(_ id: ObjectID, lingering: Bool, for asker: ClientSlot?) async -> Bool {
         guard owned[id]?.holders.isEmpty == false else { return false }
         do throws(RayStoreError) {
-            try await pull(id, owner: me, lingering: lingering, tuning: TransferTuning(), observer: nil)
+            try await pull(id, owner: me, lingering: lingering, tuning: TransferTuning(), for: asker, observer: nil)
         } catch {
             // The disk's failure says more.
             return false

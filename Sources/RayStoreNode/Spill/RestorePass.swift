@@ -46,7 +46,12 @@ final class RestorePass: @unchecked Sendable {
 
     func record(_ index: Int) -> SpillRecord { items[index].record }
 
-    /// Takes the object's place in the store. Records come in the order in which they lie in the file.
+    /// In the order in which they lie in the file; they may have been added in another.
+    func sort() {
+        items.sort { $0.record.location.offset < $1.record.location.offset }
+    }
+
+    /// Takes the object's place in the store.
     ///
     /// - Parameters:
     ///   - reservation: what was created for it; nil to create it now.

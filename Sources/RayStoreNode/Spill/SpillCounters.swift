@@ -9,13 +9,13 @@ public struct SpillCounters: Codable, Hashable, Sendable {
     public var spilledBytes: UInt64 = 0
     /// What the same records would be if nothing in them were packed.
     public var spilledOwnBytes: UInt64 = 0
-    /// While at least one file was being written; bytes over seconds is the rate.
+    /// While the storage was writing at least one file, without what was waited for before or between two tries; bytes over seconds is the rate.
     public var spillSeconds: Double = 0
     /// Files that could not be written.
     public var failedSpills: UInt64 = 0
     public var restoredObjects: UInt64 = 0
     public var restoredBytes: UInt64 = 0
-    /// While at least one record was being read.
+    /// While at least one record was being read and verified, without the wait for its room in memory.
     public var restoreSeconds: Double = 0
     /// Of what was restored: what nobody had asked for yet.
     public var readAheadObjects: UInt64 = 0

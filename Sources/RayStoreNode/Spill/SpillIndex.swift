@@ -30,12 +30,15 @@ final class SpillIndex: Sendable {
         var recordBytes: UInt64 = 0
         var recordOwnBytes: UInt64 = 0
         var damagedCount: UInt64 = 0
+        /// Of the records, what the largest object takes in the store; nil: to be looked for.
+        var largest: UInt64? = 0
 
         /// Takes a record away. Answers its file's URL if that has no other.
         mutating func drop(_ record: SpillRecord) -> String? {
             recordCount -= 1
             recordBytes -= record.location.size
             recordOwnBytes -= record.ownBytes
+            if let largest, record.memoryBytes >= largest { self.largest = nil }
             let url = record.location.file
             guard var file = files[url] else { return nil }
             file.liveCount -= 1
@@ -100,6 +103,7 @@ final class SpillIndex: Sendable {
                 contents.recordCount += 1
                 contents.recordBytes += record.location.size
                 contents.recordOwnBytes += record.ownBytes
+                if let largest = contents.largest { contents.largest = max(largest, record.memoryBytes) }
                 file.liveCount += 1
             }
             if file.liveCount > 0 { contents.files[url] = file }
@@ -150,6 +154,16 @@ final class SpillIndex: Sendable {
             contents.places[id]!.damage = failure
             contents.damagedCount += 1
             return true
+        }
+    }
+
+    /// What the largest object that has a record takes in the store; 0 when none has one.
+    var largestMemoryBytes: UInt64 {
+        contents.withLock { contents in
+            if let largest = contents.largest { return largest }
+            let largest = contents.places.values.reduce(UInt64(0)) { max($0, $1.record?.memoryBytes ?? 0) }
+            contents.largest = largest
+            return largest
         }
     }
 

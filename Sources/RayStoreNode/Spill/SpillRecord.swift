@@ -34,6 +34,9 @@ struct SpillRecord: Sendable, Hashable {
     /// Whether what came of it is asked for once more before it is given up: on its way from another machine what is right may become wrong.
     func isWorthAnotherRead(after error: RayStoreError) -> Bool { error.code == .corrupt && path == nil }
 
+    /// What the object takes in the store, or a little more.
+    var memoryBytes: UInt64 { dataSize + metadataSize + 4096 }
+
     /// Of the record if nothing in it were packed.
     var ownBytes: UInt64 { UInt64(RAY_SPILL_HEADER_SIZE) + ownerSize + metadataSize + dataSize }
 }

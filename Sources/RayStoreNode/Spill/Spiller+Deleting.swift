@@ -58,6 +58,7 @@ extension Spiller {
                 unused.isTidying = !taken.0.isEmpty || !taken.1.isEmpty
                 return (taken.0, taken.1, !unused.isTidying)
             }
+            keepRoom()
             if isDone { return }
             // What goes as a whole need not go one by one.
             if isStopping { continue }

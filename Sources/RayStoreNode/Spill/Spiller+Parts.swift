@@ -5,21 +5,24 @@ internal import RayStore
 extension Spiller {
     /// Reads a part into an object of its own.
     ///
+    /// - Parameter asker: in whose turn it waits for room.
     /// - Returns: the part's size; nil when the object is to be brought back instead: it has no record that can be used, or most of it is
     ///   wanted.
     /// - Throws: `storeFull`; what the storage answered.
-    func read(_ range: ByteRange, of id: ObjectID, as part: ObjectID) async throws(RayStoreError) -> UInt64? {
+    func read(_ range: ByteRange, of id: ObjectID, as part: ObjectID, for asker: ClientSlot?) async throws(RayStoreError)
+        -> UInt64?
+    {
         guard let record = index.record(of: id), !isStopping,
             UInt64(SpilledPart.blocks(of: range, in: record).count) <= record.dataSize / 2
         else { return nil }
         activeParts += 1
-        restoreTimer.begin(at: clock.now)
         defer {
-            restoreTimer.end(at: clock.now)
             activeParts -= 1
             noteIdle()
         }
-        let reading = try await place(range, of: record, as: part)
+        let reading = try await place(range, of: record, as: part, for: asker)
+        restoreTimer.begin(at: clock.now)
+        defer { restoreTimer.end(at: clock.now) }
         do throws(RayStoreError) {
             do throws(RayStoreError) {
                 try await fill(reading, from: record, of: id)
@@ -51,7 +54,7 @@ extension Spiller {
 
     /// Takes a place in the store for the part, or waits for one beside all others who want some.
     private func place(
-        _ range: ByteRange, of record: SpillRecord, as part: ObjectID
+        _ range: ByteRange, of record: SpillRecord, as part: ObjectID, for asker: ClientSlot?
     ) async throws(RayStoreError) -> SpilledPart {
         let store = store
         do throws(RayStoreError) {
@@ -63,7 +66,7 @@ extension Spiller {
             try await room.create(
                 RoomRequest(
                     id: part, dataSize: range.count(of: record.dataSize), metadataSize: UInt32(record.metadataSize), client: nil,
-                    limit: nil))
+                    limit: nil, asker: asker, comesBack: true))
         }
         let reservation = RoomReservation(part, in: store)
         return try await runBlocking(on: threads) { () throws(RayStoreError) in

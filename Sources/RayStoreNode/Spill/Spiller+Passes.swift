@@ -27,31 +27,36 @@ extension Spiller {
     }
 
     func startPasses() {
-        while activePasses < Self.passesAtOnce, !wanted.isEmpty {
-            let objects = takeBatch()
+        while activePasses - passesInRoom < Self.passesAtOnce, let next = turns.next(among: wanted.lazy.map(\.id)) {
+            let objects = takeBatch(with: wanted[next.place])
             noteAsked(objects)
-            begin(objects) { await self.run(objects) }
+            begin(objects) {
+                await self.run(objects, for: next.asker)
+                await self.endTurn(of: next.asker)
+            }
         }
         readFurther()
+    }
+
+    private func endTurn(of asker: ClientSlot?) {
+        turns.endPass(of: asker)
     }
 
     /// Runs a pass.
     func begin(_ objects: [WantedObject], _ run: @escaping @Sendable () async -> Void) {
         for object in objects { coming[object.id] = [] }
         activePasses += 1
-        restoreTimer.begin(at: clock.now)
         Task {
             await run()
-            self.restoreTimer.end(at: self.clock.now)
             self.activePasses -= 1
             self.startPasses()
             self.noteIdle()
         }
     }
 
-    /// The oldest request goes first, and takes along what else is wanted of its file: what lies behind it, then what lies before.
-    private func takeBatch() -> [WantedObject] {
-        let first = wanted[0]
+    /// The one whose turn it is takes along what else is wanted of its file: what lies behind it, then what lies before. It is the first to have
+    /// a place, the others come in the order in which they lie there.
+    private func takeBatch(with first: WantedObject) -> [WantedObject] {
         let ofFile = wanted.filter { $0.record.location.file == first.record.location.file }
             .sorted { $0.record.location.offset < $1.record.location.offset }
         let from = ofFile.firstIndex { $0.ticket == first.ticket } ?? 0
@@ -67,12 +72,14 @@ extension Spiller {
         }
         let tickets = Set(batch.map(\.ticket))
         wanted.removeAll { tickets.contains($0.ticket) }
-        return batch.sorted { $0.record.location.offset < $1.record.location.offset }
+        for object in batch { turns.remove(object.id) }
+        return [first] + batch.dropFirst().sorted { $0.record.location.offset < $1.record.location.offset }
     }
 
-    private func run(_ objects: [WantedObject]) async {
+    private func run(_ objects: [WantedObject], for asker: ClientSlot?) async {
         let pass = RestorePass(in: store)
-        let placed = await place(objects, in: pass)
+        let placed = await place(objects, in: pass, for: asker).sorted { $0.record.location.offset < $1.record.location.offset }
+        pass.sort()
         await readAll(of: pass, for: placed)
     }
 
@@ -80,7 +87,7 @@ extension Spiller {
 
     /// Takes places in the store for the objects. One that has none answers why; those behind it are asked for again: whoever holds places must
     /// not wait for more.
-    private func place(_ objects: [WantedObject], in pass: RestorePass) async -> [WantedObject] {
+    private func place(_ objects: [WantedObject], in pass: RestorePass, for asker: ClientSlot?) async -> [WantedObject] {
         var placed: [WantedObject] = []
         var rest = objects[...]
         var evictions = 0
@@ -97,11 +104,12 @@ extension Spiller {
                 if full != nil, placed.isEmpty { continue }
                 break
             }
-            rest.removeFirst()
+            // They have turns of their own meanwhile.
+            refuse(rest.dropFirst())
+            rest = []
             do throws(RayStoreError) {
-                try await placeInTurn(first, in: pass, orThrow: full)
+                try await placeInTurn(first, in: pass, for: asker, orThrow: full)
                 placed.append(first)
-                break
             } catch {
                 answer(first, .failure(error))
             }
@@ -149,16 +157,27 @@ extension Spiller {
 
     /// Waits for a place beside all others who want one.
     private func placeInTurn(
-        _ object: WantedObject, in pass: RestorePass, orThrow failure: RayStoreError
+        _ object: WantedObject, in pass: RestorePass, for asker: ClientSlot?, orThrow failure: RayStoreError
     ) async throws(RayStoreError) {
         guard let room else { throw failure }
         let record = object.record
+        // Whoever waits here keeps no other pass from what there is room for.
+        passesInRoom += 1
+        startPasses()
+        defer { passesInRoom -= 1 }
         try await room.create(
             RoomRequest(
-                id: object.id, dataSize: record.dataSize, metadataSize: UInt32(record.metadataSize), client: nil, limit: nil))
+                id: object.id, dataSize: record.dataSize, metadataSize: UInt32(record.metadataSize), client: nil, limit: nil,
+                asker: asker, comesBack: true))
+        returns.begin(object.id)
         let (index, reservation) = (index, RoomReservation(object.id, in: store))
-        try await runBlocking(on: threads) { () throws(RayStoreError) in
-            try pass.add(object.id, record, into: reservation, listedIn: index)
+        do throws(RayStoreError) {
+            try await runBlocking(on: threads) { () throws(RayStoreError) in
+                try pass.add(object.id, record, into: reservation, listedIn: index)
+            }
+        } catch {
+            returns.end(object.id, at: clock.now)
+            throw error
         }
     }
 
@@ -166,6 +185,8 @@ extension Spiller {
 
     func readAll(of pass: RestorePass, for objects: [WantedObject]) async {
         guard let first = objects.first else { return }
+        restoreTimer.begin(at: clock.now)
+        defer { restoreTimer.end(at: clock.now) }
         for run in pass.runs(upTo: first.record.path == nil ? .max : Self.readBytes) { await read(run, of: pass, for: objects) }
     }
 

@@ -41,6 +41,7 @@ extension Spiller {
         if freed >= bytes || !storage.canSpill { return freed }
         let primaries = victims.filter { $0.standing == .primary && !index.isKnown($0.entry.id) }
         guard activeSpills < options.concurrentFiles, !primaries.isEmpty, clock.now >= holdOffUntil else {
+            if freed == 0, clock.now < holdOffUntil { freed = await evictAnyClean(bytes) }
             return freed + (freed == 0 ? await awaitSpill() : 0)
         }
         var batch: [StoreEntry] = []
@@ -49,19 +50,26 @@ extension Spiller {
             batch.append(victim.entry)
             batchBytes += victim.entry.memoryBytes
         }
-        return freed + (await spill(batch))
+        freed += await spill(batch)
+        return freed == 0 && clock.now < holdOffUntil ? await evictAnyClean(bytes) : freed
+    }
+
+    /// When nothing can be written, what has a record goes wherever it stands among what cannot go.
+    private func evictAnyClean(_ bytes: UInt64) async -> UInt64 {
+        evictClean(await victims(capacity), upTo: bytes)
     }
 
     /// Writes what is used longest ago when the store is nearly full, so that who makes objects need not wait for it.
     func watch() async {
-        let high = UInt64(Double(capacity) * options.highWatermark)
-        let low = UInt64(Double(capacity) * options.lowWatermark)
         let pause = Duration.milliseconds(20)
         var next = pause
         var before: UInt64 = 0
         while !Task.isCancelled {
             try? await clock.sleep(for: next)
             let used = store.usedBytes
+            let usable = Double(capacity - keptBytes)
+            let high = UInt64(usable * options.highWatermark)
+            let low = UInt64(usable * options.lowWatermark)
             next = used == before ? min(next * 2, .milliseconds(500)) : pause
             before = used
             guard used > high, !Task.isCancelled else { continue }
@@ -173,7 +181,12 @@ extension Spiller {
 
     private func clean(_ victims: [Victim]) -> [Victim] {
         let held = readAhead.withLock { $0.held }
-        return Self.byCost(victims.filter { index.record(of: $0.entry.id) != nil && held[$0.entry.id] == nil })
+        let staying = returns.staying(at: clock.now)
+        return Self.byCost(
+            victims.filter { victim in
+                let id = victim.entry.id
+                return index.record(of: id) != nil && held[id] == nil && !staying.contains(id)
+            })
     }
 
     private func evictClean(_ victims: [Victim], upTo bytes: UInt64) -> UInt64 {

@@ -15,11 +15,17 @@ extension Spiller {
     /// How often a disk that cannot read is asked: it has tried long enough itself by then.
     private static let diskTries = 3
 
+    /// Somebody else wants what may be wanted already: it comes in the turn of either.
+    func join(_ id: ObjectID, for asker: ClientSlot?) {
+        turns.join(id, for: asker)
+    }
+
     /// Brings an object back. Returns when it is in the store, or when its state there has changed otherwise.
     ///
+    /// - Parameter asker: in whose turn; nil for nobody's of this node.
     /// - Throws: `corrupt` and `objectLost`, and `system` for what the disk cannot read, naming file and offset; `storeFull`; `cancelled` when the
     ///   task is; what the storage answered.
-    func restore(_ id: ObjectID) async throws(RayStoreError) {
+    func restore(_ id: ObjectID, for asker: ClientSlot? = nil) async throws(RayStoreError) {
         var pause = Duration.milliseconds(5)
         var diskFailures = 0
         let end = clock.now + Self.patience
@@ -27,7 +33,7 @@ extension Spiller {
             if let damage = index.damage(of: id) { throw damage }
             guard let record = index.record(of: id) else { return }
             do throws(RayStoreError) {
-                try await fetch(id, record)
+                try await fetch(id, record, for: asker)
                 return
             } catch {
                 switch error.code {
@@ -72,7 +78,7 @@ extension Spiller {
                 + error.message, systemErrno: error.systemErrno, object: id)
     }
 
-    private func fetch(_ id: ObjectID, _ record: SpillRecord) async throws(RayStoreError) {
+    private func fetch(_ id: ObjectID, _ record: SpillRecord, for asker: ClientSlot?) async throws(RayStoreError) {
         nextTicket += 1
         let ticket = nextTicket
         let result = await withTaskCancellationHandler {
@@ -82,6 +88,7 @@ extension Spiller {
                 } else if coming[id] != nil {
                     coming[id]!.append(continuation)
                 } else {
+                    turns.add(id, for: asker)
                     wanted.append(WantedObject(ticket: ticket, id: id, record: record, continuation: continuation))
                     schedulePasses()
                 }
@@ -100,6 +107,7 @@ extension Spiller {
     private func withdraw(_ ticket: UInt64) {
         guard let place = wanted.firstIndex(where: { $0.ticket == ticket }) else { return }
         let object = wanted.remove(at: place)
+        turns.remove(object.id)
         object.continuation?.resume(returning: .failure(Self.cancelled(object.id)))
     }
 
@@ -107,6 +115,7 @@ extension Spiller {
 
     func finish(_ object: WantedObject, _ result: Result<Void, RayStoreError>) {
         var result = result
+        returns.end(object.id, at: clock.now)
         switch result {
         case .success:
             counters.restoredObjects += 1

@@ -16,9 +16,7 @@ extension Spiller {
         fileCount += 1
         let number = fileCount
         claimedBytes += bytes
-        spillTimer.begin(at: clock.now)
         let freed = await write(victims.filter { claimed.contains($0.id) }, asFile: number)
-        spillTimer.end(at: clock.now)
         claimedBytes -= bytes
         activeSpills -= 1
         index.abandon(Array(claimed))
@@ -88,6 +86,7 @@ extension Spiller {
         counters.spilledBytes += bytes
         counters.spilledOwnBytes += records.reduce(0) { $0 + $1.record.ownBytes }
         let ended = index.commit(file.url, bytes: bytes, number: number, records)
+        keepRoom()
         noteUnused(ended, ended.count == ids.count ? file.url : nil)
         return ids.count
     }
@@ -99,6 +98,8 @@ extension Spiller {
         while true {
             attempt += 1
             do throws(RayStoreError) {
+                spillTimer.begin(at: clock.now)
+                defer { spillTimer.end(at: clock.now) }
                 let file = try await storage.spill(layout.batch)
                 holdOff = .zero
                 guard file.recordCount > 0 else {

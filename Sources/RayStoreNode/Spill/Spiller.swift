@@ -16,10 +16,10 @@ actor Spiller {
     let place: StoragePlace
     /// Nil when nothing can be spilled: then copies of other nodes' objects are all that makes room.
     let manifest: SpillManifest?
-    let store: NodeStore
+    nonisolated let store: NodeStore
     let files: FileKeeper
     let options: SpillOptions
-    let capacity: UInt64
+    nonisolated let capacity: UInt64
     let clock: any NodeClock
     let log: Logger
     /// What each record says of who owns its object.
@@ -57,8 +57,13 @@ actor Spiller {
     var wanted: [WantedObject] = []
     /// Who has come for it since.
     var coming: [ObjectID: [WantedObject.Continuation]] = [:]
+    var turns = RestoreTurns()
     var arePassesScheduled = false
     var activePasses = 0
+    /// Of these, those that wait for room in the store.
+    var passesInRoom = 0
+    nonisolated let kept = Mutex<UInt64>(0)
+    var returns = LateReturns()
     var activeReadAheads = 0
     /// What is got here is noted from other actors.
     nonisolated let readAhead: Mutex<ReadAhead>
@@ -127,12 +132,14 @@ actor Spiller {
         return now
     }
 
-    /// Begins nothing new; returns when nothing is under way. The files of objects that end from now on go with the storage.
+    /// Begins nothing new; returns when nothing is under way. The
+    /// files of objects that end from now on go with the storage.
     func stop() async {
         isStopping = true
         for task in background { task.cancel() }
         for object in wanted { object.continuation?.resume(returning: .failure(Self.isStopped)) }
         wanted = []
+        turns = RestoreTurns()
         for task in background { await task.value }
         heldWatch?.cancel()
         await heldWatch?.value

@@ -7,6 +7,13 @@ protocol MemoryReliever: Sendable {
     /// - Parameter bytes: what is wanted; it may free less, or a little more.
     /// - Returns: how much it has freed. 0: there is nothing now that it could give up.
     func free(_ bytes: UInt64) async -> UInt64
+
+    /// How much of the store is kept for what comes back from outside.
+    var keptBytes: UInt64 { get }
+}
+
+extension MemoryReliever {
+    var keptBytes: UInt64 { 0 }
 }
 
 extension Spiller: MemoryReliever {}

@@ -6,14 +6,16 @@ internal import RayStore
 extension NodeStore {
     /// Creates an object in the name of who waits for it.
     ///
+    /// - Parameter fromKept: it may take what is kept.
     /// - Throws: `storeFull`; `exists`, `tableFull`; `closed` when the client is gone.
-    func create(_ request: RoomRequest) throws(RayStoreError) {
+    func create(_ request: RoomRequest, fromKept: Bool = false) throws(RayStoreError) {
         let slot = request.client
+        let flags = (slot == nil ? 0 : UInt32(RAY_CREATE_WITH_REF)) | (fromKept ? UInt32(RAY_CREATE_FROM_KEPT) : 0)
         try RayStoreError.check(object: request.id) {
             request.id.withC {
                 ray_node_create_for(
                     handle, slot?.number ?? UInt32(RAY_NODE_SLOT), slot?.serial ?? 0, &$0, request.dataSize, request.metadataSize,
-                    slot == nil ? 0 : UInt32(RAY_CREATE_WITH_REF))
+                    flags)
             }.rawValue
         }
     }
@@ -38,6 +40,12 @@ extension NodeStore {
     func holdRoom(lettingPass bytes: UInt64?) {
         // It fails in a damaged store only, where every create does.
         _ = ray_node_room_hold(handle, bytes ?? UInt64.max)
+    }
+
+    /// Keeps a free piece of so many bytes for what comes back from outside; 0 for none.
+    func keepRoom(_ bytes: UInt64) {
+        // It fails in a damaged store only, where every create does.
+        _ = ray_node_room_keep(handle, bytes)
     }
 
     /// What the objects of a job take. Looks at the whole table.

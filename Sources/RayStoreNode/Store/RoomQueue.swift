@@ -28,6 +28,8 @@ actor RoomQueue {
     private static let reliefPauseMost = Duration.milliseconds(200)
     /// Requests that are tried beside the head at a time.
     private static let passersMost = 64
+    /// How long what comes back waits for room like everybody else before it takes what is kept for it.
+    private static let keptAfter = Duration.milliseconds(100)
 
     private let store: NodeStore
     private let capacity: UInt64
@@ -133,7 +135,7 @@ actor RoomQueue {
         let now = clock.now
         waiting[ticket] = Waiting(
             request: request, since: now, end: request.limit.map { now + $0 }, continuation: continuation)
-        order.add(ticket, of: request.client, bytes: request.bytes)
+        order.add(ticket, in: request.line, bytes: request.bytes)
         if isServing {
             wake()
         } else {
@@ -179,6 +181,7 @@ actor RoomQueue {
             if let last, seen &- last.seen != ownWakes &- last.ownWakes { progress = clock.now }
             last = (seen, ownWakes)
             serveWhatFits()
+            serveFromKept()
             await failLate()
             guard !order.isEmpty else { break }
             relieve()
@@ -216,6 +219,24 @@ actor RoomQueue {
         self.turn = turn
     }
 
+    /// When memory is full of what cannot go, what lies outside is had all the same: one after the other, for each can go again without a write.
+    ///
+    /// What is too large for what is left beside the kept room takes of it, too.
+    private func serveFromKept() {
+        let now = clock.now
+        let kept = reliever?.keptBytes ?? 0
+        guard kept > 0 else { return }
+        let meant = order.inTurn(count: Self.passersMost) { ticket in
+            guard let waiter = waiting[ticket], now - waiter.since >= Self.keptAfter else { return false }
+            return waiter.request.comesBack || waiter.request.bytes > capacity - min(kept, capacity)
+        }
+        for ticket in meant {
+            guard let waiter = waiting[ticket] else { continue }
+            // When one that is not too large for it has no room there, somebody has it: nobody else has any either.
+            guard tryToServe(ticket, waiter, fromKept: true) || waiter.request.bytes > kept else { break }
+        }
+    }
+
     /// The head has no room yet: says what may pass it.
     private func takeTurn(_ head: UInt64, _ bytes: UInt64) {
         if turn?.ticket != head {
@@ -226,9 +247,9 @@ actor RoomQueue {
         store.holdRoom(lettingPass: turn!.ownBytes)
     }
 
-    private func tryNow(_ request: RoomRequest) throws(RayStoreError) -> Bool {
+    private func tryNow(_ request: RoomRequest, fromKept: Bool = false) throws(RayStoreError) -> Bool {
         do throws(RayStoreError) {
-            try store.create(request)
+            try store.create(request, fromKept: fromKept)
             return true
         } catch {
             guard error.code == .storeFull else { throw error }
@@ -237,9 +258,9 @@ actor RoomQueue {
     }
 
     /// False when there is no room for it.
-    private func tryToServe(_ ticket: UInt64, _ waiter: Waiting) -> Bool {
+    private func tryToServe(_ ticket: UInt64, _ waiter: Waiting, fromKept: Bool = false) -> Bool {
         do throws(RayStoreError) {
-            guard try tryNow(waiter.request) else { return false }
+            guard try tryNow(waiter.request, fromKept: fromKept) else { return false }
             progress = clock.now
             finish(ticket, .success(()))
         } catch {

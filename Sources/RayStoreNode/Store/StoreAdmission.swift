@@ -15,10 +15,13 @@ final class StoreAdmission: Sendable {
     private let id: ObjectID
     private let queue: RoomQueue
     private let store: NodeStore
+    private let asker: ClientSlot?
     private let state = Mutex(State())
 
-    init(_ id: ObjectID, in store: NodeStore, by queue: RoomQueue) {
+    /// - Parameter asker: in whose turn it waits; nil for nobody's of this node.
+    init(_ id: ObjectID, in store: NodeStore, by queue: RoomQueue, for asker: ClientSlot?) {
         self.id = id
+        self.asker = asker
         self.store = store
         self.queue = queue
     }
@@ -47,7 +50,8 @@ final class StoreAdmission: Sendable {
     func awaitRoom(after failure: RayStoreError) async throws(RayStoreError) {
         guard failure.code == .storeFull, let wanted = state.withLock({ $0.takeWanted() }) else { throw failure }
         try await queue.create(
-            RoomRequest(id: id, dataSize: wanted.dataSize, metadataSize: wanted.metadataSize, client: nil, limit: nil))
+            RoomRequest(
+                id: id, dataSize: wanted.dataSize, metadataSize: wanted.metadataSize, client: nil, limit: nil, asker: asker))
         let reservation = RoomReservation(id, in: store)
         state.withLock { $0.reservation = reservation }
     }

@@ -105,7 +105,7 @@ import Testing
         }
     }
 
-    /// A part finds a store that is full of what is pinned, and waits for its turn as everybody does.
+    /// Parts find a store that is full of what is pinned: two of them have what is kept, and the next waits for its turn as everybody does.
     @Test func aPartWaitsForRoomInAFullStore() async throws {
         try await withSpilled { scene in
             var pins: [Bytes] = []
@@ -121,11 +121,13 @@ import Testing
                 }
             }
             let range = Self.block..<Self.block + 3 << 20
+            let held = [try await scene.owner.read(scene.ref, range), try await scene.owner.read(scene.ref, range)]
             async let part = scene.owner.read(scene.ref, range)
             #expect(await eventually { await scene.node.waitingForRoom == 1 })
             #expect(!pins.isEmpty)
             pins.removeAll()
             expectPart(try await part, range, of: scene.bytes)
+            for part in held { expectPart(part, range, of: scene.bytes) }
             #expect(try await scene.counters.restoredObjects == 0)
         }
     }

@@ -11,6 +11,10 @@ import Synchronization
         var isStuck = false
         var stuckCount = 0
         var failingRestores = 0
+        /// Reads wait until it is false again.
+        var isHoldingRestores = false
+        /// Which files were read, as they were asked for.
+        var restoredFiles: [String] = []
         var failingDeletions = 0
         /// Reads fail as those of a disk with a block that cannot be read.
         var isUnreadable = false
@@ -31,6 +35,11 @@ import Synchronization
         switches.withLock { $0.stuckCount += 1 }
         while switches.withLock({ $0.isStuck }) { try? await Task.sleep(for: .milliseconds(5)) }
         switches.withLock { $0.stuckCount -= 1 }
+    }
+
+    private func noteRestore(of file: String) async {
+        switches.withLock { $0.restoredFiles.append(file) }
+        while switches.withLock({ $0.isHoldingRestores }) { try? await Task.sleep(for: .milliseconds(5)) }
     }
 
     private func takeFailure(_ which: WritableKeyPath<Switches, Int>) -> Bool {
@@ -57,6 +66,7 @@ import Synchronization
         }
 
         func restore(_ file: String, from offset: UInt64, into memory: SpillMemory) async throws(RayStoreError) {
+            await switched.noteRestore(of: file)
             if switched.takeFailure(\.failingRestores) { throw RayStoreError(.system, "the test lets this restore fail") }
             if switched.isUnreadable {
                 switched.switches.withLock { $0.unreadableCount += 1 }
