@@ -7,7 +7,7 @@
 #include "base/clock_internal.h"
 #include "s3_internal.h"
 
-#define POLL_MAX_NS 1000000000ull // libcurl's own time limits are looked at no later
+#define POLL_MAX_NS 250000000ull // libcurl's own time limits, and whether to hurry, are looked at no later
 
 static void end_lane(ray__s3_lane *lane) {
     for (uint32_t i = 0; lane != NULL && i < RAY__S3_CONNECTIONS_MAX; i++) {
@@ -103,7 +103,14 @@ static ray_status drive(ray_s3 *s3, ray__s3_lane *lane, ray__s3_request *request
     memcpy(idle, lane->handles, sizeof idle);
     const ray__s3_request *failed = NULL;
     ray_status status = RAY_OK;
+    bool began_hurried = s3->is_hurried;
+    if (began_hurried && s3->is_silent) {
+        return ray__fail(RAY_UNREACHABLE, "%s did not answer before, and nobody waits for it any more", s3->endpoint);
+    }
     for (;;) {
+        if (s3->is_hurried && !began_hurried) {
+            status = ray__fail(RAY_CLOSED, "the requests to %s are not waited for any more", s3->endpoint);
+        }
         uint64_t now = ray__now_ns();
         ray__s3_request *next = NULL;
         while (status == RAY_OK && failed == NULL && idle_count > 0 && (next = next_to_begin(requests, count, now)) != NULL) {
@@ -132,6 +139,9 @@ static ray_status drive(ray_s3 *s3, ray__s3_lane *lane, ray__s3_request *request
             curl_multi_remove_handle(lane->multi, lane->handles[i]);
         }
         return ray__fail(status, "%s", kept);
+    }
+    if (began_hurried && failed != NULL && ray__s3_request_unanswered(failed)) {
+        s3->is_silent = true;
     }
     return failed == NULL ? RAY_OK : ray__fail(failed->status, "%s", failed->message);
 }

@@ -10,6 +10,7 @@
 
 #define BACKOFF_NS 100000000ull // doubled each time
 #define BACKOFF_MAX_NS 5000000000ull
+#define HURRY_NS 2000000000ull // without any progress, for a client that is about to end
 #define URL_MAX 4096
 #define PROGRESS_MIN (1u << 20) // an attempt that brought so much is not one of those that are counted
 
@@ -172,7 +173,8 @@ static bool set_headers(const ray_s3 *s3, ray__s3_request *request) {
 
 static bool set_options(const ray_s3 *s3, ray__s3_request *request, const char *url) {
     CURL *handle = request->handle;
-    long seconds = (long)((s3->timeout_ns + 999999999) / 1000000000);
+    uint64_t timeout_ns = s3->is_hurried && s3->timeout_ns > HURRY_NS ? HURRY_NS : s3->timeout_ns;
+    long seconds = (long)((timeout_ns + 999999999) / 1000000000);
     curl_easy_reset(handle);
     bool set = curl_easy_setopt(handle, CURLOPT_URL, url) == CURLE_OK &&
                curl_easy_setopt(handle, CURLOPT_AWS_SIGV4, s3->sigv4) == CURLE_OK &&
@@ -322,7 +324,8 @@ void ray__s3_request_ended(ray_s3 *s3, ray__s3_request *request, CURLcode result
     if (request->got - request->got_before >= PROGRESS_MIN) {
         request->attempts = 1;
     }
-    if (!may_pass || request->attempts >= s3->attempts_max) {
+    bool is_over = request->attempts >= s3->attempts_max || (s3->is_hurried && ray__s3_request_unanswered(request));
+    if (!may_pass || is_over) {
         request->step = RAY__S3_DONE;
         return;
     }

@@ -81,6 +81,10 @@ ray_status ray_s3_create(const ray_s3_options *options, ray_s3 **s3) {
     return RAY_OK;
 }
 
+void ray_s3_hurry(ray_s3 *s3) {
+    s3->is_hurried = true;
+}
+
 void ray_s3_destroy(ray_s3 *s3) {
     if (s3 == NULL) {
         return;

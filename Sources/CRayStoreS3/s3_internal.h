@@ -5,6 +5,7 @@
 
 #include <curl/curl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "base/error_internal.h"
 #include "raystore_s3.h"
@@ -30,6 +31,8 @@ struct ray_s3 {
     uint64_t whole_bytes_max;
     uint32_t attempts_max;
     uint64_t timeout_ns;
+    _Atomic bool is_hurried;
+    _Atomic bool is_silent; // since it was hurried
     pthread_mutex_t lock;
     ray__s3_lane *idle;
     uint64_t read_rate;  // bytes a second of large reads over one connection; 0: not known
@@ -92,6 +95,10 @@ void ray__s3_lanes_end(ray_s3 *s3);
 // Hands a request to libcurl, and takes it back with what became of it: done, or to be begun again at its time.
 ray_status ray__s3_request_begin(ray_s3 *s3, ray__s3_lane *lane, ray__s3_request *request, CURL *handle) RAY_NODISCARD;
 void ray__s3_request_ended(ray_s3 *s3, ray__s3_request *request, CURLcode result);
+// Whether it ended without any word of the service.
+static inline bool ray__s3_request_unanswered(const ray__s3_request *request) {
+    return request->status == RAY_UNREACHABLE && request->code == 0;
+}
 
 // The text between <name> and </name> at or after *at, unescaped into out; *at moves behind it. False when there is none, or it is too long.
 bool ray__s3_element(const char **at, const char *name, char *out, size_t capacity);

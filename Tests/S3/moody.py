@@ -17,6 +17,7 @@ Prints `READY PORT`, then a line for what a test wants to know, and serves until
   stay           an upload is listed for ever
   circle         lists of keys and of uploads go on from one to three, and from three to one
   nowhere        lists of keys and of uploads go on, and do not say where
+  hush           nothing, until a line on the standard input says `hush`: then no request is answered any more; each of those is printed
   token          requests without the signed session token `to/ken+=` are refused
 """
 import http.server
@@ -33,6 +34,7 @@ objects = {}
 seen = {}
 read = {}
 uploads = {"leak": ["one", "two"]}
+hushed = threading.Event()
 
 
 def tell(line):
@@ -79,6 +81,9 @@ class Moody(http.server.BaseHTTPRequestHandler):
         self.query = dict(urllib.parse.parse_qsl(query, keep_blank_values=True))
         _, self.bucket, key = (urllib.parse.unquote(place) + "/").split("/", 2)
         key = key.rstrip("/")
+        if self.bucket == "hush" and hushed.is_set():
+            print("SILENT", self.command, flush=True)
+            threading.Event().wait()
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if self.bucket.startswith("fail-") and key and self.turn(key) < 2:
             return self.refuse(int(self.bucket[5:]), "SlowDown")
@@ -187,5 +192,15 @@ class Moody(http.server.BaseHTTPRequestHandler):
 server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Moody)
 server.daemon_threads = True
 print("READY", server.server_port, flush=True)
-threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
+
+
+def listen():
+    for line in sys.stdin:
+        if line.strip() == "hush":
+            hushed.set()
+            print("HUSHED", flush=True)
+    os._exit(0)
+
+
+threading.Thread(target=listen, daemon=True).start()
 server.serve_forever()

@@ -41,6 +41,10 @@ RAY_API ray_status ray_s3_create(const ray_s3_options *options, ray_s3 *RAY_NULL
 // No call may be under way. Accepts NULL.
 RAY_API void ray_s3_destroy(ray_s3 *RAY_NULLABLE s3);
 
+// For a client that is about to end: calls under way fail with RAY_CLOSED within half a second, and those that begin from now on do not wait for a
+// service that is silent: no answer within 2 s is a failure, and the last request that is made.
+RAY_API void ray_s3_hurry(ray_s3 *s3);
+
 // Writes the parts, one after the other, as one object, in the place of an earlier one of that key. What was uploaded of an object that
 // fails is removed.
 RAY_API ray_status ray_s3_put(ray_s3 *s3, const char *bucket, const char *key, const ray_spill_part *parts, uint32_t part_count) RAY_NODISCARD;

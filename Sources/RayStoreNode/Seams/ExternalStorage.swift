@@ -64,6 +64,11 @@ public protocol ExternalStorage: Sendable {
     /// first `spill`. Nothing, for a storage that does not implement it: leaves none of it.
     func removeUnfinished() async throws(RayStoreError)
 
+    /// The node is being stopped: calls under way may fail at once, for nobody needs what they bring or write, and those that come, deletions and
+    /// `destroy`, should not wait long for a service that does not answer. Nothing, for a storage that does not implement it: each of its calls
+    /// is waited for.
+    func hurry()
+
     /// Removes all that was spilled, and what `validate` made.
     ///
     /// - Throws: what could not be removed. The node logs it and goes on stopping.
@@ -86,6 +91,8 @@ extension ExternalStorage {
     public var takesBytesByRange: Bool { false }
 
     public func removeUnfinished() async throws(RayStoreError) {}
+
+    public func hurry() {}
 
     public func destroyShared() async throws(RayStoreError) {}
 }

@@ -132,10 +132,11 @@ actor Spiller {
         return now
     }
 
-    /// Begins nothing new; returns when nothing is under way. The
+    /// Begins nothing new; returns when nothing is under way, which a storage that does not answer does not keep. The
     /// files of objects that end from now on go with the storage.
     func stop() async {
         isStopping = true
+        storage.hurry()
         for task in background { task.cancel() }
         for object in wanted { object.continuation?.resume(returning: .failure(Self.isStopped)) }
         wanted = []

@@ -76,6 +76,10 @@ public final class S3Storage: ExternalStorage, @unchecked Sendable {
         try await runBlocking(on: .slow) { () throws(RayStoreError) in try body(self.client) }
     }
 
+    public func hurry() {
+        ray_s3_hurry(client)
+    }
+
     public func validate() async throws(RayStoreError) {
         for place in places {
             do throws(RayStoreError) {

@@ -2,6 +2,7 @@
 import Foundation
 import RayStore
 import RayStoreNode
+import Synchronization
 import TestSupport
 import Testing
 
@@ -122,6 +123,40 @@ import Testing
             // Both, though an answer lists only one of them, and of this node's folder.
             #expect(await server.nextLine() == "ABORTED p/o/one one")
             #expect(await server.nextLine() == "ABORTED p/o/two two")
+            await cluster.stop()
+        }
+    }
+
+    /// An upload, a read and a deletion are under way when the service falls silent. One request for each would have 20 s, five times.
+    @Test func aStopDoesNotWaitForAServiceThatIsSilent() async throws {
+        try await withServer { server, service in
+            let cluster = try await LocalCluster()
+            let node = try await cluster.addNode(
+                capacity: 32 << 20, storage: try storage("hush", service), configure: { $0.spill.fileObjects = 1 })
+            let session = try await Session.connect(socket: node.socketPath)
+            let wanted = try session.put(bytes: pattern(1 << 20, seed: 1))
+            let ended = try session.put(bytes: pattern(1 << 20, seed: 2))
+            try await spillAll(of: node) { try !session.contains(wanted) && !session.contains(ended) }
+            try server.tell("hush")
+            #expect(await server.nextLine() == "HUSHED")
+            let written = try session.put(bytes: pattern(1 << 20, seed: 3))
+            let writing = Task { await node.freeMemory(32 << 20) }
+            let reading = Task { await failure { _ = try await session.get(wanted) } }
+            try await session.free(ended)
+            var silent: Set<String> = []
+            for _ in 0..<3 { silent.insert(await server.nextLine() ?? "") }
+            #expect(silent == ["SILENT PUT", "SILENT GET", "SILENT DELETE"])
+            let isStopped = Mutex(false)
+            let stopping = Task {
+                await node.stop()
+                isStopped.withLock { $0 = true }
+            }
+            #expect(await eventually(within: .seconds(15)) { isStopped.withLock { $0 } })
+            await stopping.value
+            #expect(await writing.value == 0)
+            #expect(await reading.value != nil)
+            _ = written
+            await session.close()
             await cluster.stop()
         }
     }
