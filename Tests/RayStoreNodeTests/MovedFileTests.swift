@@ -143,15 +143,7 @@ struct MovedFileTests {
             let refs = [try await scene.put(1), try await scene.put(2), try await scene.put(3), try await scene.put(4)]
             #expect(refs.map(scene.isHere) == [false, true, true, true])
             let url = try #require(try await storage.files().first)
-            let path = url.hasPrefix("file://") ? String(url.dropFirst(7)) : url
-            if isGone {
-                try FileManager.default.removeItem(atPath: path)
-            } else {
-                let file = try FileHandle(forWritingTo: URL(fileURLWithPath: path))
-                try file.seek(toOffset: 5 << 20)
-                try file.write(contentsOf: Data([1, 2, 3, 4]))
-                try file.close()
-            }
+            try damage(url, isGone: isGone)
             let wanted: RayStoreError.Code = isGone ? .objectLost : .corrupt
             let here = await failure { _ = try await scene.owner.get(refs[0]) }
             #expect(here?.code == wanted && here?.message.contains("storage") == true, "\(here?.message ?? "")")
@@ -165,6 +157,48 @@ struct MovedFileTests {
                 #expect(try read(got.path) == pattern(Self.size, seed: UInt64(index + 1)))
             }
         }
+    }
+
+    /// The same with a copy at another node: it is had from there, here and elsewhere, as a whole and in part.
+    @Test(arguments: [false, true], [false, true])
+    func anotherNodesCopyMakesUpForDamageInTheStorage(isGone: Bool, asPart: Bool) async throws {
+        let scratch = try Scratch()
+        defer { scratch.remove() }
+        let storage = FilesystemStorage(directories: [scratch.path + "/storage"], owner: "n")
+        try await Scene.with(storage, scratch) { scene in
+            let damaged = try await scene.put(1)
+            let there = try await scene.other.open(damaged.shared())
+            #expect(try read(await scene.other.get(there, timeout: .seconds(60)).path) == pattern(Self.size, seed: 1))
+            var refs: [ObjectRef<RayFile>] = []
+            for seed in UInt64(2)...4 { refs.append(try await scene.put(seed)) }
+            #expect(!scene.isHere(damaged))
+            let before = try await storage.files()
+            try damage(try #require(before.first), isGone: isGone)
+            if asPart {
+                let range = 5 << 20..<(5 << 20) + 1000
+                let part = try await scene.owner.read(damaged, range)
+                #expect(equal(part, Array(pattern(Self.size, seed: 1)[range])))
+            }
+            #expect(try read(await scene.owner.get(damaged, timeout: .seconds(60)).path) == pattern(Self.size, seed: 1))
+            // It is this node's own file again: the damaged parts go, and when the disk is short it is moved as before.
+            #expect(scene.isHere(damaged))
+            #expect(try await eventually { try await !storage.files().contains(before[0]) })
+            for (number, ref) in refs.enumerated() {
+                let file = try await scene.owner.get(ref, timeout: .seconds(60))
+                #expect(try read(file.path) == pattern(Self.size, seed: UInt64(number + 2)))
+            }
+            #expect(!scene.isHere(damaged))
+            #expect(try read(await scene.owner.get(damaged, timeout: .seconds(60)).path) == pattern(Self.size, seed: 1))
+        }
+    }
+
+    private func damage(_ url: String, isGone: Bool) throws {
+        let path = url.hasPrefix("file://") ? String(url.dropFirst(7)) : url
+        guard !isGone else { return try FileManager.default.removeItem(atPath: path) }
+        let file = try FileHandle(forWritingTo: URL(fileURLWithPath: path))
+        try file.seek(toOffset: 5 << 20)
+        try file.write(contentsOf: Data([1, 2, 3, 4]))
+        try file.close()
     }
 
     @Test func aDetachedFileStaysOnTheDisk() async throws {

@@ -98,13 +98,14 @@ final class FileKeeper: Sendable {
         }
     }
 
-    /// Makes a file that has just been pulled an object of this node too.
+    /// Makes a file that has just been pulled an object of this node too; one that was moved to the storage is what it was before.
     func placePulled(_ id: ObjectID, metadata: [UInt8], descriptor bytes: [UInt8]) async throws(RayStoreError) {
+        let origin = moved[id]?.descriptor.origin ?? .pulled
         let files = files
         // An earlier copy on its way out has the same place.
         await contents.withLock { $0.removals[id] }?.value
         let sent = try FileDescriptor(decoding: bytes)
-        let placed = try await runBlocking { () throws(RayStoreError) in try files.place(id, like: sent, as: .pulled) }
+        let placed = try await runBlocking { () throws(RayStoreError) in try files.place(id, like: sent, as: origin) }
         try await keep(placed, as: id, metadata: metadata)
     }
 

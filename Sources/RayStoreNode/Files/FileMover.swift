@@ -132,6 +132,13 @@ actor FileMover {
         if let file = moved[id] { try await bringBack(file, as: id) }
     }
 
+    /// It has come from another node instead: what lies in the storage is not needed.
+    func noteCopy(of id: ObjectID) {
+        guard let file = moved[id] else { return }
+        moved.noteReturn(of: file, as: id)
+        delete(file.parts.map(\.location.file))
+    }
+
     private func bringBack(_ file: MovedFile, as id: ObjectID) async throws(RayStoreError) {
         let admission = DiskAdmission(id, in: files.room)
         defer { admission.end() }
@@ -142,6 +149,7 @@ actor FileMover {
                 break
             } catch {
                 await files.removePartial(id)
+                if error.code == .corrupt || error.code == .objectLost { moved.noteDamage(to: file, of: id) }
                 guard error.code == .outOfDisk else { throw error }
                 try await admission.await(after: error)
             }

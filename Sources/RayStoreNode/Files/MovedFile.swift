@@ -21,6 +21,8 @@ final class MovedFiles: Sendable {
         var files: [ObjectID: MovedFile] = [:]
         /// Told of a file that another node asks for; nil when the node has no mover.
         var wanted: (@Sendable (ObjectID) -> Void)?
+        /// Files whose parts are not what was moved.
+        var damaged: Set<ObjectID> = []
         /// Why a file could not be brought back for another node, until that hears of it.
         var failures: [ObjectID: RayStoreError] = [:]
         var movedCount: UInt64 = 0
@@ -37,6 +39,7 @@ final class MovedFiles: Sendable {
     func add(_ file: MovedFile, as id: ObjectID) {
         contents.withLock { contents in
             contents.files[id] = file
+            contents.damaged.remove(id)
             contents.movedCount += 1
         }
     }
@@ -45,6 +48,7 @@ final class MovedFiles: Sendable {
     func remove(_ id: ObjectID) -> MovedFile? {
         contents.withLock { contents in
             contents.failures[id] = nil
+            contents.damaged.remove(id)
             return contents.files.removeValue(forKey: id)
         }
     }
@@ -56,13 +60,30 @@ final class MovedFiles: Sendable {
             guard contents.files[id]?.parts == file.parts else { return }
             contents.files[id] = nil
             contents.failures[id] = nil
+            contents.damaged.remove(id)
         }
+    }
+
+    /// What lies in the storage is not the file: whoever has another copy is asked from now on.
+    func noteDamage(to file: MovedFile, of id: ObjectID) {
+        noteDamage(of: id, file.parts)
+    }
+
+    private func noteDamage(of id: ObjectID, _ parts: [SpillRecord]) {
+        contents.withLock { contents in
+            if contents.files[id]?.parts == parts { contents.damaged.insert(id) }
+        }
+    }
+
+    func isDamaged(_ id: ObjectID) -> Bool {
+        contents.withLock { $0.damaged.contains(id) }
     }
 
     /// The file's bytes from where they lie.
     func source(of file: MovedFile, as id: ObjectID, in storage: any DirectStorage) -> RecordSource {
         RecordSource(id, file.parts, in: storage, keeping: kept) { [weak self] part, failure in
             let place = part.location.text
+            if failure.code == .corrupt || failure.code == .fileNotFound { self?.noteDamage(of: id, file.parts) }
             switch failure.code {
             case _ where self?[id]?.parts != file.parts:
                 return RayStoreError(.notLocal, "the file of object \(id) is not at \(place) any more", object: id)

@@ -50,18 +50,31 @@ extension Ownership {
         return entry.state == .sealed && entry.pinningClients == 0 && (files.descriptor(of: id)?.size ?? 0) > 0
     }
 
-    /// Returns when a moved file is on the disk again.
+    /// Returns when a moved file is on the disk again: from the storage, or from another node when it is damaged there.
     func bringBack(_ id: ObjectID) async throws(RayStoreError) {
         guard let mover else { return }
-        // One for all who wait; who gives up leaves it to come for the next.
-        try await restores.fetch(id, lingering: true, urgency: .get, observer: nil) { _, _ throws(RayStoreError) in
-            try await mover.restore(id)
+        do throws(RayStoreError) {
+            if let damage = damageMadeUpFor(id) { throw damage }
+            // One for all who wait; who gives up leaves it to come for the next.
+            try await restores.fetch(id, lingering: true, urgency: .get, observer: nil) { _, _ throws(RayStoreError) in
+                try await mover.restore(id)
+            }
+        } catch {
+            guard damageMadeUpFor(id) != nil else { throw error }
+            try await pull(id, owner: me, lingering: true, tuning: TransferTuning(), for: nil, observer: nil)
+            await mover.noteCopy(of: id)
         }
         // It may have ended while it came.
         guard owned[id] != nil else {
             await dropValue(of: id, failure: .objectFreed)
             throw catalog.absence(of: id)
         }
+    }
+
+    /// A damage in the storage for which another node has a copy.
+    private func damageMadeUpFor(_ id: ObjectID) -> RayStoreError? {
+        guard catalog.moved.isDamaged(id), owned[id]?.holders.isEmpty == false else { return nil }
+        return RayStoreError(.corrupt, "the file of object \(id) is damaged in the storage", object: id)
     }
 
     private func bringBackForOthers(_ id: ObjectID) async {

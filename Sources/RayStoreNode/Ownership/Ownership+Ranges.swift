@@ -64,6 +64,11 @@ extension Ownership {
                         try await awaitRoom(room, after: error)
                         continue
                     }
+                    // Damaged, it is had from another node, if one has it.
+                    if catalog.moved.isDamaged(id), !Task.isCancelled {
+                        try await bringBack(id)
+                        continue
+                    }
                     guard Self.mayPass(error.code), !Task.isCancelled else { throw error }
                 }
                 try? await clock.sleep(for: pause)

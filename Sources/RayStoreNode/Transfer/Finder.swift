@@ -96,6 +96,8 @@ final class Finder: Sendable {
 
     /// A file that lies in the storage.
     private func offerMoved(_ id: ObjectID, _ answer: OpaquePointer) -> Bool {
+        // Damaged there, it is sent by others, if there are any.
+        if catalog.moved.isDamaged(id), !catalog.holders(of: id).isEmpty { return false }
         guard let storage, let file = catalog.moved[id], let descriptor = try? file.descriptor.encoded() else { return false }
         offer(
             catalog.moved.source(of: file, as: id, in: storage), as: UInt32(RAY_KIND_FILE), metadata: file.metadata,
