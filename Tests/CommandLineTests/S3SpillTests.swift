@@ -2,6 +2,7 @@
 import Foundation
 import RayStore
 import RayStoreNode
+import Synchronization
 import TestSupport
 import Testing
 
@@ -131,20 +132,25 @@ struct S3SpillTests {
         }
     }
 
-    /// Cut in the middle of uploads, again and again, while objects are made.
+    /// Cut in the middle of an upload, four times, while objects are made.
     @Test func aServerThatIsCutWhileObjectsAreMadeLosesNone() async throws {
         try await withNodes { scene in
             let server = scene.server
+            let cuts = Mutex(0)
             let cutting = Task {
                 for _ in 0..<4 {
-                    try await Task.sleep(for: .milliseconds(400))
-                    try await server.shut()
-                    try await Task.sleep(for: .milliseconds(300))
+                    try await server.cut(afterBytes: 5 << 20)
+                    cuts.withLock { $0 += 1 }
                     try await server.open()
                 }
             }
             var refs: [ObjectRef<Bytes>] = []
-            for number in 0..<60 { refs.append(try await scene.put(number)) }
+            var number = 0
+            while number < 60 || (number < 300 && cuts.withLock { $0 < 4 }) {
+                refs.append(try await scene.put(number))
+                number += 1
+            }
+            try #require(cuts.withLock { $0 } == 4)
             try await cutting.value
             for (number, ref) in refs.enumerated() { try await scene.expect(ref, number) }
             try await scene.session.free(refs)

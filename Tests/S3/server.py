@@ -3,7 +3,8 @@
 """An S3 service for the tests: moto's server, which checks signatures once the user and the buckets are there.
 
 Prints one line, `READY PORT ACCESS_KEY SECRET_KEY`, and serves until its standard input ends. The buckets are `spill` and `other`. The lines
-`shut` and `open` there make it unreachable, with all that is under way cut, and reachable again with what it had; each is answered by itself.
+`shut` and `open` there make it unreachable, with all that is under way cut, and reachable again with what it had; each is answered by itself. `cut BYTES` shuts it in the
+middle of an upload, when so many bytes more have been sent to it, and is answered by `cut` then.
 """
 import json
 import logging
@@ -43,7 +44,10 @@ def main() -> None:
 
 def obey(gate: Gate) -> None:
     for line in sys.stdin:
-        word = line.strip()
+        word, *rest = line.split()
+        if word == "cut":
+            gate.shut_after(int(rest[0]), lambda: print("cut", flush=True))
+            continue
         {"shut": gate.shut, "open": gate.open}[word]()
         print(word, flush=True)
     os._exit(0)

@@ -44,8 +44,11 @@ package final class S3Server: Sendable {
     /// Makes it reachable again.
     package func open() async throws { try await tell("open") }
 
-    private func tell(_ word: String) async throws {
-        try process.tell(word)
+    /// Makes it unreachable in the middle of an upload, when so many bytes more have been sent to it. Returns when that has happened.
+    package func cut(afterBytes count: Int) async throws { try await tell("cut", " \(count)") }
+
+    private func tell(_ word: String, _ rest: String = "") async throws {
+        try process.tell(word + rest)
         guard await process.nextLine() == word else { throw Failure.doesNotObey }
     }
 
