@@ -4,15 +4,18 @@
 // A record's lengths stand before its data, and a service wants to know a file's size before it takes it, so all sizes must be known before anything is
 // written. Packed blocks are kept for that, up to a bound. What is beyond it is packed a second time when it is read: that takes a core's time, and no memory.
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/checksum_internal.h"
+#include "base/cores_internal.h"
 #include "base/error_internal.h"
 #include "codec/bytes_internal.h"
 #include "codec/filter_internal.h"
 #include "codec/frame_internal.h"
 #include "spill/announce_internal.h"
+#include "spill/pace_internal.h"
 
 #define FRAME_ROOM (RAY_CHUNK_HEADER_SIZE + RAY_CHUNK_SIZE + RAY__FILTER_PLAN_MAX)
 #define NOTHING UINT32_MAX
@@ -31,6 +34,7 @@ typedef struct packed_object {
     uint8_t *metadata;  // with the announcement; NULL: the object's own
     uint32_t *frames;   // sizes; NULL: not packed
     uint64_t *begins;   // of each frame in the part
+    ray__choice *choices; // what each block is packed with; RAY_CODEC_NONE: it stays as it is
 } packed_object;
 
 // What packing one block needs. Idle ones are kept for the next.
@@ -52,6 +56,7 @@ struct ray_spill_packed {
     pthread_mutex_t lock; // of the rooms
     room *idle;           // the latest first
     uint32_t room_count;
+    _Atomic uint64_t again_ns;
 };
 
 static uint32_t size_of_block(const packed_object *object, uint32_t block) {
@@ -100,12 +105,18 @@ static void give_room(ray_spill_packed *packed, room *given) {
     pthread_mutex_unlock(&packed->lock);
 }
 
-// Packs a few places of the block, for its data may be of two kinds.
-static ray_status look(room *in, const uint8_t *raw, uint32_t size, bool *shrinks) {
-    *shrinks = true;
+// What a block is packed with when nothing is known of the storage, or of the block.
+static ray__choice usual_choice(const ray_spill_packing *packing) {
+    return packing->codec == RAY_CODEC_AUTO ? (ray__choice){RAY_CODEC_ZSTD, 1} : (ray__choice){packing->codec, packing->level};
+}
+
+// Packs a few places of the block, for its data may be of two kinds, and chooses.
+static ray_status look(const ray_spill_packing *packing, room *in, const uint8_t *raw, uint32_t size, ray__choice *choice) {
+    *choice = usual_choice(packing);
     if (size < 2 * LOOKS * LOOK_BYTES) {
         return RAY_OK;
     }
+    uint64_t begin_ns = ray__thread_core_ns();
     uint8_t *some = in->frame;
     for (uint32_t i = 0; i < LOOKS; i++) {
         memcpy(some + i * LOOK_BYTES, raw + (size_t)(size / LOOKS) * i, LOOK_BYTES);
@@ -114,7 +125,11 @@ static ray_status look(room *in, const uint8_t *raw, uint32_t size, bool *shrink
     uint16_t filter = 0;
     ray__filter_wish wish = {.may_delta = true};
     RAY_TRY(ray__chunk_pack_filtered(in->codec, RAY_CODEC_ZSTD, 1, wish, some, LOOKS * LOOK_BYTES, some + LOOKS * LOOK_BYTES, &stored, &filter));
-    *shrinks = stored != 0 && stored < LOOKS * LOOK_BYTES / 16 * 15;
+    if (stored == 0 || stored >= LOOKS * LOOK_BYTES / 16 * 15) {
+        choice->codec = RAY_CODEC_NONE;
+    } else if (packing->codec == RAY_CODEC_AUTO && packing->pace != NULL) {
+        *choice = ray__pace_choose(packing->pace, LOOKS * LOOK_BYTES, stored, ray__thread_core_ns() - begin_ns);
+    }
     return RAY_OK;
 }
 
@@ -122,21 +137,21 @@ static const uint8_t *begin_of_block(const packed_object *object, uint32_t block
     return object->data + (size_t)block * RAY_SPILL_SUM_BYTES;
 }
 
-// Writes the frame of a block, packed if it may shrink, and as it is if that gains nothing.
-static ray_status make_frame(const ray_spill_packed *packed, room *in, const packed_object *object, uint32_t block, bool may_shrink,
-                             uint8_t *frame, uint32_t *frame_size) {
+// Writes the frame of a block, packed as it was chosen, and as it is if that gains nothing.
+static ray_status make_frame(room *in, const packed_object *object, uint32_t block, uint8_t *frame, uint32_t *frame_size) {
+    ray__choice choice = object->choices[block];
     const uint8_t *raw = begin_of_block(object, block);
     uint32_t size = size_of_block(object, block);
     ray_chunk_header header = {.id = object->id, .index = block, .raw_size = size, .checksum = object->sums[block]};
     in->object = NOTHING; // what is in it goes
-    if (may_shrink) {
-        ray__filter_wish wish = {.may_delta = packed->packing.codec == RAY_CODEC_ZSTD};
-        RAY_TRY(ray__chunk_pack_filtered(in->codec, packed->packing.codec, packed->packing.level, wish, raw, size,
-                                         frame + RAY_CHUNK_HEADER_SIZE, &header.stored_size, &header.filter));
+    if (choice.codec != RAY_CODEC_NONE) {
+        ray__filter_wish wish = {.may_delta = choice.codec == RAY_CODEC_ZSTD};
+        RAY_TRY(ray__chunk_pack_filtered(in->codec, choice.codec, choice.level, wish, raw, size, frame + RAY_CHUNK_HEADER_SIZE,
+                                         &header.stored_size, &header.filter));
     }
     if (header.stored_size != 0) {
-        header.codec = packed->packing.codec;
-        header.level = header.codec == RAY_CODEC_ZSTD ? (int16_t)ray__zstd_level(packed->packing.level) : 0;
+        header.codec = choice.codec;
+        header.level = header.codec == RAY_CODEC_ZSTD ? (int16_t)ray__zstd_level(choice.level) : 0;
     } else {
         header.codec = RAY_CODEC_NONE;
         header.filter = 0;
@@ -152,19 +167,35 @@ static void end_object(packed_object *object) {
     free(object->metadata);
     free(object->frames);
     free(object->begins);
+    free(object->choices);
     object->metadata = NULL;
     object->frames = NULL;
     object->begins = NULL;
+    object->choices = NULL;
 }
 
-// Notes for each block in the place of its frame's size whether it may shrink. Bytes that do not are not touched again.
-static ray_status look_at_blocks(room *in, packed_object *object, uint32_t count, bool *any) {
+// Chooses for each block. Bytes that do not shrink are not touched again.
+static ray_status look_at_blocks(const ray_spill_packed *packed, room *in, packed_object *object, uint32_t count, bool *any) {
     *any = false;
     for (uint32_t block = 0; block < count; block++) {
-        bool shrinks = false;
-        RAY_TRY(look(in, begin_of_block(object, block), size_of_block(object, block), &shrinks));
-        object->frames[block] = shrinks;
-        *any = *any || shrinks;
+        ray__choice *choice = &object->choices[block];
+        RAY_TRY(look(&packed->packing, in, begin_of_block(object, block), size_of_block(object, block), choice));
+        *any = *any || choice->codec != RAY_CODEC_NONE;
+    }
+    return RAY_OK;
+}
+
+// The first time: what it costs and gains is noted.
+static ray_status make_first(const ray_spill_packed *packed, room *in, packed_object *object, uint32_t block, uint8_t *frame) {
+    uint64_t begin_ns = ray__thread_core_ns();
+    RAY_TRY(make_frame(in, object, block, frame, &object->frames[block]));
+    if (packed->packing.pace != NULL && object->choices[block].codec != RAY_CODEC_NONE) {
+        ray__pace_packed(packed->packing.pace, object->choices[block], size_of_block(object, block),
+                         object->frames[block] - RAY_CHUNK_HEADER_SIZE, ray__thread_core_ns() - begin_ns);
+    }
+    // What gained nothing is not packed again in vain.
+    if (object->frames[block] == RAY_CHUNK_HEADER_SIZE + size_of_block(object, block)) {
+        object->choices[block].codec = RAY_CODEC_NONE;
     }
     return RAY_OK;
 }
@@ -175,7 +206,7 @@ static ray_status pack_blocks(ray_spill_packed *packed, room *in, packed_object 
     uint64_t kept_before = packed->kept_size;
     bool any = false;
     in->object = NOTHING;
-    ray_status status = look_at_blocks(in, object, count, &any);
+    ray_status status = look_at_blocks(packed, in, object, count, &any);
     *is_kept = true;
     *total = 0;
     for (uint32_t block = 0; block < count && any && status == RAY_OK; block++) {
@@ -185,8 +216,8 @@ static ray_status pack_blocks(ray_spill_packed *packed, room *in, packed_object 
         }
         // Beyond the bound the frame is made for its size alone.
         uint8_t *frame = *is_kept ? packed->kept + packed->kept_size : in->frame;
-        status = make_frame(packed, in, object, block, object->frames[block] != 0, frame, &object->frames[block]);
-        packed->kept_size += *is_kept ? object->frames[block] : 0;
+        status = make_first(packed, in, object, block, frame);
+        packed->kept_size += *is_kept && status == RAY_OK ? object->frames[block] : 0;
         object->begins[block] = *total;
         *total += object->frames[block];
     }
@@ -227,7 +258,8 @@ static ray_status pack_object(ray_spill_packed *packed, room *in, packed_object 
     if (packed->packing.codec != RAY_CODEC_NONE && count > 0 && count < UINT32_MAX / 4) {
         object->frames = malloc((size_t)count * sizeof object->frames[0]);
         object->begins = malloc((size_t)count * sizeof object->begins[0]);
-        if (object->frames == NULL || object->begins == NULL) {
+        object->choices = malloc((size_t)count * sizeof object->choices[0]);
+        if (object->frames == NULL || object->begins == NULL || object->choices == NULL) {
             return ray__fail(RAY_OUT_OF_MEMORY, "the sizes of %llu packed blocks", (unsigned long long)count);
         }
         RAY_TRY(pack_blocks(packed, in, object, &is_kept, &total));
@@ -289,8 +321,6 @@ ray_status ray_spill_pack(ray_spill_object *objects, uint32_t count, const ray_s
     room *in = NULL;
     if (status == RAY_OK) {
         made->packing = *packing;
-        made->packing.codec = packing->codec == RAY_CODEC_AUTO ? RAY_CODEC_ZSTD : packing->codec;
-        made->packing.level = packing->codec == RAY_CODEC_AUTO ? 1 : packing->level;
         made->count = count;
         made->objects = calloc(count, sizeof *made->objects);
         made->kept_capacity = packing->codec == RAY_CODEC_NONE ? 0 : room_wanted(objects, count, packing->keep_bytes);
@@ -355,12 +385,15 @@ static uint64_t size_of_frames(const packed_object *object) {
 }
 
 // Packs a block again. What changes while it is packed may be in the frame, so it is looked at afterwards.
-static ray_status make_again(const ray_spill_packed *packed, room *in, const packed_object *object, uint32_t block) {
+static ray_status make_again(ray_spill_packed *packed, room *in, const packed_object *object, uint32_t block) {
     uint32_t expected = object->frames[block];
     uint32_t size = size_of_block(object, block);
-    bool was_packed = expected < RAY_CHUNK_HEADER_SIZE + size;
+    bool was_packed = object->choices[block].codec != RAY_CODEC_NONE;
     uint32_t frame_size = 0;
-    RAY_TRY(make_frame(packed, in, object, block, was_packed, in->frame, &frame_size));
+    uint64_t begin_ns = ray__thread_core_ns();
+    ray_status made = make_frame(in, object, block, in->frame, &frame_size);
+    packed->again_ns += ray__thread_core_ns() - begin_ns;
+    RAY_TRY(made);
     if (frame_size != expected) {
         return ray__fail(RAY_SOURCE_CHANGED, "block %u was changed while it was spilled: it packs to %u bytes, not to %u", block, frame_size,
                          expected);
@@ -401,4 +434,8 @@ ray_status ray_spill_packed_read(ray_spill_packed *packed, uint32_t part, uint64
         RAY_TRY(status);
     }
     return RAY_OK;
+}
+
+uint64_t ray_spill_packed_again_ns(ray_spill_packed *packed) {
+    return packed->again_ns;
 }

@@ -364,6 +364,107 @@ static void whatIsNoPackedDataIsNotRead(void) {
     end(&s);
 }
 
+// ---- chosen by the storage's pace ----------------------------------------------------------------------------------------------
+
+// Words, some of them often: each codec makes less of them, the slower the less.
+static void add_words(scene *s, uint64_t size) {
+    enum { WORDS = 2048, LONGEST = 12 };
+    static char words[WORDS][LONGEST];
+    uint64_t seed = 5;
+    for (int i = 0; i < WORDS; i++) {
+        uint64_t length = 4 + check_random(&seed) % (LONGEST - 4);
+        for (uint64_t k = 0; k < length; k++) {
+            words[i][k] = (char)(k + 1 < length ? 'a' + (char)(check_random(&seed) % 26) : ' ');
+        }
+    }
+    add(s, size, RANDOM, NULL, 0);
+    char *text = (char *)(uintptr_t)s->objects[s->count - 1].data;
+    for (uint64_t at = 0; at < size;) {
+        uint64_t random = check_random(&seed) >> 20;
+        uint64_t number = random % WORDS * (random >> 14 & (WORDS - 1)) / WORDS * (random >> 28 & (WORDS - 1)) / WORDS;
+        for (int k = 0; k < LONGEST && words[number][k] != '\0' && at < size; k++) {
+            text[at++] = words[number][k];
+        }
+    }
+}
+
+typedef struct use {
+    uint32_t blocks;
+    uint32_t zstd;
+    int level_max;
+    uint64_t size;
+} use;
+
+static use codecs_of(const scene *s, uint32_t number) {
+    use found = {0, 0, RAY_ZSTD_LEVEL_MIN, 0};
+    const ray_spill_object *object = &s->objects[number];
+    uint64_t at = object->offset + RAY_SPILL_HEADER_SIZE + object->owner_size + object->announced_size + object->metadata_size;
+    uint64_t blocks = object->frames == NULL ? 0 : ray_spill_sum_count(object->data_size);
+    for (uint64_t i = 0; i < blocks; i++) {
+        ray_chunk_header header;
+        CHECK_OK(ray_chunk_header_read(s->file + at, object->frames[i], &header));
+        found.blocks++;
+        found.zstd += header.codec == RAY_CODEC_ZSTD;
+        found.level_max = header.codec == RAY_CODEC_ZSTD && header.level > found.level_max ? header.level : found.level_max;
+        found.size += header.stored_size;
+        at += object->frames[i];
+    }
+    return found;
+}
+
+// Two files, for the first also tells what the codecs cost here; answers how the second was packed.
+static use packed_at(ray_spill_pace *pace, uint64_t keep_bytes) {
+    use found = {0};
+    for (int file = 0; file < 2; file++) {
+        scene s = {0};
+        add_words(&s, 2 * BLOCK);
+        add(&s, 200000, RANDOM, "random", 6);
+        ray_spill_packing packing = how(RAY_CODEC_AUTO, keep_bytes, true);
+        packing.pace = pace;
+        lay(&s, packing);
+        write_file(&s);
+        for (uint32_t i = 0; i < s.count; i++) {
+            uint64_t size = 0;
+            CHECK_OK(read_record(&s, &s.objects[i], &size));
+        }
+        CHECK(s.objects[1].frames == NULL);
+        CHECK_EQUAL(ray_spill_packed_again_ns(s.packed) > 0, keep_bytes == 0 && s.objects[0].frames != NULL);
+        found = codecs_of(&s, 0);
+        end(&s);
+    }
+    return found;
+}
+
+static void aSlowStorageGetsWhatIsSmallAndAFastOneWhatIsQuick(void) {
+    for (uint64_t keep_bytes = 0; keep_bytes <= 64 << 20; keep_bytes += 64 << 20) {
+        ray_spill_pace *pace;
+        CHECK_OK(ray_spill_pace_create(&pace));
+        CHECK(ray_spill_pace_rate(pace) <= 0);
+        use unknown = packed_at(pace, keep_bytes);
+        CHECK(unknown.zstd == 2 && unknown.level_max == 1);
+        CHECK(unknown.size < BLOCK);
+        ray_spill_pace_note(pace, 1 << 20, 1000000000); // a MiB a second
+        use slow = packed_at(pace, keep_bytes);
+        CHECK_EQUAL(slow.zstd, 2);
+        CHECK(slow.level_max > 1 && slow.size < unknown.size / 100 * 96);
+        for (int i = 0; i < 40; i++) {
+            ray_spill_pace_note(pace, 100ull << 30, 1000000000);
+        }
+        CHECK(ray_spill_pace_rate(pace) > 50e9);
+        use fast = packed_at(pace, keep_bytes);
+        CHECK_EQUAL(fast.zstd, 0);
+        // And back, when it has become slow.
+        for (int i = 0; i < 80; i++) {
+            ray_spill_pace_note(pace, 1 << 20, 1000000000);
+        }
+        ray_spill_pace_note(pace, 0, 1);
+        ray_spill_pace_note(pace, 1, 0);
+        CHECK(ray_spill_pace_rate(pace) < 2e6);
+        ray_spill_pace_destroy(pace);
+    }
+    ray_spill_pace_destroy(NULL);
+}
+
 int main(void) {
     RUN(everyWayOfPackingIsReadBack);
     RUN(blocksThatDoNotShrinkStayAsTheyAre);
@@ -375,5 +476,6 @@ int main(void) {
     RUN(anyBlockThatIsPackedAgainIsLookedAt);
     RUN(aWrongPackingIsRefused);
     RUN(whatIsNoPackedDataIsNotRead);
+    RUN(aSlowStorageGetsWhatIsSmallAndAFastOneWhatIsQuick);
     return 0;
 }

@@ -85,12 +85,24 @@ RAY_API bool ray_spill_blocks_match(const ray_spill_part *parts, uint32_t part_c
 
 #define RAY_SPILL_ANNOUNCED_SIZE 32u // of an announcement, and 4 bytes more for each frame
 
+// What is known of a storage and of packing for it: how fast it takes bytes, and what the codecs cost and gain. The tuner of the wire chooses by that,
+// block by block. Any thread.
+typedef struct ray_spill_pace ray_spill_pace;
+
+RAY_API ray_status ray_spill_pace_create(ray_spill_pace *RAY_NULLABLE *RAY_NULLABLE pace) RAY_NODISCARD;
+RAY_API void ray_spill_pace_destroy(ray_spill_pace *RAY_NULLABLE pace);
+// The storage has taken so many bytes in so long.
+RAY_API void ray_spill_pace_note(ray_spill_pace *pace, uint64_t bytes, uint64_t span_ns);
+// Bytes a second that it takes; 0 before anything is known.
+RAY_API double ray_spill_pace_rate(ray_spill_pace *pace);
+
 typedef struct ray_spill_packing {
     uint32_t struct_size;
-    uint16_t codec;      // RAY_CODEC_NONE: announcements are made where they must be, and nothing is packed; AUTO: zstd
+    uint16_t codec;      // RAY_CODEC_NONE: announcements are made where they must be, and nothing is packed; AUTO: by the pace
     int16_t level;       // of zstd
     uint64_t keep_bytes; // of packed data that is kept, for all objects together
     bool by_range;       // what does not fit there is packed again when it is read (ray_spill_packed_read); else it stays as it is
+    ray_spill_pace *RAY_NULLABLE pace; // of AUTO; NULL, and as long as it knows nothing of the storage: zstd 1
 } ray_spill_packing;
 
 // What became of the data of a file's objects by packing it. Freed after its parts are written.
@@ -107,6 +119,9 @@ RAY_API void ray_spill_packed_destroy(ray_spill_packed *RAY_NULLABLE packed);
 // Bytes `from` ... of a part of data, by its number in the file. May be called by several threads at once. RAY_SOURCE_CHANGED when a block that is packed
 // again for this has other bytes than those that were laid. RAY_INVALID_ARGUMENT for what is no part of packed data, and beyond its end.
 RAY_API ray_status ray_spill_packed_read(ray_spill_packed *packed, uint32_t part, uint64_t from, void *bytes, size_t size) RAY_NODISCARD;
+
+// Time of a core that packing again has taken since, which the storage waited for.
+RAY_API uint64_t ray_spill_packed_again_ns(ray_spill_packed *packed);
 
 // What an announcement says.
 typedef struct ray_spill_announcement {

@@ -98,9 +98,7 @@ extension Spiller {
         while true {
             attempt += 1
             do throws(RayStoreError) {
-                spillTimer.begin(at: clock.now)
-                defer { spillTimer.end(at: clock.now) }
-                let file = try await storage.spill(layout.batch)
+                let file = try await writeOnce(layout)
                 holdOff = .zero
                 guard file.recordCount > 0 else {
                     await discard(file.url)
@@ -118,6 +116,21 @@ extension Spiller {
             try? await clock.sleep(for: pause)
             pause *= 4
         }
+    }
+
+    private func writeOnce(_ layout: SpillLayout) async throws(RayStoreError) -> SpilledFile {
+        let begin = clock.now
+        activeWrites += 1
+        spillTimer.begin(at: begin)
+        defer {
+            activeWrites -= 1
+            spillTimer.end(at: clock.now)
+        }
+        let file = try await storage.spill(layout.batch)
+        let bytes = layout.batch.byteCount(ofFirst: file.recordCount)
+        // The rest of the time it was this node that was slow.
+        packing?.pace?.note(bytes, in: max(clock.now - begin - layout.packedAgain, .milliseconds(1)), beside: activeWrites)
+        return file
     }
 
     /// Lets go of the batch and of the memory of what is recorded. What somebody reads keeps its memory, and its record.

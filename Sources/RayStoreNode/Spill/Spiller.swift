@@ -39,6 +39,8 @@ actor Spiller {
 
     // Spilling.
     var activeSpills = 0
+    /// Files that the storage is writing.
+    var activeWrites = 0
     /// Bytes of the store that the files under way are to free.
     var claimedBytes: UInt64 = 0
     /// Who waits for one of them to end.

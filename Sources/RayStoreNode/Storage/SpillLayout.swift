@@ -66,6 +66,8 @@ package final class SpillLayout: @unchecked Sendable {
         let mustAnnounce = laid.contains { ray_spill_is_announced($0.metadata, $0.metadata_size) }
         if packing != nil || mustAnnounce {
             var options = packing?.options ?? SpillPacking.none
+            // The options point to its pace.
+            defer { withExtendedLifetime(packing) {} }
             let (headers, parts) = (headers.baseAddress!, parts.baseAddress!)
             do throws(RayStoreError) {
                 try RayStoreError.check {
@@ -87,6 +89,9 @@ package final class SpillLayout: @unchecked Sendable {
         parts.deallocate()
         sums.deallocate()
     }
+
+    /// What packing blocks once more has taken, which the storage waited for while it wrote.
+    package var packedAgain: Duration { packed.map { .nanoseconds(Int64(clamping: ray_spill_packed_again_ns($0))) } ?? .zero }
 
     /// Valid as long as the layout is.
     package var batch: SpillBatch {

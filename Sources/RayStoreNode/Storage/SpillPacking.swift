@@ -9,6 +9,8 @@ package struct SpillPacking: Sendable {
     package var isByRange: Bool
     /// One of the core's. What it does not know cannot be packed with.
     package var codec = UInt16(RAY_CODEC_AUTO)
+    /// What chooses the codecs; nil: zstd 1 for all that shrinks.
+    package var pace: StoragePace?
 
     package init(isByRange: Bool) {
         self.isByRange = isByRange
@@ -17,16 +19,19 @@ package struct SpillPacking: Sendable {
     init?(_ compression: SpillCompression, for storage: any ExternalStorage) {
         guard compression == .on || (compression == .auto && storage.packsByDefault) else { return nil }
         self.init(isByRange: storage.takesBytesByRange)
+        pace = StoragePace()
     }
 
     var options: ray_spill_packing {
         ray_spill_packing(
             struct_size: UInt32(MemoryLayout<ray_spill_packing>.size), codec: codec, level: 0,
-            keep_bytes: keepBytes, by_range: isByRange)
+            keep_bytes: keepBytes, by_range: isByRange, pace: pace?.pointer)
     }
 
     /// Nothing is packed; what could be taken for an announcement is told from one.
-    static let none = ray_spill_packing(
-        struct_size: UInt32(MemoryLayout<ray_spill_packing>.size), codec: UInt16(RAY_CODEC_NONE), level: 0, keep_bytes: 0,
-        by_range: false)
+    static var none: ray_spill_packing {
+        ray_spill_packing(
+            struct_size: UInt32(MemoryLayout<ray_spill_packing>.size), codec: UInt16(RAY_CODEC_NONE), level: 0, keep_bytes: 0,
+            by_range: false, pace: nil)
+    }
 }

@@ -51,8 +51,9 @@ import Testing
             var refs: [ObjectRef<Bytes>] = []
             for number in 0..<32 { refs.append(try await put(Self.bytes(number), session, node)) }
             let counters = try #require(await node.spillCounters())
-            #expect(counters.spilledBytes < counters.spilledOwnBytes / 4 * 3)
-            #expect(counters.recordBytes < counters.recordOwnBytes / 4 * 3)
+            // The first file in any case; how much of the others depends on how fast the storage is.
+            #expect(counters.spilledBytes < counters.spilledOwnBytes)
+            #expect(counters.recordBytes < counters.recordOwnBytes)
             for (number, ref) in refs.enumerated() {
                 let value = try await session.get(ref, timeout: .seconds(60))
                 #expect(equal(value, Self.bytes(number)), "\(number)")
@@ -179,5 +180,45 @@ import Testing
             let error = await failure { _ = try await session.read(ref, (9 << 20)..<(9 << 20) + 1) }
             #expect(error?.code == .corrupt && error?.message.contains(location.file) == true)
         }
+    }
+
+    /// The same bytes twice: before anything is known of the storage, and when it has taken two seconds for a file.
+    @Test func aSlowStorageGetsSmallerRecords() async throws {
+        let storage = SwitchedStorage()
+        try await withSpilling(
+            capacity: 64 << 20, storage: { storage.over(FilesystemStorage(directories: [$0], owner: "node")) },
+            configure: { $0.spill.compression = .on }
+        ) { node, session, _ in
+            let bytes = words(12 << 20)
+            var sizes: [UInt64] = []
+            storage.writeTime = .seconds(2)
+            for _ in 0..<2 {
+                let ref = try session.put(bytes: bytes)
+                try await spillAll(of: node) { try !session.contains(ref) }
+                sizes.append(try #require(node.spillLocation(of: ref.id)).size)
+                #expect(equal(try await session.get(ref), bytes))
+            }
+            #expect(sizes[0] < UInt64(bytes.count) / 10 * 9)
+            #expect(sizes[1] < sizes[0] / 100 * 97, "\(sizes)")
+        }
+    }
+
+    /// Words, some of them often, of which a codec makes the less the more time it has.
+    private func words(_ size: Int) -> [UInt8] {
+        var state: UInt64 = 88_172_645_463_325_252
+        func random() -> Int {
+            state ^= state << 13
+            state ^= state >> 7
+            state ^= state << 17
+            return Int(state >> 20)
+        }
+        let words = (0..<2048).map { _ in (0..<3 + random() % 9).map { _ in UInt8(97 + random() % 26) } + [32] }
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(size + 12)
+        while bytes.count < size {
+            let some = random()
+            bytes += words[some % 2048 * (some >> 14 & 2047) / 2048 * (some >> 28 & 2047) / 2048]
+        }
+        return Array(bytes.prefix(size))
     }
 }

@@ -11,6 +11,8 @@ import Synchronization
         var isStuck = false
         var stuckCount = 0
         var failingRestores = 0
+        /// How long each file takes beyond what the disk needs.
+        var writeTime = Duration.zero
         /// Reads wait until it is false again.
         var isHoldingRestores = false
         /// Which files were read, as they were asked for.
@@ -56,12 +58,14 @@ import Synchronization
 
         var typeName: String { "switched" }
         var canSpill: Bool { true }
+        var takesBytesByRange: Bool { storage.takesBytesByRange }
 
         func validate() async throws(RayStoreError) { try await storage.validate() }
 
         func spill(_ batch: SpillBatch) async throws(RayStoreError) -> SpilledFile {
             if switched.isFull { throw RayStoreError(.outOfDisk, "the test has filled this storage") }
             await switched.waitWhileStuck()
+            try? await Task.sleep(for: switched.writeTime)
             return try await storage.spill(batch)
         }
 
