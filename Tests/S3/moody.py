@@ -82,7 +82,7 @@ class Moody(http.server.BaseHTTPRequestHandler):
         _, self.bucket, key = (urllib.parse.unquote(place) + "/").split("/", 2)
         key = key.rstrip("/")
         if self.bucket == "hush" and hushed.is_set():
-            print("SILENT", self.command, flush=True)
+            tell(f"SILENT {self.command}")
             threading.Event().wait()
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if self.bucket.startswith("fail-") and key and self.turn(key) < 2:
@@ -198,7 +198,7 @@ def listen():
     for line in sys.stdin:
         if line.strip() == "hush":
             hushed.set()
-            print("HUSHED", flush=True)
+            tell("HUSHED")
     os._exit(0)
 
 
