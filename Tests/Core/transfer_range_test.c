@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Parts of objects and files, pulled into memory: the right bytes, nothing beside them touched, and no chunk sent that the part does not touch.
+#include <sys/mman.h>
+
 #include "transfer_fixture.h"
 
 #define CHUNK ((uint64_t)RAY_CHUNK_SIZE)
@@ -180,25 +182,28 @@ static void shorterOptionsAskForAllOfIt(void) {
     free(memory);
 }
 
-// The sender has kept the checksums of what the file was. So a byte that is changed behind its back does not match them.
+// The sender has kept the checksums of what the object was. So a byte that is changed behind its back does not match them.
 static void onlyTheChunksOfTheRangeAreVerifiedAndAllOfEach(void) {
-    pull_range(OF_FILE, NULL, (range){0, 0}, RAY_CODEC_NONE);
-    struct stat info;
-    CHECK(stat(source_path, &info) == 0);
-    uint8_t wrong = (uint8_t)~bytes[2 * CHUNK + 100];
-    int file = open(source_path, O_WRONLY | O_CLOEXEC);
-    struct timespec times[2] = {info.st_atim, info.st_mtim};
-    CHECK(file >= 0 && pwrite(file, &wrong, 1, (off_t)(2 * CHUNK + 100)) == 1 && futimens(file, times) == 0);
-    pull_range(OF_FILE, NULL, (range){CHUNK, CHUNK}, RAY_CODEC_NONE);
+    pull_range(OF_OBJECT, NULL, (range){0, 0}, RAY_CODEC_NONE);
+    ray_object_id id = fixture_id(OF_OBJECT);
+    ray_object_view view;
+    CHECK_OK(ray_object_get(there, &id, 0, &view));
+    uint8_t *wrong = (uint8_t *)(uintptr_t)view.data + 2 * CHUNK + 100;
+    // Readers may only read.
+    void *page = (void *)((uintptr_t)wrong & ~(uintptr_t)4095);
+    CHECK(mprotect(page, 4096, PROT_READ | PROT_WRITE) == 0);
+    *wrong = (uint8_t)~*wrong;
+    pull_range(OF_OBJECT, NULL, (range){CHUNK, CHUNK}, RAY_CODEC_NONE);
     uint8_t *memory = guarded(10);
     fixture_pull p;
     fixture_pull_init(&p, NULL);
     p.memory = memory;
     p.memory_size = 10;
     // Of its bytes none is wrong, of its chunk one is.
-    CHECK_STATUS(start_and_finish(&p, OF_FILE, NULL, (ray_pull_options){.range_offset = 2 * CHUNK + 200, .range_size = 10}), RAY_CORRUPT);
-    CHECK(pwrite(file, &bytes[2 * CHUNK + 100], 1, (off_t)(2 * CHUNK + 100)) == 1 && futimens(file, times) == 0);
-    close(file);
+    CHECK_STATUS(start_and_finish(&p, OF_OBJECT, NULL, (ray_pull_options){.range_offset = 2 * CHUNK + 200, .range_size = 10}), RAY_CORRUPT);
+    *wrong = (uint8_t)~*wrong;
+    CHECK(mprotect(page, 4096, PROT_READ) == 0);
+    ray_object_release(there, &view);
     free(memory);
 }
 
