@@ -47,7 +47,7 @@ final class DemoRoom: Sendable {
 
     /// Files below a folder, without those that a node keeps for itself in its state directory.
     static func leftovers(in folder: String) -> [String] {
-        let own: Set<String> = ["lock", "node.log", "cluster.key", "storage-owner"]
+        let own: Set<String> = ["lock", "node.log", "cluster.key", "storage-owner", "partial.session"]
         guard let all = FileManager.default.enumerator(atPath: folder) else { return [] }
         return all.compactMap { $0 as? String }.filter { name in
             !own.contains(name) && !name.contains(".sqlite") && !Paths.isDirectory(folder + "/" + name)
