@@ -134,7 +134,7 @@ extension Spiller {
     private func roomAhead(_ wanted: UInt64) async -> UInt64 {
         // Who waits for memory must not wait for longer.
         if let room, await room.count > 0 { return 0 }
-        let most = UInt64(Double(capacity) * options.highWatermark)
+        let most = UInt64(Double(capacity - keptBytes) * options.highWatermark)
         let used = store.usedBytes
         if used + wanted > most { _ = await evictClean(used + wanted - most) }
         let now = store.usedBytes
