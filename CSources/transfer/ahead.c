@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/clock_internal.h"
@@ -207,13 +206,12 @@ static bool hash_next(ray__ahead *ahead) {
 
 // False when all is to end.
 static bool wait_until(ray__ahead *ahead, uint64_t until_ns) {
-    struct timespec until = {(time_t)(until_ns / RAY__SECOND), (long)(until_ns % RAY__SECOND)};
     pthread_mutex_lock(&ahead->lock);
     // Without a store there is nothing to look at until a file is asked for.
     bool sleeps = ahead->transfer->store == NULL;
     while (!ahead->ends && ray__now_ns() < until_ns) {
         if (!sleeps) {
-            pthread_cond_timedwait(&ahead->changed, &ahead->lock, &until);
+            ray__cond_wait_until(&ahead->changed, &ahead->lock, until_ns);
         } else if (ahead->asked_first == NULL) {
             pthread_cond_wait(&ahead->changed, &ahead->lock);
         } else {
@@ -247,12 +245,8 @@ ray_status ray__ahead_start(ray_transfer *transfer, ray__ahead **ahead) {
         return ray__fail(RAY_OUT_OF_MEMORY, "checksums ahead of transfers");
     }
     made->transfer = transfer;
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_mutex_init(&made->lock, NULL);
-    pthread_cond_init(&made->changed, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    ray__cond_init(&made->changed);
     ray_status status = ray__hasher_start(&made->hasher, transfer->store);
     if (status == RAY_OK) {
         status = ray__thread_start(&made->clerk, "ray-ahead", clerk_body, made);

@@ -40,18 +40,6 @@ static void pull_and_compare(ray_transfer *from, ray_transfer *to, ray_store *in
     fixture_check_object(into, number, bytes, size);
 }
 
-static void wait_hashed(ray_transfer *transfer, uint64_t bytes) {
-    uint64_t deadline = ray__now_ns() + FIXTURE_DEADLINE_NS;
-    ray_transfer_stats stats = fixture_stats(transfer);
-    while (stats.ahead_bytes < bytes || stats.ahead_pending_count > 0) {
-        CHECK(ray__now_ns() < deadline);
-        usleep(1000);
-        stats = fixture_stats(transfer);
-    }
-    CHECK_EQUAL(stats.ahead_bytes, bytes);
-    CHECK_EQUAL(stats.ahead_pending_bytes, 0);
-}
-
 static void aFirstPullAfterTheIdleThreadHashesNothing(void) {
     static const uint64_t sizes[] = {RAY_INLINE_MAX + 1, MIB, RAY_CHUNK_SIZE, RAY_CHUNK_SIZE + 1, 20 * MIB + 7};
     ray_transfer *sender = begin(first, true);
@@ -64,7 +52,7 @@ static void aFirstPullAfterTheIdleThreadHashesNothing(void) {
     }
     // What travels in its card has no checksum of a chunk.
     free(put(first, 5, RAY_INLINE_MAX, 5));
-    wait_hashed(sender, sum);
+    fixture_await_hashed(sender, sum);
     for (uint32_t i = 0; i < 5; i++) {
         pull_and_compare(sender, receiver, second, i, bytes[i], sizes[i]);
     }
@@ -83,7 +71,7 @@ static void aFirstPullAfterTheIdleThreadHashesNothing(void) {
 static void whatWasThereBeforeIsHashedToo(void) {
     uint8_t *bytes = put(first, 10, 9 * MIB, 10);
     ray_transfer *sender = begin(first, true);
-    wait_hashed(sender, 9 * MIB);
+    fixture_await_hashed(sender, 9 * MIB);
     ray_transfer *receiver = begin(second, false);
     pull_and_compare(sender, receiver, second, 10, bytes, 9 * MIB);
     CHECK_EQUAL(fixture_stats(sender).hashed_bytes, 0);
@@ -109,7 +97,7 @@ static void eachChunkIsHashedOnceOnItsWayOverTwoHops(void) {
     pull_and_compare(b, c, third, 20, bytes, size);
     // Received is verified: nothing is left for either thread of b.
     CHECK_EQUAL(fixture_stats(b).hashed_bytes, 0);
-    wait_hashed(b, 0);
+    fixture_await_hashed(b, 0);
     ray_transfer_destroy(c);
     ray_transfer_destroy(b);
     ray_transfer_destroy(a);
@@ -124,7 +112,7 @@ static void anotherValueOfAnIdHasSumsOfItsOwn(void) {
     ray_transfer *receiver = begin(second, false);
     for (uint64_t round = 1; round <= 3; round++) {
         uint8_t *bytes = put(first, 30, 6 * MIB, 30 + round);
-        wait_hashed(sender, round * 6 * MIB);
+        fixture_await_hashed(sender, round * 6 * MIB);
         pull_and_compare(sender, receiver, second, 30, bytes, 6 * MIB);
         CHECK_EQUAL(fixture_stats(sender).hashed_bytes, 0);
         drop(first, 30);
@@ -165,7 +153,7 @@ static void whatIsBeingHashedCanBeDeletedAndEvictedAtOnce(void) {
         memset(writer.data, (int)n, 4096);
         CHECK_OK(ray_object_seal(first, &writer));
         if (n % 4 == 0) {
-            usleep(3000 * (n % 16));
+            usleep(3000 * (n % 16)); // so that it goes at another point of the hashing each time: nothing is waited for
         }
         if (n % 2 == 0) {
             uint32_t state;
@@ -190,7 +178,7 @@ static void aTransferEndsInTheMiddleOfIt(void) {
             CHECK_OK(ray_object_create(first, &id, 40 * MIB, 0, 0, &writer));
             CHECK_OK(ray_object_seal(first, &writer));
         }
-        usleep(1500 * round);
+        usleep(1500 * round); // the end comes at another point of it each time: nothing is waited for
         ray_transfer_destroy(sender);
         for (uint32_t n = 0; n < 3; n++) {
             drop(first, 2000 + n);

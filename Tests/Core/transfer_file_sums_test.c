@@ -32,18 +32,6 @@ static uint64_t hashed(ray_transfer *transfer) {
     return fixture_stats(transfer).hashed_bytes;
 }
 
-static void wait_hashed(ray_transfer *transfer, uint64_t bytes) {
-    uint64_t deadline = ray__now_ns() + FIXTURE_DEADLINE_NS;
-    ray_transfer_stats stats = fixture_stats(transfer);
-    while (stats.ahead_bytes < bytes || stats.ahead_pending_count > 0) {
-        CHECK(ray__now_ns() < deadline);
-        usleep(1000);
-        stats = fixture_stats(transfer);
-    }
-    CHECK_EQUAL(stats.ahead_bytes, bytes);
-    CHECK_EQUAL(stats.ahead_pending_bytes, 0);
-}
-
 // Until its times tell it from what it may be next.
 static void wait_settled(const char *path) {
     uint64_t deadline = ray__now_ns() + FIXTURE_DEADLINE_NS;
@@ -86,7 +74,7 @@ static void aFileIsHashedAheadAndNotWhenItIsSent(void) {
     serve(1, bytes, SIZE);
     ray_object_id id = fixture_id(1);
     CHECK_OK(ray_transfer_sum_ahead(sender, &id, source_path));
-    wait_hashed(sender, SIZE);
+    fixture_await_hashed(sender, SIZE);
     wait_told(1);
     for (int i = 0; i < 2; i++) {
         pull_and_compare(sender, receiver, 1, bytes, SIZE);
@@ -98,7 +86,7 @@ static void aFileIsHashedAheadAndNotWhenItIsSent(void) {
     CHECK_OK(ray_transfer_sum_ahead(sender, &id, source_path));
     fixture_write_file(source_path, bytes, RAY_INLINE_MAX);
     CHECK_OK(ray_transfer_sum_ahead(sender, &id, source_path));
-    wait_hashed(sender, SIZE);
+    fixture_await_hashed(sender, SIZE);
     unlink(source_path);
     ray_transfer_destroy(receiver);
     ray_transfer_destroy(sender);
@@ -228,7 +216,7 @@ static void checksumsOutliveTheTransferThatMadeThem(void) {
     CHECK_STATUS(ray_transfer_file_sums_give(sender, &id, source_path, sums, 2), RAY_INVALID_ARGUMENT);
     CHECK_OK(ray_transfer_file_sums_give(sender, &id, source_path, sums, count));
     CHECK_OK(ray_transfer_sum_ahead(sender, &id, source_path)); // finds nothing to do
-    wait_hashed(sender, 0);
+    fixture_await_hashed(sender, 0);
     pull_and_compare(sender, receiver, 6, bytes, SIZE);
     CHECK_EQUAL(hashed(sender), 0);
     CHECK_EQUAL(atomic_load(&told_count), 0);

@@ -364,4 +364,17 @@ static inline void fixture_await_sent(ray_transfer *sender, uint64_t bytes) {
     }
 }
 
+// Until so many bytes were hashed ahead, and nothing waits to be.
+static inline void fixture_await_hashed(ray_transfer *transfer, uint64_t bytes) {
+    uint64_t deadline = ray__now_ns() + FIXTURE_DEADLINE_NS;
+    ray_transfer_stats stats = fixture_stats(transfer);
+    while (stats.ahead_bytes < bytes || stats.ahead_pending_count > 0) {
+        CHECK(ray__now_ns() < deadline);
+        usleep(1000);
+        stats = fixture_stats(transfer);
+    }
+    CHECK_EQUAL(stats.ahead_bytes, bytes);
+    CHECK_EQUAL(stats.ahead_pending_bytes, 0);
+}
+
 #endif
