@@ -52,8 +52,8 @@ import Testing
         }
     }
 
-    /// What it has missed comes from those who have it already.
-    @Test func aNodeThatJoinsHalfWayTakesNoCopyOfItsOwnFromTheSource() async throws {
+    /// What it has missed may come from the source, which then has sent one copy to the others and one to it.
+    @Test func withANodeThatJoinsHalfWayTheSourceSendsTwoCopiesAtMost() async throws {
         try await withFile(nodes: 5) { cluster, owner, text in
             // Slow enough that the last one comes in the middle.
             let tuning = TransferTuning(chunkSize: .mebibytes(1), rateCap: .mebibytes(40))
