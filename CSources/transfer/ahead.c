@@ -2,17 +2,16 @@
 // The clerk: what the hasher does next. It has an ordinary priority, so that it may hold locks, and does nothing that takes long.
 #include "transfer/ahead_internal.h"
 
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/clock_internal.h"
 #include "base/error_internal.h"
 #include "base/identity_internal.h"
 #include "base/thread_internal.h"
+#include "transfer/ahead_file_internal.h"
 #include "transfer/hasher_internal.h"
 #include "transfer/transfer_internal.h"
 
@@ -61,6 +60,7 @@ struct ray__ahead {
     _Atomic uint64_t pending_count;
     _Atomic uint64_t pending_bytes;
     ray__hasher hasher;
+    ray__ahead_file file;
     waiting waiting[WAITING_MAX];
 };
 
@@ -155,17 +155,15 @@ static ray__sums *acquire(ray__ahead *ahead, const ray__sums_key *key) {
 }
 
 // Whether it is still what was found, or is a file that can be read; that is opened.
-static bool open_item(const ray__ahead *ahead, const waiting *next, ray__hash_item *item, ray__sums_key *key) {
-    *item = (ray__hash_item){.id = next->id, .size_bytes = next->size_bytes, .stamp = next->stamp, .file = -1, .end = RAY__HASH_LEFT};
+static bool open_item(ray__ahead *ahead, const waiting *next, ray__hash_item *item, ray__sums_key *key) {
+    *item = (ray__hash_item){.id = next->id, .size_bytes = next->size_bytes, .stamp = next->stamp, .end = RAY__HASH_LEFT};
     *key = (ray__sums_key){.id = &next->id, .size_bytes = next->size_bytes, .chunk_size = RAY_CHUNK_SIZE, .stamp = next->stamp};
     if (next->path == NULL) {
         ray__glimpse glimpse;
         return ray__glimpse_begin(ahead->transfer->store, &next->id, &glimpse) && glimpse.stamp == next->stamp;
     }
-    // Not blocking, in case somebody put a pipe in its place.
-    item->file = open(next->path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     struct stat info;
-    if (item->file < 0 || fstat(item->file, &info) != 0 || !S_ISREG(info.st_mode)) {
+    if (!ray__ahead_file_open(&ahead->file, &next->id, next->path, &info)) {
         return false;
     }
     item->size_bytes = key->size_bytes = (uint64_t)info.st_size;
@@ -173,6 +171,14 @@ static bool open_item(const ray__ahead *ahead, const waiting *next, ray__hash_it
     key->settled_ns = ray__file_settled_ns(&info);
     // One that is being written to now is hashed by who sends it.
     return item->size_bytes > RAY_INLINE_MAX && ray__wall_ns() >= key->settled_ns;
+}
+
+static void hash(ray__ahead *ahead, const waiting *next, ray__hash_item *item) {
+    if (next->path == NULL) {
+        ray__hasher_run(&ahead->hasher, item);
+    } else {
+        item->end = ray__ahead_file_hash(&ahead->file, &ahead->hasher, item);
+    }
 }
 
 // False when nothing waits, or what does is better tried later.
@@ -186,15 +192,13 @@ static bool hash_next(ray__ahead *ahead) {
     ray__sums_key key;
     item.sums = NULL;
     if (open_item(ahead, &next, &item, &key) && (item.sums = acquire(ahead, &key)) != NULL) {
-        ray__hasher_run(&ahead->hasher, &item);
+        hash(ahead, &next, &item);
         if (next.path != NULL && transfer->summed != NULL && ray__sums_tell(item.sums)) {
             transfer->summed(transfer->context, &next.id);
         }
         ray__sums_release(item.sums);
     }
-    if (item.file >= 0) {
-        close(item.file);
-    }
+    ray__ahead_file_close(&ahead->file);
     if (item.end == RAY__HASH_DISTURBED) {
         push(ahead, &next);
         return false;
@@ -247,7 +251,10 @@ ray_status ray__ahead_start(ray_transfer *transfer, ray__ahead **ahead) {
     made->transfer = transfer;
     pthread_mutex_init(&made->lock, NULL);
     ray__cond_init(&made->changed);
-    ray_status status = ray__hasher_start(&made->hasher, transfer->store);
+    ray_status status = ray__ahead_file_init(&made->file);
+    if (status == RAY_OK) {
+        status = ray__hasher_start(&made->hasher, transfer->store);
+    }
     if (status == RAY_OK) {
         status = ray__thread_start(&made->clerk, "ray-ahead", clerk_body, made);
         made->is_started = status == RAY_OK;
@@ -273,6 +280,7 @@ void ray__ahead_stop(ray__ahead *ahead) {
         pthread_join(ahead->clerk, NULL);
     }
     ray__hasher_stop(&ahead->hasher);
+    ray__ahead_file_destroy(&ahead->file);
     for (; ahead->count > 0; ahead->count--) {
         free(ahead->waiting[(ahead->first + ahead->count - 1) % WAITING_MAX].path);
     }
@@ -313,6 +321,10 @@ ray_status ray__ahead_ask(ray__ahead *ahead, const ray_object_id *id, const char
         free(made);
     }
     return RAY_OK;
+}
+
+void ray__ahead_let_go(ray__ahead *ahead, const ray_object_id *id) {
+    ray__ahead_file_let_go(&ahead->file, id);
 }
 
 void ray__ahead_read(ray__ahead *ahead, ray__ahead_figures *figures) {

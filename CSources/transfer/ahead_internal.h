@@ -3,7 +3,7 @@
 //
 // Two threads. The *clerk* finds what has no sums yet: it looks at the ring of what was sealed lately in the store, and
 // is told of files. The *hasher* does the work and runs only while nobody else wants its core; so it holds no lock, no pin and no place
-// that anybody could wait for: objects are read by glimpses (plasma/glimpse_internal.h), files through a descriptor of its own, and sums
+// that anybody could wait for: objects are read by glimpses (plasma/glimpse_internal.h), files are read for it by the clerk (ahead_file_internal.h), and sums
 // are stored one by one, where a transfer that begins meanwhile finds them. It leaves an object as soon as somebody opens that.
 #ifndef RAY_TRANSFER_AHEAD_INTERNAL_H
 #define RAY_TRANSFER_AHEAD_INTERNAL_H
@@ -26,6 +26,8 @@ ray_status ray__ahead_start(ray_transfer *transfer, ray__ahead **ahead) RAY_NODI
 void ray__ahead_stop(ray__ahead *ahead);
 // A file that is to be hashed once it has not been changed for a moment.
 ray_status ray__ahead_ask(ray__ahead *ahead, const ray_object_id *id, const char *path) RAY_NODISCARD;
+// On return the object's file is not open to be hashed.
+void ray__ahead_let_go(ray__ahead *ahead, const ray_object_id *id);
 void ray__ahead_read(ray__ahead *ahead, ray__ahead_figures *figures);
 
 #endif

@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "base/checksum_internal.h"
 #include "plasma/glimpse_internal.h"
 #include "transfer/sums_internal.h"
 
@@ -21,7 +22,6 @@ typedef struct ray__hash_item {
     ray_object_id id;
     uint64_t size_bytes;
     uint64_t stamp;
-    int file; // or -1: an object of the store
     ray__sums *sums; // acquired as spare ones
     enum ray__hash_end end;
 } ray__hash_item;
@@ -30,9 +30,11 @@ typedef struct ray__hasher {
     pthread_t thread;
     bool is_started;
     ray_store *store; // or NULL
-    uint8_t *room;    // for a piece of a file
     uint32_t job;     // a futex: what it is at
-    ray__hash_item *item;
+    ray__hash_item *item; // the object, or the piece of a file:
+    ray__checksum *sum;
+    const uint8_t *piece;
+    uint32_t piece_size;
     _Atomic bool stops;
     _Atomic uint64_t hashed_bytes;
 } ray__hasher;
@@ -42,7 +44,14 @@ ray_status ray__hasher_start(ray__hasher *hasher, ray_store *store) RAY_NODISCAR
 void ray__hasher_hurry(ray__hasher *hasher);
 void ray__hasher_stop(ray__hasher *hasher);
 
-// Hashes it and waits for the end.
+// Hashes an object and waits for the end.
 void ray__hasher_run(ray__hasher *hasher, ray__hash_item *item);
+// Adds some microseconds' work to a checksum and waits for the end.
+void ray__hasher_add(ray__hasher *hasher, ray__checksum *sum, const uint8_t *bytes, uint32_t size);
+
+// False when all is to end, or somebody opened the item meanwhile.
+bool ray__hasher_goes_on(const ray__hasher *hasher, const ray__hash_item *item);
+// A chunk's sum.
+void ray__hasher_keep(ray__hasher *hasher, const ray__hash_item *item, uint32_t index, uint64_t checksum);
 
 #endif

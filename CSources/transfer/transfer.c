@@ -321,4 +321,7 @@ void ray_transfer_stats_read(ray_transfer *transfer, ray_transfer_stats *stats) 
 
 void ray_transfer_forget(ray_transfer *transfer, const ray_object_id *id) {
     ray__sums_forget(transfer->sums, id);
+    if (transfer->ahead != NULL) {
+        ray__ahead_let_go(transfer->ahead, id);
+    }
 }

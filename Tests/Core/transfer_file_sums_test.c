@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Checksums of files: each chunk is hashed once, ahead if there is time, and again only when the file was changed.
+#include <dirent.h>
 #include <fcntl.h>
 
 #include "transfer_fixture.h"
@@ -331,6 +332,44 @@ static void rawChunksOfAFileLeaveWithoutACopyAndPackedOnesCannot(void) {
     free(bytes);
 }
 
+// How many descriptors of this process lead to files without a name.
+static uint32_t nameless_count(void) {
+    DIR *directory = opendir("/proc/self/fd");
+    CHECK(directory != NULL);
+    uint32_t count = 0;
+    for (struct dirent *entry; (entry = readdir(directory)) != NULL;) {
+        char target[256];
+        ssize_t size = readlinkat(dirfd(directory), entry->d_name, target, sizeof target - 1);
+        target[size > 0 ? size : 0] = 0;
+        count += strncmp(target, fixture_directory, strlen(fixture_directory)) == 0 && strstr(target, " (deleted)") != NULL;
+    }
+    closedir(directory);
+    return count;
+}
+
+// A file without a name keeps its blocks for as long as it is open.
+static void aFileThatIsRemovedWhileItIsHashedGivesItsRoomBackAtOnce(void) {
+    ray_transfer *sender = begin(true);
+    uint64_t size = 256 * MIB;
+    ray_object_id id = fixture_id(9);
+    for (int i = 0; i < 5; i++) {
+        int file = open(source_path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+        CHECK(file >= 0 && posix_fallocate(file, 0, (off_t)size) == 0 && close(file) == 0);
+        uint64_t before = fixture_stats(sender).ahead_bytes;
+        CHECK_OK(ray_transfer_sum_ahead(sender, &id, source_path));
+        uint64_t deadline = ray__now_ns() + FIXTURE_DEADLINE_NS;
+        while (fixture_stats(sender).ahead_bytes == before) {
+            CHECK(ray__now_ns() < deadline);
+            usleep(100);
+        }
+        unlink(source_path);
+        ray_transfer_forget(sender, &id);
+        CHECK_EQUAL(nameless_count(), 0);
+        CHECK(fixture_stats(sender).ahead_bytes < before + size); // else it was closed before
+    }
+    ray_transfer_destroy(sender);
+}
+
 int main(void) {
     fixture_make_directory();
     fixture_path(source_path, "source");
@@ -344,6 +383,7 @@ int main(void) {
     RUN(whatWasVerifiedOnItsWayInIsNotHashedOnItsWayOut);
     RUN(aFileServedByNameIsHashedOnce);
     RUN(rawChunksOfAFileLeaveWithoutACopyAndPackedOnesCannot);
+    RUN(aFileThatIsRemovedWhileItIsHashedGivesItsRoomBackAtOnce);
     fixture_remove_directory();
     return 0;
 }

@@ -163,7 +163,8 @@ typedef struct ray_transfer_stats {
 
 RAY_API void ray_transfer_stats_read(ray_transfer *transfer, ray_transfer_stats *stats);
 
-// Forgets the cached checksums of an object (it was deleted or replaced).
+// Forgets the cached checksums of an object (it was deleted or replaced). A file that was served by this id is not open for them on return
+// (sums_ahead): after a call that follows the file's removal its room is the disk's again.
 RAY_API void ray_transfer_forget(ray_transfer *transfer, const ray_object_id *id);
 
 // ---- checksums of files ------------------------------------------------------------------------------------------------

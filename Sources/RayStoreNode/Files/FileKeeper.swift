@@ -224,9 +224,10 @@ final class FileKeeper: Sendable {
     }
 
     private func remove(_ descriptor: FileDescriptor, of id: ObjectID, movedTo place: String? = nil) async {
-        let files = files
+        let (files, sums) = (files, sums)
         do throws(RayStoreError) {
             try await runBlocking { () throws(RayStoreError) in
+                defer { sums.noteRemoval(of: id) }
                 if let place {
                     try files.remove(descriptor, of: id, movedTo: place)
                 } else {

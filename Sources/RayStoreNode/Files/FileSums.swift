@@ -43,6 +43,11 @@ final class FileSums: Sendable {
         return true
     }
 
+    /// A file has been removed: on return nobody keeps it open to compute its checksums, and its room is the disk's again.
+    func noteRemoval(of id: ObjectID) {
+        transfer.forget(id)
+    }
+
     /// What a file's contents are recognised by; nil when its times cannot tell it from what it may be next, or there is none.
     static func identity(of path: String) -> UInt64? {
         var identity: UInt64 = 0
