@@ -6,6 +6,8 @@ CC := gcc
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wvla -Werror
 CFLAGS ?= -O2 -g
 CORE_FLAGS := -std=gnu11 -fPIC -fvisibility=hidden -pthread $(WARNINGS) -D_GNU_SOURCE -Iinclude -ICSources
+# How many compilers run at a time where many programs are built.
+JOBS ?= $(shell nproc)
 CORE_LIBS := -lzstd -llz4 -lsodium -lpthread
 CORE_SOURCES := $(sort $(wildcard CSources/*/*.c))
 CORE_OBJECTS := $(CORE_SOURCES:CSources/%.c=$(BUILD)/core/%.o)
@@ -105,7 +107,8 @@ $(BUILD)/tests/%: Tests/Core/%.c Tests/Core/check.h Tests/Core/transfer_fixture.
 	$(CC) $(CFLAGS) -std=gnu11 -pthread -Wall -Wextra -Wshadow -Werror -D_GNU_SOURCE -Iinclude -ICSources -ITests/Core -ITests/Faults $< -o $@ \
 	    $(PROXY) $(BUILD)/libraystore.a $(CORE_LIBS)
 
-test-core: $(CORE_TESTS)
+test-core:
+	@$(MAKE) --no-print-directory -j$(JOBS) -Otarget $(CORE_TESTS)
 	Tests/Core/run $(CORE_TESTS)
 
 # The store's and the clients' programs with the metadata shut outside the library's calls.
@@ -123,7 +126,7 @@ test-asan: setup
 # reaper killed at its own points after each.
 CRASH_TESTS := plasma_crash_test plasma_reaper_crash_test plasma_stop_test
 test-crash: setup
-	$(MAKE) BUILD=$(BUILD)/crash CFLAGS="-O1 -g -DRAY_CRASH_POINTS" $(CRASH_TESTS:%=$(BUILD)/crash/tests/%)
+	$(MAKE) -j$(JOBS) -Otarget BUILD=$(BUILD)/crash CFLAGS="-O1 -g -DRAY_CRASH_POINTS" $(CRASH_TESTS:%=$(BUILD)/crash/tests/%)
 	Tests/Core/run $(CRASH_TESTS:%=$(BUILD)/crash/tests/%)
 
 # Processes killed at random moments, KILLS times: what leaked, who hung, which bytes were wrong. 20,000 take about two minutes.
