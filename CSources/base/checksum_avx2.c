@@ -20,6 +20,17 @@
 #define XXH_VECTOR XXH_AVX2
 #include <xxhash.h>
 
+static inline void stream_line(uint8_t *to, const uint8_t *from) {
+    __m256i first = _mm256_loadu_si256((const void *)from);
+    __m256i second = _mm256_loadu_si256((const void *)(from + 32));
+    _mm256_stream_si256((void *)to, first);
+    _mm256_stream_si256((void *)(to + 32), second);
+}
+
+static inline void line_fence(void) {
+    _mm_sfence();
+}
+
 #include "base/checksum_variant_internal.h"
 
 #if defined(__clang__)
@@ -28,7 +39,7 @@
 #pragma GCC pop_options
 #endif
 
-const ray__checksum_variant ray__checksum_avx2 = {"avx2", variant_of, variant_begin, variant_add, variant_end};
+const ray__checksum_variant ray__checksum_avx2 = {"avx2", variant_of, variant_begin, variant_add, variant_add_around, variant_end};
 
 #else
 // A file needs one declaration.

@@ -10,7 +10,6 @@
 #include <string.h>
 #include <sys/uio.h>
 
-#include "base/around_internal.h"
 #include "base/checksum_internal.h"
 #include "base/clock_internal.h"
 #include "base/error_internal.h"
@@ -99,7 +98,7 @@ static ray_status write_held(ray__link *link, uint32_t *held, uint64_t end, bool
 }
 
 // From this size on a pull's data cannot stay in the caches until it is read, so it goes around them: a piece is received into memory that
-// stays there, hashed, and copied to its place without fetching that first. Straight to its place is one copy less and yet takes 2 % longer,
+// stays there, and hashed and copied to its place in one go without fetching that first. Straight to its place is one copy less and yet takes 2 % longer,
 // since the kernel's copy fetches what it overwrites.
 #define AROUND_MIN ((uint64_t)64 << 20)
 
@@ -121,9 +120,10 @@ static ray_status receive_raw(ray__link *link, const ray_chunk_header *header, b
         uint32_t size = header->raw_size - at < RAY_CHECKSUM_PIECE ? header->raw_size - at : RAY_CHECKSUM_PIECE;
         uint8_t *piece = straight ? destination + at : link->held + held;
         RAY_TRY(ray__connection_read(&link->connection, piece, size));
-        ray__checksum_add(&sum, piece, size);
         if (destination != NULL && !straight) {
-            ray__copy_around(destination + at, piece, size);
+            ray__checksum_add_around(&sum, destination + at, piece, size);
+        } else {
+            ray__checksum_add(&sum, piece, size);
         }
         at += size;
         if (destination == NULL) {
