@@ -372,6 +372,13 @@ static ray_status abort_listed(ray_s3 *s3, const char *bucket, const char *liste
                  : ray__fail(RAY_PROTOCOL, "%s listed an upload in s3://%s without its key and id", s3->endpoint, bucket);
 }
 
+// Whether an answer means that there is no upload in the bucket: some services have no empty list of them.
+static bool lists_none(const ray__s3_request *request) {
+    const char *at = request->text == NULL ? "" : request->text;
+    char reason[128];
+    return request->code == 404 && ray__s3_element(&at, "Code", reason, sizeof reason) && strcmp(reason, "NoSuchUpload") == 0;
+}
+
 // Removes what one answer lists. `behind` becomes where the next one begins, or empty when this was the last.
 static ray_status abort_page(ray_s3 *s3, const char *bucket, const char *prefix, listing *list, upload_marker *behind) {
     if (!write_listing(prefix, behind, list->query, sizeof list->query)) {
@@ -379,6 +386,11 @@ static ray_status abort_page(ray_s3 *s3, const char *bucket, const char *prefix,
     }
     ray__s3_request request = {.text = NULL};
     ray_status status = ask_on(s3, bucket, prefix, list, &request);
+    if (lists_none(&request)) {
+        ray__s3_request_end(&request);
+        *behind = (upload_marker){"", ""};
+        return RAY_OK;
+    }
     char *text = status == RAY_OK && request.text != NULL ? request.text : (char[1]){""};
     bool truncated = is_truncated(text);
     *behind = (upload_marker){"", ""};

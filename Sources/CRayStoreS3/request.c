@@ -32,14 +32,19 @@ static ray_spill_part rest_of_piece(ray__s3_span *span, uint64_t at, size_t most
     return (ray_spill_part){bytes == NULL ? NULL : bytes + done, left < most ? left : most};
 }
 
+// Whether a body begins where the request asked it to. Most services say so by 206, some by 200 and the range.
+static bool is_asked_for(const ray__s3_request *request, long code) {
+    uint64_t from = request->range_from + request->got_before;
+    return request->has_range ? request->answered_from == from : code == 206 || from == 0;
+}
+
 static size_t take_answer(char *bytes, size_t size, size_t count, void *context) {
     ray__s3_request *request = context;
     size_t length = size * count;
     long code = 0;
     curl_easy_getinfo(request->handle, CURLINFO_RESPONSE_CODE, &code);
     if (request->into.pieces != NULL && code / 100 == 2) {
-        bool is_range = code == 206 || request->range_from + request->got_before == 0;
-        if (!is_range || length > request->into.size - request->got) {
+        if (!is_asked_for(request, code) || length > request->into.size - request->got) {
             request->refusal = RAY__S3_NO_RANGE;
             return 0; // curl ends the request
         }
@@ -67,20 +72,39 @@ static size_t take_answer(char *bytes, size_t size, size_t count, void *context)
     return length;
 }
 
+// The value of a header line of this name, and how long it is; NULL when it is another line.
+static const char *value_of(const char *line, size_t length, const char *name, int *value_length) {
+    size_t name_length = strlen(name);
+    if (length <= name_length || strncasecmp(line, name, name_length) != 0) {
+        return NULL;
+    }
+    const char *at = line + name_length;
+    const char *end = line + length;
+    while (at < end && *at == ' ') {
+        at++;
+    }
+    while (end > at && (end[-1] == '\r' || end[-1] == '\n' || end[-1] == ' ')) {
+        end--;
+    }
+    *value_length = (int)(end - at);
+    return at;
+}
+
 static size_t take_header(char *line, size_t size, size_t count, void *context) {
     ray__s3_request *request = context;
     size_t length = size * count;
-    static const char name[] = "etag:";
-    if (length > sizeof name && strncasecmp(line, name, sizeof name - 1) == 0) {
-        const char *at = line + sizeof name - 1;
-        const char *end = line + length;
-        while (at < end && *at == ' ') {
-            at++;
-        }
-        while (end > at && (end[-1] == '\r' || end[-1] == '\n' || end[-1] == ' ')) {
-            end--;
-        }
-        snprintf(request->etag, sizeof request->etag, "%.*s", (int)(end - at), at);
+    int value_length = 0;
+    const char *value = value_of(line, length, "etag:", &value_length);
+    if (value != NULL) {
+        snprintf(request->etag, sizeof request->etag, "%.*s", value_length, value);
+    }
+    value = value_of(line, length, "content-range:", &value_length);
+    if (value != NULL) {
+        char text[64];
+        unsigned long long from = 0;
+        snprintf(text, sizeof text, "%.*s", value_length, value);
+        request->has_range = sscanf(text, "bytes %llu-", &from) == 1;
+        request->answered_from = from;
     }
     return length;
 }
@@ -227,6 +251,7 @@ ray_status ray__s3_request_begin(ray_s3 *s3, ray__s3_lane *lane, ray__s3_request
     request->refusal = RAY__S3_TAKEN;
     request->reason[0] = '\0';
     request->etag[0] = '\0';
+    request->has_range = false;
     free(request->text);
     request->text = NULL;
     request->text_size = 0;

@@ -76,6 +76,8 @@ typedef struct ray__s3_request {
     uint64_t got_before;  // the last attempt
     uint64_t sent;
     uint32_t attempts;
+    bool has_range;       // the answer says which range it is: from byte `answered_from` on
+    uint64_t answered_from;
     uint32_t short_count; // answers that ended before their range did
     uint32_t refusal;     // enum ray__s3_refusal
     uint64_t again_at_ns;

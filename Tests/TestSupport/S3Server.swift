@@ -3,7 +3,7 @@ package import RayStoreNode
 
 internal import Foundation
 
-/// A real S3 service on loopback that checks signatures: Tests/S3/server.py, in the virtual environment that `make test` makes.
+/// A real S3 service on loopback that checks signatures: moto's by Tests/S3/server.py, in the virtual environment that `make test` makes.
 package final class S3Server: Sendable {
     package let service: S3Service
     private let process: TestProcess
@@ -16,10 +16,19 @@ package final class S3Server: Sendable {
         return FileManager.default.isExecutableFile(atPath: path) ? path : nil
     }()
 
-    package init() async throws {
+    package convenience init() async throws {
+        try await self.init(["server.py"])
+    }
+
+    /// Another one: Tests/S3/rclone.py, over a folder. It cannot be shut.
+    package convenience init(ofRcloneIn folder: String) async throws {
+        try await self.init(["rclone.py", folder])
+    }
+
+    private init(_ command: [String]) async throws {
         guard let python = Self.python else { throw Failure.noEnvironment }
-        let script = FileManager.default.currentDirectoryPath + "/Tests/S3/server.py"
-        process = try TestProcess(python, [script])
+        let script = FileManager.default.currentDirectoryPath + "/Tests/S3/" + command[0]
+        process = try TestProcess(python, [script] + command.dropFirst())
         guard let words = await process.nextLine()?.split(separator: " ").map(String.init), words.count == 4, words[0] == "READY"
         else {
             process.end()

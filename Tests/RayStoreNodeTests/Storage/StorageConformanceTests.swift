@@ -10,10 +10,10 @@ import Testing
 @Suite struct StorageConformanceTests {
     /// A backend, and how to make one for a test.
     enum Backend: String, CaseIterable, CustomTestStringConvertible {
-        case oneDirectory, severalDirectories, synced, unstable, slow, table, s3, s3WithPath, ofCluster, s3OfCluster
+        case oneDirectory, severalDirectories, synced, unstable, slow, table, s3, s3WithPath, s3OfRclone, ofCluster, s3OfCluster
 
         var testDescription: String { rawValue }
-        var needsServer: Bool { [.s3, .s3WithPath, .s3OfCluster].contains(self) }
+        var needsServer: Bool { [.s3, .s3WithPath, .s3OfRclone, .s3OfCluster].contains(self) }
     }
 
     private func withStorage(
@@ -49,6 +49,13 @@ import Testing
             let table = try #require(test_memory_storage())
             defer { free(table) }
             try await body(UnsafeTableStorage(unsafeTable: table))
+        case .s3OfRclone:
+            let server = try await S3Server(ofRcloneIn: scratch.path)
+            defer { server.stop() }
+            try await body(
+                S3Storage(
+                    locations: [S3Location("s3://spill/a/b c/")], prefix: "spilled", owner: "node", service: server.service,
+                    partBytes: 5 << 20))
         case .s3, .s3WithPath:
             let server = try await S3Server()
             defer { server.stop() }
