@@ -2,7 +2,9 @@
 // A client of a node whose memory is short, for Benchmarks/spill/spill.py. A line on standard input is a command, its answer a line of JSON:
 //
 //   out COUNT SIZE BATCH   puts COUNT objects of random bytes and keeps their refs: seconds until the last put has returned
-//   in                     gets all of them, BATCH at a time: seconds from each question to the pins; what they hold is compared between
+//   in                     gets all of them, one after the other: seconds from the first question to the last answer, with a look at a few words of
+//                          each and nothing between
+//   in_batches             gets all of them, BATCH at a time: seconds from each question to the pins; what they hold is compared between
 //   hold COUNT SIZE        puts COUNT objects and keeps them pinned, so that they stay in memory
 //   gets SECONDS           gets and releases those at random: how long each took, in ns
 //   keep COUNT             gives up all but the first COUNT, until the node has nothing of the others any more
@@ -18,7 +20,7 @@
 
 #include "measuring.h"
 
-enum { OBJECTS_MAX = 20000, STRIDE = 4096, TIMES_MAX = 4000000 };
+enum { OBJECTS_MAX = 20000, STRIDE = 4096, LOOK_STRIDE = 64 * STRIDE, TIMES_MAX = 4000000 };
 #define PUT_TIMEOUT_NS 120000000000ull
 
 static ray_client *client;
@@ -85,7 +87,26 @@ static void compare(const ray_object_view *view, uint64_t number) {
     }
 }
 
+static void look_at(const ray_object_view *view, uint64_t number) {
+    for (uint64_t at = 0; at + sizeof number <= size; at += LOOK_STRIDE) {
+        if (view->data_size != size || memcmp(view->data + at, &number, sizeof number) != 0) {
+            fail("an object", "is not what was put");
+        }
+    }
+}
+
 static void in(void) {
+    double began = now();
+    for (uint32_t i = 0; i < count; i++) {
+        ray_object_view view;
+        must(ray_client_get(client, &ids[i], RAY_FOREVER, &view));
+        look_at(&view, i + 1);
+        ray_client_release(client, &view);
+    }
+    printf("{\"seconds\":%.6f}\n", now() - began);
+}
+
+static void in_batches(void) {
     static ray_object_view views[OBJECTS_MAX];
     double seconds = 0;
     for (uint32_t first = 0; first < count; first += batch) {
@@ -204,6 +225,8 @@ int main(int words, char **word) {
             out();
         } else if (strcmp(line, "in\n") == 0) {
             in();
+        } else if (strcmp(line, "in_batches\n") == 0) {
+            in_batches();
         } else if (sscanf(line, "hold %llu %llu", &a, &b) == 2) {
             sized(a, b, 1);
             hold();

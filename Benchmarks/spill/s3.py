@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Our S3 client alone, and with --peers boto3's transfer manager, against a server of the tests that checks signatures.
+"""Our S3 client alone, and with --peers boto3's transfer manager, against servers that check signatures.
 
-8 objects of 128 MiB from memory to the server and back into memory, in turns. The server (moto, one Python process) is the same for both and what
-either waits for; it hashes what it takes and copies a whole object for every range that it gives. Each answer is compared with what was sent.
+8 objects of 128 MiB from memory to the server and back into memory, in turns. The server is the same for both: rclone's, over a folder in memory, and in the
+figures with `moto` in their names moto's, one Python process, which is what everybody waits for: it hashes what it takes and copies a whole object for every
+range that it gives. Each answer is compared with what was sent.
 
-Usage: s3.py [--peers] OUR_PROGRAM PYTHON_WITH_MOTO_AND_BOTO3
+Usage: s3.py [--peers] OUR_PROGRAM PYTHON_WITH_MOTO_BOTO3_AND_RCLONE
 """
 
 import argparse
@@ -18,7 +19,7 @@ sys.path.insert(0, os.path.join(HERE, "..", "links"))
 
 import figures  # noqa: E402
 from processes import Conversation  # noqa: E402
-from server import Server  # noqa: E402
+from server import SERVERS, figure  # noqa: E402
 
 OBJECTS = 8
 OBJECT_BYTES = 128 << 20
@@ -44,24 +45,30 @@ def main():
     parser.add_argument("python")
     chosen = parser.parse_args()
 
+    for kind in SERVERS:
+        compare(kind, chosen)
+
+
+def compare(kind, chosen):
     def values(what, *more):
         return {"what": what, "more": list(more), "out": [], "in": [], "cpu_out": [], "cpu_in": []}
 
     ours, boto3 = values("our S3 client", str(AT_ONCE)), values("boto3")
     version = ""
-    with Server(chosen.python) as server:
+    with kind(chosen.python) as server:
         for _ in range(TURNS):
             turn(server, [chosen.ours], ours)
             if chosen.peers:
                 version = turn(server, [chosen.python, os.path.join(HERE, "boto3_client.py")], boto3)["version"]
     for way in ("out", "in"):
+        name = figure(way, kind, "client_")
         mine = statistics.median(ours[way])
-        figures.show(f"spill.s3.client_{way}_gbs", mine, "GB/s", turns=TURNS, cpu_seconds=statistics.median(ours["cpu_" + way]))
+        figures.show(f"spill.{name}", mine, "GB/s", turns=TURNS, cpu_seconds=statistics.median(ours["cpu_" + way]))
         if chosen.peers:
             theirs = statistics.median(boto3[way])
-            figures.show(f"peer.boto3.s3.{way}_gbs", theirs, "GB/s", turns=TURNS, version=version,
+            figures.show(f"peer.boto3.{name}", theirs, "GB/s", turns=TURNS, version=version,
                          cpu_seconds=statistics.median(boto3["cpu_" + way]))
-            figures.show(f"ratio.spill.s3.client_{way}_gbs.boto3", mine / theirs, "")
+            figures.show(f"ratio.spill.{name}.boto3", mine / theirs, "")
 
 
 figures.run_suite(main)
