@@ -28,8 +28,10 @@ import Testing
         try await withSpilling(capacity: 32 << 20, storage: { storage.over(FilesystemStorage(directories: [$0], owner: "node")) })
         {
             node, session, folder in
-            var refs: [ObjectRef<Bytes>] = []
-            for number in 0..<10 { refs.append(try await put(pattern(3 << 20, seed: UInt64(number)), session, node)) }
+            var refs: [Int: ObjectRef<Bytes>] = [:]
+            for number in 0..<10 { refs[number] = try await put(pattern(3 << 20, seed: UInt64(number)), session, node) }
+            // Some lie in the storage, and must come back when nothing can be written.
+            #expect(await eventually { !spillFiles(folder).isEmpty })
             storage.isFull = true
             var refused = 0
             for number in 10..<40 {
@@ -37,7 +39,7 @@ import Testing
                     try session.put(bytes: pattern(3 << 20, seed: UInt64(number)))
                 }
                 switch outcome {
-                case .success(let ref): refs.append(ref)
+                case .success(let ref): refs[number] = ref
                 case .failure(let error):
                     #expect(error.code == .storeFull)
                     refused += 1
@@ -45,7 +47,7 @@ import Testing
                 }
             }
             #expect(refused > 0)
-            for (number, ref) in refs.enumerated() {
+            for (number, ref) in refs {
                 let value = try await session.get(ref, timeout: .seconds(30))
                 #expect(equal(value, pattern(3 << 20, seed: UInt64(number))))
             }
