@@ -16,6 +16,8 @@ struct ReadAhead {
         var bytes: UInt64
         var count: Int
         var lastUse: Duration
+        /// In a file of this machine.
+        let isNear: Bool
         /// The file in which it goes on, as far as what is read ahead goes.
         var next: String?
     }
@@ -32,8 +34,13 @@ struct ReadAhead {
     private static let patience = Duration.seconds(2)
     private static let trailsMost = 8
 
+    /// Less is not worth a pass.
+    private static let pieceLeast: UInt64 = 8 << 20
+
     /// Of what is held, together.
     let limit: UInt64
+    /// Read by one pass over a file of this machine: a part of the limit, so that two passes are always under way beside what is held for the reader.
+    let pieceBytes: UInt64
     private(set) var trails: [String: Trail] = [:]
     private(set) var held: [ObjectID: Held] = [:]
     private(set) var heldBytes: UInt64 = 0
@@ -45,6 +52,7 @@ struct ReadAhead {
 
     init(limit: UInt64) {
         self.limit = limit
+        pieceBytes = max(limit / 8, Self.pieceLeast)
     }
 
     // MARK: What is got
@@ -52,11 +60,12 @@ struct ReadAhead {
     mutating func noteGot(_ record: SpillRecord, at now: Duration) {
         let location = record.location
         let end = location.offset + location.size
-        var trail = trails[location.file] ?? Self.start(location.offset, end, now)
+        let isNear = record.path != nil
+        var trail = trails[location.file] ?? Self.start(location.offset, end, now, isNear)
         trail.add(location.offset, end)
         // Somebody who jumps about gets less than lies between.
         if trail.bytes < (trail.end - trail.begin) / 2 {
-            trail = Self.start(location.offset, end, now)
+            trail = Self.start(location.offset, end, now, isNear)
             trail.add(location.offset, end)
         }
         trails[location.file] = trail
@@ -75,13 +84,16 @@ struct ReadAhead {
         }
     }
 
-    private static func start(_ begin: UInt64, _ end: UInt64, _ now: Duration) -> Trail {
-        Trail(begin: begin, end: end, reached: end, bytes: 0, count: 0, lastUse: now)
+    private static func start(_ begin: UInt64, _ end: UInt64, _ now: Duration, _ isNear: Bool) -> Trail {
+        Trail(begin: begin, end: end, reached: end, bytes: 0, count: 0, lastUse: now, isNear: isNear)
     }
 
     // MARK: What to read
 
-    /// Where to read on for the trail that went on last, and how much; nil when enough is read ahead.
+    /// Where to read on for the trail that went on last, and how much there may be; nil when enough is read ahead.
+    ///
+    /// Next to a reader who waits for nothing else the disk's two readers must not wait for each other, nor for the reader: so pieces are begun as soon as
+    /// there is room for one. Elsewhere, where a request is what costs, half of all that may be read ahead goes by one.
     func next(at now: Duration) -> (file: String, from: UInt64, bytes: UInt64)? {
         guard limit > 0, now >= pauseEnd else { return nil }
         let steady = trails.filter { $0.value.count >= Self.countLeast && now - $0.value.lastUse < Self.patience }
@@ -90,8 +102,8 @@ struct ReadAhead {
         }
         let window = min(limit, trail.bytes)
         let taken = heldBytes + comingBytes
-        // Little by little would be read in small pieces.
-        guard taken <= window / 2 else { return nil }
+        let least = trail.isNear ? min(window / 2, pieceBytes) : window / 2
+        guard taken + least <= window else { return nil }
         for _ in 0..<Self.trailsMost {
             guard let next = trail.next, let further = trails[next] else { break }
             (file, trail) = (next, further)
@@ -122,7 +134,9 @@ struct ReadAhead {
     mutating func crossOver(from file: String, to next: String) -> Bool {
         guard let trail = trails[file], trail.next == nil, next != file else { return false }
         if trails[next] == nil {
-            trails[next] = Trail(begin: 0, end: 0, reached: 0, bytes: trail.bytes, count: trail.count, lastUse: trail.lastUse)
+            trails[next] = Trail(
+                begin: 0, end: 0, reached: 0, bytes: trail.bytes, count: trail.count, lastUse: trail.lastUse,
+                isNear: trail.isNear)
         }
         trails[file]!.next = next
         return true

@@ -6,12 +6,13 @@ internal import Synchronization
 // records can give up without a write, and only up to the high watermark; when memory is needed it goes before anything is written.
 extension Spiller {
     private static let readAheadsAtOnce = 2
-    /// Less is not worth a pass.
-    private static let pieceBytes: UInt64 = 8 << 20
+    private static let looksForRoom = 3
     /// When there was no room.
     private static let pause = Duration.milliseconds(50)
-    /// Gets of what is here make no request, so what is held is looked at now and then while somebody seems to read it.
-    private static let lookEvery = Duration.milliseconds(10)
+    /// Gets of what is here make no request, so what is held is looked at now and then while somebody seems to read it: the more often the fewer objects it
+    /// is, for a look costs some microseconds for each, and a piece is used up in a few milliseconds.
+    private static let lookEvery = Duration.milliseconds(1)...Duration.milliseconds(10)
+    private static let lookOfOne = Duration.microseconds(10)
 
     /// Somebody has asked for these.
     func noteAsked(_ objects: [WantedObject]) {
@@ -59,7 +60,11 @@ extension Spiller {
         guard !isStopping, readAhead.withLock({ $0.limit > 0 }) else { return }
         while wanted.isEmpty, activeReadAheads < Self.readAheadsAtOnce {
             guard let place = readAhead.withLock({ $0.next(at: clock.now) }) else { return }
-            guard let objects = takeNext(in: place.file, from: place.from, upTo: place.bytes) else {
+            let objects: [WantedObject]
+            switch takeNext(in: place.file, from: place.from, upTo: place.bytes) {
+            case .objects(let found): objects = found
+            case .tooLarge: return
+            case .end:
                 guard crossOver(from: place.file) else { return }
                 continue
             }
@@ -79,14 +84,19 @@ extension Spiller {
         readAhead.withLock { $0.comingBytes -= bytes }
     }
 
-    /// What is to be read now, without what is here already: of a file of this machine half, so that two passes share it; elsewhere a request costs
-    /// more than that gains.
-    ///
-    /// - Returns: nil at the end of the file.
-    private func takeNext(in file: String, from offset: UInt64, upTo bytes: UInt64) -> [WantedObject]? {
-        guard var found = index.objects(of: file, from: offset, upTo: bytes)?[...] else { return nil }
+    private enum NextPiece {
+        /// Without what is here already.
+        case objects([WantedObject])
+        /// The next object is larger than what may be read ahead now.
+        case tooLarge
+        case end
+    }
+
+    /// What is to be read now: of a file of this machine a piece, so that two passes share it; elsewhere a request costs more than that gains.
+    private func takeNext(in file: String, from offset: UInt64, upTo bytes: UInt64) -> NextPiece {
+        guard var found = index.objects(of: file, from: offset, upTo: bytes)?[...] else { return .end }
         if found.first?.record.path != nil {
-            let most = max(bytes / 2, Self.pieceBytes)
+            let most = readAhead.withLock { $0.pieceBytes }
             var before: UInt64 = 0
             found = found.prefix { object in
                 defer { before += object.record.location.size }
@@ -94,13 +104,16 @@ extension Spiller {
             }
         }
         guard let last = found.last?.record.location else {
-            // The next one is larger than what may be read ahead now.
-            readAhead.withLock { $0.pause(until: clock.now + Self.pause) }
-            return []
+            readAhead.withLock { ahead in
+                // There is more room when something of it has been used, which is noticed; else only the trail grows.
+                if ahead.heldBytes + ahead.comingBytes == 0 { ahead.pause(until: clock.now + Self.pause) }
+            }
+            return .tooLarge
         }
         readAhead.withLock { $0.noteReached(last.offset + last.size, of: file) }
-        return found.filter { coming[$0.id] == nil && store.entry(of: $0.id)?.state == .remote }
-            .map { WantedObject(ticket: 0, id: $0.id, record: $0.record, continuation: nil) }
+        return .objects(
+            found.filter { coming[$0.id] == nil && store.entry(of: $0.id)?.state == .remote }
+                .map { WantedObject(ticket: 0, id: $0.id, record: $0.record, continuation: nil) })
     }
 
     /// - Returns: whether there is more to read in another file.
@@ -110,7 +123,9 @@ extension Spiller {
     }
 
     private func runAhead(_ objects: [WantedObject]) async {
-        let room = await roomAhead(objects.reduce(UInt64(0)) { $0 + $1.storeBytes })
+        let wantedBytes = objects.reduce(UInt64(0)) { $0 + $1.storeBytes }
+        claimedAhead += wantedBytes
+        let room = await roomAhead(wantedBytes)
         var bytes: UInt64 = 0
         var rest = objects.prefix { object in
             bytes += object.storeBytes
@@ -120,25 +135,31 @@ extension Spiller {
         let pass = RestorePass(in: store)
         var placed: [WantedObject] = []
         _ = await takePlaces(&rest, in: pass, for: &placed)
+        claimedAhead -= wantedBytes
         if let first = rest.first ?? beyond.first {
             readAhead.withLock { ahead in
                 ahead.goBack(to: first.record)
-                ahead.pause(until: clock.now + Self.pause)
+                // What has found room is on its way, and the reader with it; the rest is tried again behind it.
+                if placed.isEmpty { ahead.pause(until: clock.now + Self.pause) }
             }
         }
         refuse(rest + beyond)
         await readAll(of: pass, for: placed)
     }
 
-    /// How much may come now, at most so much.
+    /// How much may come now, at most so much, which is claimed: passes that look for room at the same time must not count on the same.
     private func roomAhead(_ wanted: UInt64) async -> UInt64 {
         // Who waits for memory must not wait for longer.
         if let room, await room.count > 0 { return 0 }
         let most = UInt64(Double(capacity - keptBytes) * options.highWatermark)
-        let used = store.usedBytes
-        if used + wanted > most { _ = await evictClean(used + wanted - most) }
-        let now = store.usedBytes
-        return now < most ? min(most - now, wanted) : 0
+        // Again, for others take and claim room while this looks for some.
+        for _ in 0..<Self.looksForRoom {
+            let taken = store.usedBytes + claimedAhead
+            guard taken > most else { return wanted }
+            guard await evictClean(taken - most) > 0 else { break }
+        }
+        let taken = store.usedBytes + claimedAhead - wanted
+        return taken < most ? min(most - taken, wanted) : 0
     }
 
     // MARK: What is held
@@ -149,7 +170,9 @@ extension Spiller {
         heldWatch = Task {
             while !Task.isCancelled, self.noteUsedHeld() {
                 self.readFurther()
-                try? await self.clock.sleep(for: Self.lookEvery)
+                let count = self.readAhead.withLock { $0.held.count }
+                try? await self.clock.sleep(
+                    for: min(max(Self.lookOfOne * count, Self.lookEvery.lowerBound), Self.lookEvery.upperBound))
             }
             self.heldWatch = nil
         }

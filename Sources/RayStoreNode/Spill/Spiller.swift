@@ -67,6 +67,8 @@ actor Spiller {
     nonisolated let kept = Mutex<UInt64>(0)
     var returns = LateReturns()
     var activeReadAheads = 0
+    /// Bytes of the store that passes ahead look for, and have not taken yet.
+    var claimedAhead: UInt64 = 0
     /// What is got here is noted from other actors.
     nonisolated let readAhead: Mutex<ReadAhead>
     nonisolated let isReadingFurther = Atomic(false)
