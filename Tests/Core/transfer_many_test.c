@@ -173,13 +173,19 @@ static void aLatecomerIsReferredToThoseWhoHaveIt(void) {
     ray_pull_options slow = {.rate_max_bytes = 40 * MIB};
     start_from_0(1, &slow);
     start_from_0(2, &slow);
-    fixture_wait_bytes(&nodes[1].pull, 24 * MIB);
+    uint64_t deadline = ray__now_ns() + FIXTURE_DEADLINE_NS;
+    while (fixture_stats(nodes[0].transfer).sent_bytes < 24 * MIB) {
+        CHECK(ray__now_ns() < deadline);
+        usleep(1000);
+    }
     start_from_0(3, &slow);
     for (uint32_t i = 1; i < 4; i++) {
         finish_pull(i, bytes, size);
     }
-    CHECK(fixture_stats(nodes[0].transfer).sent_bytes <= 2 * size);
-    CHECK(fixture_stats(nodes[1].transfer).sent_bytes + fixture_stats(nodes[2].transfer).sent_bytes > size / 2);
+    // From the source comes what is missing when the others end, since nobody serves here then: with 40 of 64 MiB on its way at most.
+    uint64_t sent = fixture_stats(nodes[0].transfer).sent_bytes;
+    fprintf(stderr, "    the source sent %.2f copies\n", (double)sent / (double)size);
+    CHECK(sent <= size + size * 3 / 4);
     end_nodes(4, bytes);
 }
 
