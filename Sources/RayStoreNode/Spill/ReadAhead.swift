@@ -161,6 +161,14 @@ struct ReadAhead {
         return released
     }
 
+    /// Whether its reader is behind it by now. Then it was used without a trace, for a get leaves none while nothing is created, or it will not be.
+    func isPassed(_ record: SpillRecord) -> Bool {
+        guard let trail = trails[record.location.file] else { return false }
+        if record.location.offset + record.location.size <= trail.end { return true }
+        guard let next = trail.next, let further = trails[next] else { return false }
+        return further.end > 0
+    }
+
     /// Whether what is held for this file is still waited for.
     func isStale(_ file: String, at now: Duration) -> Bool {
         guard let trail = trails[file] else { return true }

@@ -183,8 +183,12 @@ extension Spiller {
         let now = clock.now
         for (id, held) in readAhead.withLock({ $0.held }) {
             if let entry = store.entry(of: id), entry.state == .sealed {
-                guard entry.pinningClients > 0 || entry.accessTick != held.tick else { continue }
-                noteUse(of: id)
+                if entry.pinningClients > 0 || entry.accessTick != held.tick {
+                    noteUse(of: id)
+                } else {
+                    // It would keep others from being read ahead.
+                    readAhead.withLock { if $0.isPassed(held.record) { _ = $0.release(id) } }
+                }
             } else {
                 // It has ended, or was given up by somebody else.
                 _ = readAhead.withLock { $0.release(id) }
