@@ -12,6 +12,8 @@
 #define NUDGE 0.4
 // How far the price may leave the range in which it changes anything, so that it is soon back.
 #define BEYOND 1.3
+// How far it falls from its first guess while the receiver is the limit.
+#define DEAR_PART 0.3
 // Threads rarely have a core each; for the first guess of a price.
 #define CORES_PART 0.6
 // The link's rate must change by this factor for the price to be taken anew from what is known of the rungs.
@@ -42,6 +44,7 @@ void ray__tuner_init(ray__tuner *tuner, uint16_t threads, uint16_t peer_threads)
     pthread_mutex_init(&tuner->lock, NULL);
     tuner->threads = threads == 0 ? 1 : threads;
     tuner->peer_threads = peer_threads == 0 ? 1 : peer_threads;
+    tuner->cores = tuner->threads;
     tuner->idle = 0;
     ray__ladder_update(tuner);
 }
@@ -54,10 +57,10 @@ void ray__tuner_end(ray__tuner *tuner) {
 
 static void look_at_gain(ray__tuner *tuner) {
     double ratio;
-    (void)ray__ladder_price(tuner, 0.5 * tuner->threads, &ratio);
+    (void)ray__ladder_price(tuner, 0.5 * tuner->cores, &ratio);
     const ray__rung *first = &tuner->rungs[tuner->hull[tuner->hull_length > 1 ? 1 : 0]];
-    bool keeps_up = tuner->hull_length > 1 && first->seconds * tuner->link_rate < 0.5 * tuner->threads * first->ratio;
-    tuner->is_clear = (keeps_up || ratio < CLEAR_RATIO) && tuner->link_rate * PACKED_SECONDS < tuner->threads;
+    bool keeps_up = tuner->hull_length > 1 && first->seconds * tuner->link_rate < 0.5 * tuner->cores * first->ratio;
+    tuner->is_clear = (keeps_up || ratio < CLEAR_RATIO) && tuner->link_rate * PACKED_SECONDS < tuner->cores;
     (void)ray__ladder_price(tuner, (tuner->idle - CORES_FREE) * tuner->threads, &ratio);
     tuner->is_worth_it = ratio < WORTH_RATIO;
 }
@@ -79,7 +82,9 @@ void ray__tuner_place_locked(ray__tuner *tuner) {
     tuner->usual_price = 0; // of what was known before
     look_at_gain(tuner);
     ray__ladder_prices(tuner, &tuner->price, &highest);
-    tuner->price = tuner->is_clear ? ray__ladder_price(tuner, CORES_PART * tuner->threads, &ratio) : highest * BEYOND;
+    tuner->price = tuner->is_clear ? ray__ladder_price(tuner, CORES_PART * tuner->cores, &ratio) : highest * BEYOND;
+    tuner->placed_price = tuner->price;
+    ray__receiver_place_locked(tuner);
 }
 
 // Between -1, when no chunk waits for the link, and 1, when all do.
@@ -99,7 +104,7 @@ static double error_of(const ray__tuner *tuner, const ray__backlog *backlog) {
 static uint32_t keep_flowing(const ray__tuner *tuner, uint32_t rung, const ray__backlog *backlog) {
     // A raw chunk that takes the link longer than all others take the threads would make the threads wait for it.
     uint32_t first = tuner->hull[tuner->hull_length > 1 ? 1 : 0];
-    double others = tuner->rungs[first].seconds * backlog->under_way / 2 / tuner->threads;
+    double others = tuner->rungs[first].seconds * backlog->under_way / 2 / tuner->cores;
     if (rung == 0 && tuner->is_clear && 1 / tuner->link_rate > others) {
         return first;
     }
@@ -111,7 +116,7 @@ static uint32_t keep_flowing(const ray__tuner *tuner, uint32_t rung, const ray__
     double waits = (double)backlog->ready_bytes / backlog->chunk_size / tuner->link_rate;
     while (place > 1) {
         const ray__rung *of = &tuner->rungs[tuner->hull[place]];
-        if (of->seconds / tuner->threads <= of->ratio / tuner->link_rate || of->seconds <= waits) {
+        if (of->seconds / tuner->cores <= of->ratio / tuner->link_rate || of->seconds <= waits) {
             break;
         }
         place--;
@@ -149,19 +154,25 @@ static uint32_t choose_by_price(ray__tuner *tuner, const ray__backlog *backlog) 
     bool has_core = tuner->rung == 0 ? tuner->is_worth_it && tuner->raw_goodput > 0 : tuner->idle > CORES_FREE;
     bool may_pack_harder = tuner->is_clear || has_core;
     tuner->reason = RAY__REASON_BALANCE;
-    if (error > 0 && tuner->receiver_limits) {
-        // What waits here waits for the receiver, which has less to do with what is packed lightly.
+    if (error > 0 && tuner->receiver_limits && tuner->receiver.cores <= 0) {
+        // What waits here waits for the receiver, which has less to do with what is packed lightly; more is not known of it.
         tuner->reason = RAY__REASON_RECEIVER;
         error = -0.5;
     } else if (error > 0 && !may_pack_harder) {
         tuner->reason = RAY__REASON_FAST;
         error = 0;
+    } else if (error > 0 && ray__receiver_is_dear_locked(tuner)) {
+        // What waits here waits for the receiver's cores, which have a price of their own. Cores here may be free, but how many is not known.
+        error = tuner->price > DEAR_PART * tuner->placed_price ? error / 2 : 0;
     }
     tuner->price *= 1 - STEP * error;
     keep_price_in_range(tuner);
     tuner->usual_price += tuner->usual_price > 0 ? USUAL_PART * (tuner->price - tuner->usual_price) : tuner->price;
-    tuner->rung = keep_flowing(tuner, ray__ladder_rung(tuner, tuner->price * (1 - NUDGE * error)), backlog);
-    if (tuner->rung == tuner->hull[tuner->hull_length - 1] && tuner->rung != 0 && error >= 0) {
+    double price = tuner->price * (1 - NUDGE * error);
+    tuner->rung = keep_flowing(tuner, ray__ladder_rung(tuner, price), backlog);
+    if (ray__receiver_choose_locked(tuner, price, &tuner->rung)) {
+        tuner->reason = RAY__REASON_RECEIVER;
+    } else if (tuner->rung == tuner->hull[tuner->hull_length - 1] && tuner->rung != 0 && error >= 0) {
         tuner->reason = RAY__REASON_STRONGEST;
     }
     if (tuner->rung > 0 && ++tuner->choices % EXPLORE_EVERY == 0) {
@@ -215,6 +226,7 @@ void ray__tuner_packed(ray__tuner *tuner, ray__choice choice, uint32_t raw_size,
     double seconds = (double)core_ns / 1e9 / raw_size;
     double ratio = (double)stored_size / raw_size;
     pthread_mutex_lock(&tuner->lock);
+    ray__ladder_note_unpack(tuner, rung);
     ray__rung *of = &tuner->rungs[rung];
     ray__rung before = *of;
     bool is_first = !ray__ladder_is_measured(tuner);
@@ -299,8 +311,12 @@ void ray__tuner_span(ray__tuner *tuner, const ray__span *span) {
     }
     pthread_mutex_lock(&tuner->lock);
     measure_link(tuner, span);
+    if (span->cores > 0) {
+        tuner->cores = span->cores < tuner->threads ? span->cores : tuner->threads;
+    }
     if (span->idle >= 0) {
-        tuner->idle += 0.4 * (span->idle - tuner->idle);
+        double idle = span->idle / tuner->threads;
+        tuner->idle += 0.4 * ((idle > 1 ? 1 : idle) - tuner->idle);
     }
     tuner->receiver_limits = span->receiver_ns > span->span_ns / 4;
     look_at_gain(tuner);

@@ -11,7 +11,10 @@
 // That needs no model of who else uses the cores, not even when the receiver runs on the same ones; and where a rung is right for a wide
 // range of prices, nothing swings.
 //
-// Three things the backlog does not tell come from elsewhere. What the rungs cost and gain: measured by use, guessed before. Whether
+// The receiver's cores have a price of their own, moved by the backlog there (tuner_receiver.c); as long as nothing waits there it is that of
+// a core here.
+//
+// Three things the backlogs do not tell come from elsewhere. What the rungs cost and gain: measured by use, guessed before. Whether
 // packing gains anything at all: raw bytes that arrive must outrun what raw brings. And whether a core is free for a small gain.
 //
 // Data that does not shrink is noticed on a small sample, and then looked at again ever more rarely. A chunk that plainly does is packed
@@ -77,12 +80,28 @@ typedef struct ray__past {
     ray__lesson lessons[RAY__LESSONS_MAX];
 } ray__past;
 
+// What the receiver says of itself.
+typedef struct ray__receiver {
+    double cores;        // that it may use; 0: it does not say
+    double free;         // of which nobody uses, or it itself
+    uint32_t waiting;    // packed chunks that have arrived and are not unpacked yet
+    double lz4_seconds;  // of a core to unpack a raw byte; 0: not measured yet
+    double zstd_seconds;
+} ray__receiver;
+
 typedef struct ray__tuner {
     pthread_mutex_t lock;
     uint16_t threads;      // that may pack at once
     uint16_t peer_threads; // that may unpack at once
+    double cores;          // that the threads may use: fewer than threads where a quota says so
+    ray__receiver receiver;
+    double zstd_unpack;    // what is guessed of the zstd rungs in use, which a receiver's measurement is compared to
+    double receiver_extra; // what a second of the receiver's cores costs more than one here, in bytes
+    double receiver_least; // below which that is not, by what it says of its cores
+    uint32_t receiver_age; // choices since that was looked at
     double link_rate;      // bytes a second, 0 before anything is known
     bool link_is_measured; // by this tuner
+    double placed_price;   // as it was taken from what is known of the rungs
     double placed_rate;    // the link's rate when the price was last taken from what is known of the rungs
     double sample_ratio;   // stored / raw of the latest sample by zstd 1, 0 before the first
     double sample_seconds; // of a core for a raw byte of it
@@ -94,7 +113,7 @@ typedef struct ray__tuner {
     double price;          // of a core's second, in bytes
     double usual_price;    // the mean of the latest ones, 0 before the first
     uint32_t rung;         // that the latest chunk got by the price
-    double idle;           // part of this machine's cores that nobody uses
+    double idle;           // of `threads`, the part that could have a core that nobody uses
     bool receiver_limits;
     bool is_clear;         // packing gains much, so it needs no free core
     bool is_worth_it;      // with the free cores it gains something
@@ -173,6 +192,9 @@ ray__choice ray__tuner_choose(ray__tuner *tuner, const ray__backlog *backlog);
 // A chunk was packed with this much time of a core. stored_size = raw_size says that it did not shrink.
 void ray__tuner_packed(ray__tuner *tuner, ray__choice choice, uint32_t raw_size, uint32_t stored_size, uint64_t core_ns);
 
+// The receiver said this. Any time.
+void ray__tuner_receiver(ray__tuner *tuner, const ray__receiver *receiver);
+
 // What happened in a span of some 50 ms, on all connections together.
 typedef struct ray__span {
     uint64_t span_ns;
@@ -181,11 +203,21 @@ typedef struct ray__span {
     uint64_t drained_bytes;    // acknowledged by the peer
     uint64_t limited_ns;       // in which the link was the limit
     uint64_t receiver_ns;      // in which the receiver was
-    double idle;               // part of this machine's cores that nobody used; negative: not known
+    double cores;              // that this process may use; 0: not known
+    double idle;               // how many of these nobody used; negative: not known
 } ray__span;
 void ray__tuner_span(ray__tuner *tuner, const ray__span *span);
 // Takes the price anew from what is known. Under the tuner's lock.
 void ray__tuner_place_locked(ray__tuner *tuner);
+
+// ---- the receiver: tuner_receiver.c, under the tuner's lock ------------------------------------------------------------------------
+
+// Whether its cores cost more than those here, since they are the limit.
+bool ray__receiver_is_dear_locked(const ray__tuner *tuner);
+// Begins with the price at which it unpacks as fast as chunks come, by what is known.
+void ray__receiver_place_locked(ray__tuner *tuner);
+// Moves its price, and finds the rung that is cheapest with both. False when that is *rung.
+bool ray__receiver_choose_locked(ray__tuner *tuner, double price, uint32_t *rung);
 
 // ---- what it chose, and why: tuner_describe.c --------------------------------------------------------------------------------------
 
@@ -201,7 +233,7 @@ typedef struct ray__rung_description {
 typedef struct ray__tuner_description {
     uint16_t threads;
     double link_rate;    // bytes a second, 0 before anything is known
-    double idle;         // part of this machine's cores that nobody uses
+    double idle;         // of the threads, the part that could have a core that nobody uses
     ray__choice choice;  // of the latest chunk
     ray__reason reason;
     ray__rung_description rungs[RAY_TUNER_RUNGS];
@@ -216,6 +248,10 @@ void ray__tuner_note_locked(ray__tuner *tuner, uint32_t rung);
 ray__choice ray__ladder_choice(uint32_t rung);
 // Answers RAY_TUNER_RUNGS when it is not on the ladder.
 uint32_t ray__ladder_find(ray__choice choice);
+// Seconds of the receiver's cores to unpack a raw byte, as it measured, or guessed.
+double ray__ladder_unpack(const ray__tuner *tuner, uint32_t rung);
+// A chunk of this rung is on its way there.
+void ray__ladder_note_unpack(ray__tuner *tuner, uint32_t rung);
 // Whether any rung was measured.
 bool ray__ladder_is_measured(const ray__tuner *tuner);
 // Guesses what was not measured from what was, and finds the hull anew.

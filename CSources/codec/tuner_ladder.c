@@ -40,10 +40,39 @@ uint32_t ray__ladder_find(ray__choice choice) {
     return rung;
 }
 
+#define LZ4_UNPACK 0.35e-9 // as in the table
+// Of the latest chunk in the mean of a receiver (receive.c), and so in what it is compared to.
+#define UNPACK_WEIGHT 0.25
+// A receiver's word beyond these factors is not believed.
+#define UNPACK_FACTOR_MIN 0.05
+#define UNPACK_FACTOR_MAX 8.0
+
+double ray__ladder_unpack(const ray__tuner *tuner, uint32_t rung) {
+    const ray__receiver *receiver = &tuner->receiver;
+    double lz4 = receiver->lz4_seconds / LZ4_UNPACK;
+    double zstd = tuner->zstd_unpack > 0 ? receiver->zstd_seconds / tuner->zstd_unpack : 0;
+    bool is_lz4 = ladder[rung].choice.codec == RAY_CODEC_LZ4;
+    double factor = is_lz4 ? lz4 : zstd;
+    factor = factor > 0 ? factor : is_lz4 ? zstd : lz4; // of the other it says at least how fast its cores are
+    if (factor <= 0) {
+        // What is easy to pack is easy to unpack.
+        factor = ladder[rung].seconds > 0 ? tuner->rungs[rung].seconds / ladder[rung].seconds : 1;
+        factor = factor > 1 ? 1 : factor;
+    }
+    factor = factor < UNPACK_FACTOR_MIN ? UNPACK_FACTOR_MIN : factor > UNPACK_FACTOR_MAX ? UNPACK_FACTOR_MAX : factor;
+    return ladder[rung].unpack_seconds * factor;
+}
+
+void ray__ladder_note_unpack(ray__tuner *tuner, uint32_t rung) {
+    if (ladder[rung].choice.codec == RAY_CODEC_ZSTD) {
+        double guess = ladder[rung].unpack_seconds;
+        tuner->zstd_unpack += tuner->zstd_unpack > 0 ? UNPACK_WEIGHT * (guess - tuner->zstd_unpack) : guess;
+    }
+}
+
+// The receiver's share counts as well: its cores may be these.
 static double seconds_of(const ray__tuner *tuner, uint32_t rung) {
-    // The peer's share counts as well: its cores may be these. What is easy to pack is easy to unpack.
-    double easier = ladder[rung].seconds > 0 ? tuner->rungs[rung].seconds / ladder[rung].seconds : 1;
-    return tuner->rungs[rung].seconds + ladder[rung].unpack_seconds * (easier < 1 ? easier : 1);
+    return tuner->rungs[rung].seconds + ray__ladder_unpack(tuner, rung);
 }
 
 // The nearest measured rung on either side says by how much the guesses are off; between two, it is the mean by distance.

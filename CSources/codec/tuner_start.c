@@ -13,7 +13,7 @@ static bool is_sampled(const ray__tuner *tuner) {
 
 // Whether even all threads together cannot keep the link full with what they have packed.
 static bool link_outruns(const ray__tuner *tuner) {
-    return tuner->rungs[RAY_TUNER_SAMPLED].seconds * tuner->link_rate > tuner->threads;
+    return tuner->rungs[RAY_TUNER_SAMPLED].seconds * tuner->link_rate > tuner->cores;
 }
 
 static bool is_on_trial(const ray__tuner *tuner) {

@@ -155,6 +155,14 @@ static ray_status take_request(ray__session *s, uint32_t name, const uint8_t *bo
     if (of == NULL) {
         return ray__fail(RAY_PROTOCOL, "%s asked for chunks of stream %u, which is not open", s->connection->peer, name);
     }
+    ray__receiver receiver = {
+        .cores = request.ability.cores / 1e3,
+        .free = request.ability.free / 1e3,
+        .waiting = request.ability.waiting,
+        .lz4_seconds = request.ability.lz4_ps * 1e-12,
+        .zstd_seconds = request.ability.zstd_ps * 1e-12,
+    };
+    ray__tuner_receiver(&of->offer->tuner, &receiver);
     uint32_t count = ray__chunk_count(of->offer->size_bytes, of->offer->chunk_size);
     for (uint32_t i = 0; i < request.count; i++) {
         if (request.indices[i] >= count) {

@@ -17,7 +17,8 @@
 #define MARKED_NS (4 * RAY__MS)
 #define FIRST_MIN (32u << 10)
 
-void ray__gauge_init(ray__gauge *gauge) {
+void ray__gauge_init(ray__gauge *gauge, ray__headroom *headroom) {
+    gauge->headroom = headroom;
     pthread_mutex_init(&gauge->lock, NULL);
     ray__cond_init(&gauge->known);
 }
@@ -97,14 +98,12 @@ void ray__gauge_backlog(const ray__offer *offer, ray__backlog *backlog) {
     };
 }
 
-static double idle_part(ray__gauge *gauge) {
-    ray__cores now;
-    ray__cores before = gauge->cores;
-    if (!ray__cores_read(&now)) {
-        return -1;
-    }
-    gauge->cores = now;
-    return before.total == 0 || now.total <= before.total ? -1 : (double)(now.idle - before.idle) / (double)(now.total - before.total);
+// Whoever looks at the begin of a span is told of it at its end.
+static void look_at_cores(ray__gauge *gauge, ray__span *span) {
+    ray__free_cores spare;
+    ray__headroom_now(gauge->headroom, ray__now_ns(), &spare);
+    span->cores = spare.allowed / 1e3;
+    span->idle = spare.unused == RAY__SPARE_UNKNOWN ? -1 : spare.unused / 1e3;
 }
 
 static uint64_t at_most(uint64_t value, uint64_t limit) {
@@ -124,7 +123,7 @@ static void end_span(ray__offer *offer, uint64_t time) {
     span.limited_ns = at_most(gauge->drained.limited_ns, span.span_ns);
     span.receiver_ns = at_most(gauge->drained.receiver_ns, span.span_ns);
     span.drained_bytes = gauge->drained.acked_bytes;
-    span.idle = idle_part(gauge);
+    look_at_cores(gauge, &span);
     ray__tuner_span(&offer->tuner, &span);
     begin_span(gauge, time);
     pthread_cond_broadcast(&gauge->known);
@@ -151,7 +150,6 @@ void ray__gauge_sending(ray__offer *offer, ray__drain *last, const ray__connecti
         ray__connection_drain(connection, last); // what came before this chunk does not count
         gauge->first_ns = ray__now_ns();
         begin_span(gauge, gauge->first_ns);
-        (void)idle_part(gauge);
         gauge->first_size = 0;
         gauge->mark_ns = 0;
     }
@@ -203,7 +201,6 @@ static void look_at_first(ray__offer *offer, uint64_t time) {
         uint64_t bytes = is_marked ? acked - gauge->mark_bytes : acked;
         ray__tuner_link(&offer->tuner, (double)bytes * 1e9 / (double)(time > since ? time - since : 1));
         begin_span(gauge, time);
-        (void)idle_part(gauge);
         pthread_cond_broadcast(&gauge->known);
     } else if (gauge->mark_ns == 0 && time - gauge->first_ns >= MARK_NS) {
         gauge->mark_ns = time;
@@ -223,7 +220,7 @@ void ray__gauge_drained(ray__offer *offer, ray__drain *last, const ray__connecti
     if (gauge->since_ns == 0) {
         gauge->since_ns = time;
         gauge->drained = (ray__drain){0};
-        (void)idle_part(gauge); // where the first span begins
+        look_at_cores(gauge, &gauge->span); // where the first span begins
     }
     look_at_first(offer, time);
     if (chunk != NULL) {

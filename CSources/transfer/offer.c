@@ -194,7 +194,7 @@ ray_status ray__offer_open(ray_transfer *transfer, const ray__open *open, const 
     ray__answer_init(&made->answer, &transfer->answers, may_wait ? transfer->stop : -1);
     ray__tuner_init(&made->tuner, (uint16_t)transfer->workers.count, open->threads);
     ray__peers_recall(&transfer->peers, peer, ray__now_ns(), &made->tuner);
-    ray__gauge_init(&made->gauge);
+    ray__gauge_init(&made->gauge, &transfer->headroom);
     made->status = find_and_open(transfer, made);
     if (made->status != RAY_OK) {
         snprintf(made->answer.text, sizeof made->answer.text, "%s", ray_last_error_message());

@@ -6,7 +6,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "base/cores_internal.h"
+#include "base/headroom_internal.h"
 #include "codec/tuner_internal.h"
 #include "raystore/transfer.h"
 #include "transfer/connection_internal.h"
@@ -66,7 +66,7 @@ typedef struct ray__gauge {
     uint64_t since_ns;    // the span that is being summed up, on all connections
     ray__drain drained;
     ray__span span;
-    ray__cores cores;
+    ray__headroom *headroom; // of the transfer
 } ray__gauge;
 
 // Who is woken when what he waits for may be here. Under the lock of the list that it is in.
@@ -171,7 +171,7 @@ typedef struct ray__order {
 void ray__order_prepare(ray__job *job, ray__worker *worker);
 
 // gauge.c
-void ray__gauge_init(ray__gauge *gauge);
+void ray__gauge_init(ray__gauge *gauge, ray__headroom *headroom);
 void ray__gauge_end(ray__gauge *gauge);
 // Counts a chunk as under way. False when it has to wait: until the link is known few are begun, for the first are not chosen well.
 bool ray__gauge_begin(ray__offer *offer, bool is_tuned);

@@ -12,6 +12,7 @@
 
 #include "base/checksum_internal.h"
 #include "base/clock_internal.h"
+#include "base/cores_internal.h"
 #include "base/error_internal.h"
 #include "codec/frame_internal.h"
 #include "transfer/explain_internal.h"
@@ -27,11 +28,28 @@ typedef struct parcel {
 } parcel;
 _Static_assert(sizeof(parcel) <= RAY__BUFFER_TAIL, "a parcel fits behind its bytes");
 
+// Chunks of next to nothing (of one byte over and over, mostly) say little of what others take.
+#define MEASURED_PART 1000u
+
+// Two workers may overtake each other here, which costs one of two measurements.
+static void note_unpacked(ray_pull *pull, const ray_chunk_header *header, uint64_t core_ns) {
+    uint64_t ps = core_ns * 1000 / header->raw_size;
+    if (header->stored_size < header->raw_size / MEASURED_PART || ps == 0) {
+        return;
+    }
+    _Atomic uint32_t *mean = &pull->unpack_ps[header->codec];
+    uint32_t now = ps > RAY__UNPACK_PS_MAX ? RAY__UNPACK_PS_MAX : (uint32_t)ps;
+    uint32_t before = atomic_load_explicit(mean, memory_order_relaxed);
+    atomic_store_explicit(mean, before == 0 ? now : before - before / 4 + now / 4, memory_order_relaxed);
+}
+
 static void place_parcel(parcel *p, ray__worker *worker) {
     ray_pull *pull = p->pull;
     uint8_t *destination = ray__sink_destination(pull, p->header.index);
     uint8_t *raw = destination != NULL ? destination : worker->raw;
+    uint64_t begun_ns = ray__thread_core_ns();
     ray_status status = ray__chunk_unpack_filtered(worker->codec, &p->header, p->buffer, raw);
+    note_unpacked(pull, &p->header, ray__thread_core_ns() - begun_ns);
     if (status == RAY_OK && ray__checksum_of(raw, p->header.raw_size) != p->header.checksum) {
         status = ray__fail(RAY_CORRUPT, "chunk %u does not match its checksum", p->header.index);
     }
@@ -61,11 +79,27 @@ static void unpack_parcel(ray__job *job, ray__worker *worker) {
             ray__claim_kick(pull, p->header.index);
         }
     }
+    atomic_fetch_sub(&pull->transfer->parcels, 1);
     ray__buffers_give(&pull->transfer->receive_buffers, p->buffer);
     ray__pull_leave(pull);
 }
 
 // ---- ask -----------------------------------------------------------------------------------------------------------------
+
+static void describe_ability(ray_pull *pull, ray__ability *ability) {
+    ray__free_cores spare;
+    ray__headroom_now(&pull->transfer->headroom, ray__now_ns(), &spare);
+    uint32_t waiting = atomic_load(&pull->transfer->parcels);
+    uint32_t cores = spare.allowed < RAY__CORES_MAX ? spare.allowed : RAY__CORES_MAX;
+    uint64_t free = spare.unused == RAY__SPARE_UNKNOWN ? 0 : (uint64_t)spare.unused + spare.own;
+    *ability = (ray__ability){
+        .cores = cores,
+        .free = free < cores ? (uint32_t)free : cores,
+        .waiting = (uint16_t)(waiting < UINT16_MAX ? waiting : UINT16_MAX),
+        .lz4_ps = atomic_load_explicit(&pull->unpack_ps[RAY_CODEC_LZ4], memory_order_relaxed),
+        .zstd_ps = atomic_load_explicit(&pull->unpack_ps[RAY_CODEC_ZSTD], memory_order_relaxed),
+    };
+}
 
 static ray_status ask(ray__link *link, uint64_t *wait_until_ns) {
     ray__request request = {.codec = link->pull->codec, .level = link->pull->level, .urgency = (uint16_t)atomic_load(&link->pull->urgency)};
@@ -74,6 +108,7 @@ static ray_status ask(ray__link *link, uint64_t *wait_until_ns) {
         return RAY_OK;
     }
     ray__link_asked(link, request.indices, request.count);
+    describe_ability(link->pull, &request.ability);
     uint8_t message[RAY__MESSAGE_HEADER_SIZE + RAY__REQUEST_BODY_MAX];
     uint32_t size = ray__request_write(&request, message + RAY__MESSAGE_HEADER_SIZE);
     ray__message_seal(message, RAY__MESSAGE_REQUEST, link->stream, size);
@@ -165,6 +200,7 @@ static ray_status receive_packed(ray__link *link, const ray_chunk_header *header
     pthread_mutex_lock(&pull->lock);
     pull->active++;
     pthread_mutex_unlock(&pull->lock);
+    atomic_fetch_add(&transfer->parcels, 1);
     ray__workers_submit(&transfer->workers, &p->job);
     return RAY_OK;
 }

@@ -77,6 +77,7 @@ static void *supervise(void *context) {
 }
 
 static void init_locks(ray_transfer *transfer) {
+    ray__headroom_init(&transfer->headroom);
     pthread_mutex_init(&transfer->served_lock, NULL);
     ray__cond_init(&transfer->served_changed);
     pthread_mutex_init(&transfer->offers_lock, NULL);
@@ -92,6 +93,7 @@ static void init_locks(ray_transfer *transfer) {
 }
 
 static void end_locks(ray_transfer *transfer) {
+    ray__headroom_end(&transfer->headroom);
     pthread_mutex_destroy(&transfer->served_lock);
     pthread_cond_destroy(&transfer->served_changed);
     pthread_mutex_destroy(&transfer->offers_lock);

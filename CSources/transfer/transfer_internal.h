@@ -19,6 +19,7 @@
 #define RAY_TRANSFER_TRANSFER_INTERNAL_H
 
 #include "base/disk_internal.h"
+#include "base/headroom_internal.h"
 #include "transfer/ahead_internal.h"
 #include "transfer/flow_internal.h"
 #include "transfer/link_internal.h"
@@ -42,6 +43,8 @@ struct ray_transfer {
     ray_summed_fn summed;
     void *context;
     ray__workers workers;
+    _Atomic uint32_t parcels; // packed chunks that have arrived and are not unpacked yet, of all pulls
+    ray__headroom headroom;
     ray__workers readers; // of sources, begun with the first; under offers_lock until then
     ray__memory memory;
     uint64_t memory_max_bytes;

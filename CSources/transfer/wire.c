@@ -48,7 +48,7 @@ static bool size_is_possible(uint16_t type, uint32_t size, bool from_receiver) {
     case RAY__MESSAGE_OPEN:
         return from_receiver && size >= RAY__OPEN_BODY_SIZE && size <= RAY__OPEN_BODY_MAX;
     case RAY__MESSAGE_REQUEST:
-        return from_receiver && size >= 12 && size <= RAY__REQUEST_BODY_MAX;
+        return from_receiver && size > RAY__REQUEST_FIXED_SIZE && size <= RAY__REQUEST_BODY_MAX;
     case RAY__MESSAGE_CLOSE:
         return from_receiver && size == 0;
     case RAY__MESSAGE_CARD:
@@ -133,7 +133,8 @@ ray_status ray__open_read(const uint8_t *body, uint32_t size, ray__open *open) {
     return RAY_OK;
 }
 
-// ---- REQUEST: codec u16, level i16, urgency u16, depth u8, flags u8, count u32, indices u32[count] ---------------------
+// ---- REQUEST: codec u16, level i16, urgency u16, depth u8, flags u8, count u32, cores u32, free u32, waiting u16, zero u16, lz4 u32,
+// zstd u32, indices u32[count]
 
 uint32_t ray__request_write(const ray__request *request, uint8_t *body) {
     ray__put_u16(body, request->codec);
@@ -142,10 +143,28 @@ uint32_t ray__request_write(const ray__request *request, uint8_t *body) {
     body[6] = request->depth;
     body[7] = request->flags;
     ray__put_u32(body + 8, request->count);
+    ray__put_u32(body + 12, request->ability.cores);
+    ray__put_u32(body + 16, request->ability.free);
+    ray__put_u16(body + 20, request->ability.waiting);
+    ray__put_u16(body + 22, 0);
+    ray__put_u32(body + 24, request->ability.lz4_ps);
+    ray__put_u32(body + 28, request->ability.zstd_ps);
     for (uint32_t i = 0; i < request->count; i++) {
-        ray__put_u32(body + 12 + 4 * i, request->indices[i]);
+        ray__put_u32(body + RAY__REQUEST_FIXED_SIZE + 4 * i, request->indices[i]);
     }
-    return 12 + 4 * request->count;
+    return RAY__REQUEST_FIXED_SIZE + 4 * request->count;
+}
+
+static bool ability_read(const uint8_t *body, ray__ability *ability) {
+    *ability = (ray__ability){
+        .cores = ray__get_u32(body + 12),
+        .free = ray__get_u32(body + 16),
+        .waiting = ray__get_u16(body + 20),
+        .lz4_ps = ray__get_u32(body + 24),
+        .zstd_ps = ray__get_u32(body + 28),
+    };
+    return ability->cores <= RAY__CORES_MAX && ability->free <= ability->cores && ray__get_u16(body + 22) == 0 &&
+           ability->lz4_ps <= RAY__UNPACK_PS_MAX && ability->zstd_ps <= RAY__UNPACK_PS_MAX;
 }
 
 ray_status ray__request_read(const uint8_t *body, uint32_t size, ray__request *request) {
@@ -155,14 +174,14 @@ ray_status ray__request_read(const uint8_t *body, uint32_t size, ray__request *r
     request->depth = body[6];
     request->flags = body[7];
     request->count = ray__get_u32(body + 8);
-    if (request->count == 0 || request->count > RAY__INDICES_MAX || size != 12 + 4 * request->count ||
+    if (request->count == 0 || request->count > RAY__INDICES_MAX || size != RAY__REQUEST_FIXED_SIZE + 4 * request->count ||
         request->codec > RAY_CODEC_ZSTD || request->urgency >= RAY_URGENCY_COUNT || request->depth > RAY__DEPTH_MAX ||
-        request->flags > RAY__REQUEST_NO_REFER) {
+        request->flags > RAY__REQUEST_NO_REFER || !ability_read(body, &request->ability)) {
         return ray__fail(RAY_PROTOCOL, "a REQUEST of %u bytes for %u chunks in codec %u, of urgency %u", size, request->count, request->codec,
                          request->urgency);
     }
     for (uint32_t i = 0; i < request->count; i++) {
-        request->indices[i] = ray__get_u32(body + 12 + 4 * i);
+        request->indices[i] = ray__get_u32(body + RAY__REQUEST_FIXED_SIZE + 4 * i);
     }
     return RAY_OK;
 }

@@ -22,7 +22,8 @@ enum {
 
 #define RAY__MESSAGE_HEADER_SIZE 24u
 #define RAY__INDICES_MAX 256u     // in one REQUEST
-#define RAY__REQUEST_BODY_MAX (12u + 4u * RAY__INDICES_MAX)
+#define RAY__REQUEST_FIXED_SIZE 32u
+#define RAY__REQUEST_BODY_MAX (RAY__REQUEST_FIXED_SIZE + 4u * RAY__INDICES_MAX)
 #define RAY__HOLDERS_MAX 64u
 #define RAY__TEXT_MAX 512u
 #define RAY__DESCRIPTOR_MAX RAY_METADATA_MAX
@@ -71,12 +72,25 @@ ray_status ray__open_read(const uint8_t *body, uint32_t size, ray__open *open) R
 
 enum { RAY__REQUEST_NO_REFER = 1 }; // send it yourself, or say that you cannot
 
+#define RAY__CORES_MAX 4096000u      // thousandths of a core that a REQUEST can tell of
+#define RAY__UNPACK_PS_MAX 1000000u  // a microsecond for a byte
+
+// What the receiver can do now; the sender's tuner uses it, and nothing else depends on it.
+typedef struct ray__ability {
+    uint32_t cores;   // that it may use, in thousandths; 0: not known
+    uint32_t free;    // of which nobody uses, or it itself
+    uint16_t waiting; // packed chunks that have arrived and are not unpacked yet
+    uint32_t lz4_ps;  // picoseconds of a core to unpack a raw byte, as measured of this pull; 0: not yet
+    uint32_t zstd_ps;
+} ray__ability;
+
 typedef struct ray__request {
     uint16_t codec; // RAY_CODEC_*; AUTO: the sender's tuner
     int16_t level;
     uint16_t urgency; // RAY_URGENCY_*
     uint8_t depth;  // 0: not referred here, 1 and more: referred here by one who said so
     uint8_t flags;
+    ray__ability ability;
     uint32_t count;
     uint32_t indices[RAY__INDICES_MAX];
 } ray__request;

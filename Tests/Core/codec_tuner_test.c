@@ -36,8 +36,8 @@ static world world_of(const world_data *data, double link_rate, double cores, do
                    .link_rate = link_rate,
                    .cores = cores,
                    .peer_cores = peer_cores,
-                   .threads = (uint32_t)cores,
-                   .peer_threads = (uint32_t)(peer_cores > 0 ? peer_cores : cores),
+                   .threads = cores < 1 ? 1 : (uint32_t)cores,
+                   .peer_threads = (uint32_t)(peer_cores >= 1 ? peer_cores : peer_cores > 0 ? 1 : cores),
                    .wire_seconds = 0.35e-9};
 }
 
@@ -54,8 +54,8 @@ static void compare(world w, double first_part, double settled_part, double raw_
     double settled = world_bring(&w, WORLD_AUTO, &tuner, CHUNKS);
     ray__tuner_end(&tuner);
     if (least < first_part * first || least < settled_part * settled || raw < raw_part * first || raw < raw_part * settled) {
-        fprintf(stderr, "%s at %.0f MB/s, %.0f and %.0f cores, load %.0f: rung %u takes %.3f s, raw %.3f s; automatic %.3f s, then %.3f s\n",
-                w.data->name, w.link_rate / 1e6, w.cores, w.peer_cores, w.load, best, least, raw, first, settled);
+        fprintf(stderr, "%s at %.0f MB/s, %.2f and %.2f cores, load %.0f and %.0f: rung %u takes %.3f s, raw %.3f s; automatic %.3f s, then %.3f s\n",
+                w.data->name, w.link_rate / 1e6, w.cores, w.peer_cores, w.load, w.peer_load, best, least, raw, first, settled);
         exit(1);
     }
 }
@@ -170,6 +170,96 @@ static void loadThatComesAndGoesIsFollowed(void) {
     loaded.load = 4;
     change(world_of(&training, gigabit, 2, 2), loaded, 0.8);
     change(loaded, world_of(&training, gigabit, 2, 2), 0.8);
+}
+
+static const world_data *const shrinking[] = {&training, &text, &columns};
+
+// Where a receiver's part of a core is the limit, and where it is nearly, so that what it unpacks takes from what it receives.
+static void aWeakReceiverGetsWhatItCanUnpack(void) {
+    const double links[] = {ten_gigabit, 300e6, gigabit, hundred_megabit};
+    const double cores[] = {0.1, 0.25, 0.5};
+    for (size_t d = 0; d < 3; d++) {
+        for (size_t l = 0; l < sizeof links / sizeof links[0]; l++) {
+            for (size_t c = 0; c < sizeof cores / sizeof cores[0]; c++) {
+                // Of faster links mixes of rungs are the best, and the backlogs swing.
+                bool is_fast = links[l] > gigabit;
+                compare(world_of(shrinking[d], links[l], 2, cores[c]), is_fast ? 0.85 : 0.92, is_fast ? 0.87 : 0.95, 0.85);
+            }
+        }
+    }
+}
+
+static void aReceiverWhoseMachineIsBusyGetsWhatItCanUnpack(void) {
+    const double links[] = {300e6, gigabit};
+    for (size_t d = 0; d < 3; d++) {
+        for (size_t l = 0; l < sizeof links / sizeof links[0]; l++) {
+            for (int load = 2; load <= 8; load *= 4) {
+                world w = world_of(shrinking[d], links[l], 2, 2);
+                w.peer_load = load;
+                compare(w, 0.9, links[l] > gigabit ? 0.93 : 0.95, 0.95);
+            }
+        }
+    }
+}
+
+static void aReceiverThatGetsBusyInTheMiddleIsFollowed(void) {
+    for (size_t d = 0; d < 3; d++) {
+        world idle = world_of(shrinking[d], gigabit, 2, 2);
+        world busy = idle;
+        busy.peer_load = 12;
+        change(idle, busy, 0.85);
+        change(busy, idle, 0.85);
+        world weak = world_of(shrinking[d], gigabit, 2, 0.25); // a quota was set
+        weak.peer_threads = 2;
+        change(idle, weak, 0.85);
+        change(weak, idle, 0.85);
+    }
+}
+
+static void betweenTwoWeakMachinesItFindsWhatBothCanDo(void) {
+    const double links[] = {ten_gigabit, gigabit};
+    for (size_t d = 0; d < 3; d++) {
+        for (size_t l = 0; l < sizeof links / sizeof links[0]; l++) {
+            for (double cores = 0.25; cores <= 0.5; cores *= 2) {
+                compare(world_of(shrinking[d], links[l], cores, cores), 0.92, 0.93, 0.93);
+            }
+        }
+    }
+}
+
+// The same link and data: what the receiver says is all that differs.
+static void whatTheReceiverSaysDecides(void) {
+    for (int is_weak = 0; is_weak < 2; is_weak++) {
+        ray__tuner tuner;
+        ray__tuner_init(&tuner, 2, 2);
+        ray__tuner_sampled(&tuner, RAY_TUNER_SAMPLE, RAY_TUNER_SAMPLE / 4, 160000);
+        ray__tuner_link(&tuner, gigabit);
+        ray__tuner_packed(&tuner, ray__ladder_choice(RAY_TUNER_SAMPLED), WORLD_CHUNK, WORLD_CHUNK / 4, WORLD_CHUNK * 2);
+        ray__receiver receiver = {.cores = is_weak ? 0.06 : 2, .free = is_weak ? 0.06 : 2, .waiting = 8, .zstd_seconds = 0.7e-9};
+        ray__tuner_receiver(&tuner, &receiver);
+        ray__backlog backlog = {.under_way = 8, .ready = 3, .ready_bytes = 3 * WORLD_CHUNK / 4, .chunk_size = WORLD_CHUNK};
+        ray__choice choice = ray__tuner_choose(&tuner, &backlog);
+        ray__tuner_description description;
+        ray__tuner_describe(&tuner, &description);
+        CHECK_EQUAL(choice.codec == RAY_CODEC_NONE, is_weak);
+        CHECK_EQUAL(description.reason == RAY__REASON_RECEIVER, is_weak);
+        ray__tuner_end(&tuner);
+    }
+}
+
+// A quota leaves two threads a tenth of a core: what they can pack is what that can.
+static void aQuotaOfTheSenderMakesItStepDown(void) {
+    uint32_t counts[2];
+    for (int has_quota = 0; has_quota < 2; has_quota++) {
+        world w = world_of(&text, gigabit, has_quota ? 0.1 : 2, 2);
+        w.threads = 2;
+        ray__tuner tuner;
+        ray__tuner_init(&tuner, 2, 2);
+        world_bring(&w, WORLD_AUTO, &tuner, 128);
+        counts[has_quota] = w.counts[0];
+        ray__tuner_end(&tuner);
+    }
+    CHECK(counts[1] > counts[0] + 32);
 }
 
 static void theFirstChunkOfAnUnknownLinkIsPackedLightlyIfItPlainlyShrinks(void) {
@@ -381,6 +471,12 @@ int main(void) {
     RUN(dataThatShrinksMoreThanBeforeIsNoticedBehindRawChunks);
     RUN(dataThatBeginsToShrinkIsNoticedInTime);
     RUN(loadThatComesAndGoesIsFollowed);
+    RUN(aWeakReceiverGetsWhatItCanUnpack);
+    RUN(aReceiverWhoseMachineIsBusyGetsWhatItCanUnpack);
+    RUN(aReceiverThatGetsBusyInTheMiddleIsFollowed);
+    RUN(betweenTwoWeakMachinesItFindsWhatBothCanDo);
+    RUN(whatTheReceiverSaysDecides);
+    RUN(aQuotaOfTheSenderMakesItStepDown);
     RUN(theFirstChunkOfAnUnknownLinkIsPackedLightlyIfItPlainlyShrinks);
     RUN(whatNearlyVanishesIsPackedFromTheFirstChunkOn);
     RUN(whatWasPackedWithoutAChoiceLetsOthersBegin);

@@ -13,6 +13,7 @@
 #define WORLD_CHUNK RAY_CHUNK_SIZE
 #define WORLD_ORDERS 16  // chunks under way at the sender, at most
 #define WORLD_ARRIVED 34 // chunks at the receiver that wait to be unpacked
+#define WORLD_HASH_SECONDS 0.05e-9 // of a core for a byte
 #define WORLD_AUTO RAY_TUNER_RUNGS
 
 // What each rung does with some data: nanoseconds of a core for a raw byte, and what is left of it.
@@ -31,6 +32,8 @@ typedef struct world {
     uint32_t threads;      // of the sender that pack
     uint32_t peer_threads;
     double load;           // threads of others that always run on the sender's machine
+    double peer_load;      // and on the receiver's
+    bool is_silent;        // the receiver says nothing of itself
     double wire_seconds;   // of a core for a byte on the wire, at each end
     // what happens
     double seconds;
@@ -57,6 +60,8 @@ typedef struct world_run {
     uint32_t begun;
     uint32_t total;
     double used; // of the sender's cores, in this span
+    double peer_free;   // cores of the receiver's machine that others leave it now
+    double unpack[RAY_CODEC_ZSTD + 1]; // nanoseconds for a raw byte, as the receiver measures; 0: not yet
     ray__span span;
     double busy;
     double closed;
@@ -100,7 +105,7 @@ static inline void world_fill(world_run *r) {
     while (r->begun < r->total && r->packing_count + r->ready_count < world_places(r) && r->packing_count < r->w->threads) {
         uint32_t rung = world_begin_chunk(r);
         // A raw chunk is looked at once, for its checksum.
-        double seconds = rung == 0 ? 0.05e-9 : r->w->data->pack[rung] * 1e-9;
+        double seconds = rung == 0 ? WORLD_HASH_SECONDS : r->w->data->pack[rung] * 1e-9;
         r->packing[r->packing_count++] = (world_chunk){rung, seconds * WORLD_CHUNK};
     }
 }
@@ -111,21 +116,25 @@ static inline double world_least(double a, double b) {
 
 // What a thread gets when these demands (each at most 1) share the cores: the level up to which all are filled.
 static inline double world_level(double cores, const double *demands, uint32_t count) {
-    double level = 1;
+    double low = 0;
+    double high = 1;
     for (int round = 0; round < 20; round++) {
-        double satisfied = 0;
-        uint32_t wanting = 0;
+        double level = round == 0 ? 1 : (low + high) / 2;
+        double given = 0;
         for (uint32_t i = 0; i < count; i++) {
-            satisfied += demands[i] < level ? demands[i] : 0;
-            wanting += demands[i] >= level;
+            given += world_least(demands[i], level);
         }
-        if (wanting == 0 || satisfied + wanting * level <= cores) {
-            return level;
+        *(given <= cores ? &low : &high) = level;
+        if (low == 1) {
+            break;
         }
-        double next = (cores - satisfied) / wanting;
-        level = next > 0.01 ? next : 0.01;
     }
-    return level;
+    return low;
+}
+
+// Of a core for a byte on the wire: a raw chunk is hashed as it is received, and never waits for a thread.
+static inline double world_wire_seconds(const world *w, const world_chunk *c) {
+    return w->wire_seconds + (c->rung == 0 ? WORLD_HASH_SECONDS : 0);
 }
 
 static inline void world_pack(world_run *r, double dt, double level) {
@@ -148,10 +157,25 @@ static inline void world_pack(world_run *r, double dt, double level) {
     }
 }
 
+// With each chunk that arrives the receiver asks for more, and says how it is.
+static inline void world_tell(const world_run *r) {
+    if (r->tuner == NULL || r->w->is_silent) {
+        return;
+    }
+    ray__receiver receiver = {
+        .cores = r->w->peer_cores > 0 ? r->w->peer_cores : r->w->cores,
+        .free = r->peer_free,
+        .lz4_seconds = r->unpack[RAY_CODEC_LZ4] * 1e-9,
+        .zstd_seconds = r->unpack[RAY_CODEC_ZSTD] * 1e-9,
+    };
+    receiver.waiting = r->arrived_count;
+    ray__tuner_receiver(r->tuner, &receiver);
+}
+
 static inline void world_end_span(world_run *r) {
     if (r->tuner != NULL && !ray__tuner_knows_link(r->tuner)) {
         if (r->span.drained_bytes >= 32u << 10) {
-            ray__tuner_link(r->tuner, (double)r->span.drained_bytes / r->busy);
+            ray__tuner_link(r->tuner, (double)r->span.drained_bytes / (r->busy + r->closed));
             memset(&r->span, 0, sizeof r->span);
             r->span_seconds = r->busy = r->closed = r->used = 0;
         }
@@ -159,7 +183,8 @@ static inline void world_end_span(world_run *r) {
         r->span.span_ns = (uint64_t)(r->span_seconds * 1e9);
         r->span.limited_ns = (uint64_t)(r->busy * 1e9);
         r->span.receiver_ns = (uint64_t)(r->closed * 1e9);
-        r->span.idle = 1 - r->used / (r->span_seconds * r->w->cores);
+        r->span.cores = r->w->cores;
+        r->span.idle = r->w->cores - r->used / r->span_seconds;
         ray__tuner_span(r->tuner, &r->span);
         memset(&r->span, 0, sizeof r->span);
         r->span_seconds = r->busy = r->closed = r->used = 0;
@@ -175,7 +200,7 @@ static inline void world_send(world_run *r, double dt, double send_level, double
     // A receiver that is slower than the link and the sender closes its window.
     bool slow = receive_level / r->w->wire_seconds < r->w->link_rate && receive_level < send_level;
     *(slow ? &r->closed : &r->busy) += dt;
-    double room = world_least(r->w->link_rate, world_least(send_level, receive_level) / r->w->wire_seconds) * dt;
+    double room = world_least(r->w->link_rate, world_least(send_level, receive_level) / world_wire_seconds(r->w, &r->ready[0])) * dt;
     while (room > 0 && r->ready_count > 0 && r->arrived_count < WORLD_ARRIVED) {
         world_chunk *c = &r->ready[0];
         double part = world_least(room, c->left);
@@ -188,8 +213,13 @@ static inline void world_send(world_run *r, double dt, double send_level, double
         }
         r->span.raw_bytes += WORLD_CHUNK;
         uint32_t rung = c->rung;
-        r->arrived[r->arrived_count++] = (world_chunk){rung, (rung == 0 ? 0.05e-9 : r->w->data->unpack[rung] * 1e-9) * WORLD_CHUNK};
+        if (rung == 0) {
+            r->w->done++;
+        } else {
+            r->arrived[r->arrived_count++] = (world_chunk){rung, r->w->data->unpack[rung] * 1e-9 * WORLD_CHUNK};
+        }
         memmove(r->ready, r->ready + 1, --r->ready_count * sizeof r->ready[0]);
+        world_tell(r);
         world_end_span(r);
     }
 }
@@ -205,6 +235,9 @@ static inline void world_unpack(world_run *r, double dt, double level) {
             i++;
             continue;
         }
+        uint32_t rung = r->arrived[i].rung;
+        double *unpack = &r->unpack[ray__ladder_choice(rung).codec];
+        *unpack += (*unpack > 0 ? 0.25 : 1) * (r->w->data->unpack[rung] - *unpack);
         memmove(r->arrived + i, r->arrived + i + 1, (--r->arrived_count - i) * sizeof r->arrived[0]);
         r->w->done++;
     }
@@ -216,7 +249,7 @@ static inline void world_step(world_run *r, double dt) {
     double demands[64];
     uint32_t count = 0;
     uint32_t unpacking = r->arrived_count < w->peer_threads ? r->arrived_count : w->peer_threads;
-    double wire = r->ready_count > 0 ? world_least(1, w->link_rate * w->wire_seconds) : 0;
+    double wire = r->ready_count > 0 ? world_least(1, w->link_rate * world_wire_seconds(w, &r->ready[0])) : 0;
     for (uint32_t i = 0; i < r->packing_count; i++) {
         demands[count++] = 1;
     }
@@ -232,8 +265,13 @@ static inline void world_step(world_run *r, double dt) {
     for (uint32_t i = 0; i < unpacking; i++) {
         others[(*others_count)++] = 1;
     }
+    for (double load = w->peer_load; load > 0; load -= 1) {
+        others[(*others_count)++] = world_least(load, 1);
+    }
     double level = world_level(w->cores, demands, count);
     double peer_level = w->peer_cores == 0 ? level : world_level(w->peer_cores, peer_demands, peer_count);
+    r->peer_free = w->peer_cores > 0 ? w->peer_cores - w->peer_load * peer_level : w->cores - (w->load + r->packing_count) * level;
+    r->peer_free = r->peer_free > 0 ? r->peer_free : 0;
     world_pack(r, dt, level);
     world_send(r, dt, world_least(level, wire), world_least(peer_level, wire));
     world_unpack(r, dt, peer_level);

@@ -178,7 +178,7 @@ static void wire(void) {
                                 {RAY_CODEC_ZSTD, -1, RAY_REASON_BALANCE, 368, true, 30, 400000000}}};
     wire_seed("note", 2, RAY__MESSAGE_NOTE, message, ray__note_write(&note, body));
     ray__request request = {.codec = RAY_CODEC_ZSTD, .level = 3, .urgency = RAY_URGENCY_BACKGROUND, .depth = 1,
-                            .flags = RAY__REQUEST_NO_REFER, .count = 3, .indices = {0, 1, 4}};
+                            .flags = RAY__REQUEST_NO_REFER, .ability = {2000, 1500, 3, 350, 700}, .count = 3, .indices = {0, 1, 4}};
     wire_seed("request", 3, RAY__MESSAGE_REQUEST, message, ray__request_write(&request, body));
     wire_seed("close", 3, RAY__MESSAGE_CLOSE, message, 0);
     ray__failed failed = {.index = 2, .status = RAY_NOT_FOUND, .text = "not here"};
