@@ -7,9 +7,13 @@ Usage: results.py [--plot FILE.svg] FILE...     the files hold JSON lines of `ma
 
 import argparse
 import json
+import os
 import sys
 
 import plot
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "links"))
+import pipes  # noqa: E402, the suites' own, not the standard library's
 
 SPEEDS = ("unshaped", "10g", "1g", "100m")
 KINDS = ("random", "text", "floats", "zeros")
@@ -126,6 +130,15 @@ def note_worst(lines):
         lines[f"transfer.auto_vs_{name}_min"] = {"value": value, "unit": "ratio", "worst": worst}
 
 
+def note_best_pipes(lines):
+    """The best of all fixed pipes, when they were measured in parts: the one that ours, in the same turns, gains least over."""
+    for name, gbits in (("1g.train", 1), ("100m.train", 0.1)):
+        over = {pipe: lines.get(f"ratio.transfer.file.{name}_gbs.{pipe}", {}).get("value") for pipe in pipes.FIXED[gbits]}
+        if None not in over.values():
+            best = min(over, key=over.get)
+            lines[f"ratio.transfer.file.{name}_gbs.best_pipe"] = {"value": over[best], "unit": "ratio", "peer": best}
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--plot")
@@ -133,6 +146,7 @@ def main():
     arguments = parser.parse_args()
     lines = read(arguments.files)
     note_worst(lines)
+    note_best_pipes(lines)
     wanted_table(lines)
     peers_table(lines)
     matrix_table(lines)

@@ -2,8 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Files and objects between two of our nodes over links of several rates; with --peers, what others do over the same link in the same run.
 
-Usage: fetching.py [--peers [--environments FOLDER]] [--size BYTES] [--only NAME] RAYSTORE FETCHES
+Usage: fetching.py [--peers [--environments FOLDER] [--pipes NAME,...]] [--turns N] [--size BYTES] [--only NAME] RAYSTORE FETCHES
 Source, destination and state lie in /dev/shm. Medians of five; ours and the peers take turns. One JSON object a line.
+
+All fixed pipes of a shaped link take several minutes. --pipes runs some of them, each beside ours in the same turns, and no other peer;
+results.py finds the best of all in the lines of several such runs.
 """
 
 import argparse
@@ -33,8 +36,9 @@ def present(peers, programs):
 
 
 class Suite:
-    def __init__(self, link, ours, folder, size, with_peers):
+    def __init__(self, link, ours, folder, size, with_peers, runs=figures.RUNS, pipes_only=()):
         self.link, self.ours, self.folder, self.size, self.with_peers = link, ours, folder, size, with_peers
+        self.runs, self.pipes_only = runs, pipes_only
         self.target = os.path.join(folder, "target")
 
     def peer(self, way, source):
@@ -53,7 +57,8 @@ class Suite:
         ways = {"ours": lambda: self.ours.file(source)}
         if self.with_peers:
             ways.update({peer: self.peer(way, source) for peer, way in peers.items()})
-        turns = Turns(name, ways, warm_up=warm_up)
+            ways = {way: run for way, run in ways.items() if way == "ours" or not self.pipes_only or way in self.pipes_only}
+        turns = Turns(name, ways, self.runs, warm_up=warm_up)
 
         def gbs(way):
             return size / turns.median(way) / 1e9
@@ -72,12 +77,14 @@ class Suite:
             show(f"peer.{peer}.{name}_cpu_s_per_gb", cpu(peer), "s/GB")
             show(f"ratio.{name}_gbs.{peer}", gbs("ours") / gbs(peer), "ratio")
             show(f"ratio.{name}_cpu_s_per_gb.{peer}", cpu("ours") / cpu(peer), "ours/theirs")
-        if turns.peers():
+        if turns.peers() and not self.pipes_only:
             best = max(turns.peers(), key=gbs)
             show(f"ratio.{name}_gbs.best", gbs("ours") / gbs(best), "ratio", peer=best)
             show(f"ratio.{name}_cpu_s_per_gb.best", cpu("ours") / cpu(best), "ours/theirs", peer=best)
         missing = [pipe for pipe in fixed if pipe not in turns.peers()]
-        if self.with_peers and missing:
+        if self.pipes_only:
+            pass  # results.py does it, with the lines of the other runs
+        elif self.with_peers and missing:
             say(f"{name}: no best pipe, since not all of them ran: {' '.join(missing)} did not")
         elif self.with_peers and fixed:
             best = max(fixed, key=gbs)
@@ -130,9 +137,15 @@ def main():
     parser.add_argument("--size", type=int, default=figures.GIB)
     parser.add_argument("--files", help="a folder in /dev/shm with random.bin and train.bin of that size; else they are made")
     parser.add_argument("--only", default="", help="only figures whose name contains this")
+    parser.add_argument("--pipes", default="", help="of the peers only these fixed pipes, with commas: zstd1,zstd3")
+    parser.add_argument("--turns", type=int, default=figures.RUNS)
     parser.add_argument("raystore")
     parser.add_argument("fetches")
     arguments = parser.parse_args()
+    pipes_only = [name for name in arguments.pipes.split(",") if name]
+    unknown = set(pipes_only) - {name for fixed in pipes.FIXED.values() for name in fixed}
+    if unknown or (pipes_only and not arguments.peers):
+        parser.error(f"no such pipe: {' '.join(sorted(unknown))}" if unknown else "--pipes are peers: --peers, too")
     is_root = os.geteuid() == 0
     if not is_root:
         say("network namespaces need root: loopback instead, and no shaped links")
@@ -140,8 +153,8 @@ def main():
         folder = stack.enter_context(figures.scratch(arguments.size, "random", "train", made=arguments.files))
         link = stack.enter_context(Link() if is_root else Loopback())
         ours = stack.enter_context(Ours(link, folder, os.path.abspath(arguments.raystore), os.path.abspath(arguments.fetches)))
-        suite = Suite(link, ours, folder, arguments.size, arguments.peers)
-        peers = servers(stack, link, folder) if arguments.peers else {}
+        suite = Suite(link, ours, folder, arguments.size, arguments.peers, arguments.turns, pipes_only)
+        peers = servers(stack, link, folder) if arguments.peers and not pipes_only else {}
         for name, gbits, run in plan_of(suite, folder, peers, arguments.environments):
             if arguments.only in name and (gbits is None or link.can_be_shaped):
                 link.shape(gbits)
