@@ -186,8 +186,10 @@ extension Spiller {
                 if entry.pinningClients > 0 || entry.accessTick != held.tick {
                     noteUse(of: id)
                 } else {
-                    // It would keep others from being read ahead.
-                    readAhead.withLock { if $0.isPassed(held.record) { _ = $0.release(id) } }
+                    // It would keep others from being read ahead. It counts as used: most of what lies behind a reader was got.
+                    readAhead.withLock { ahead in
+                        if ahead.isPassed(held.record), ahead.release(id) != nil { ahead.usedCount += 1 }
+                    }
                 }
             } else {
                 // It has ended, or was given up by somebody else.
