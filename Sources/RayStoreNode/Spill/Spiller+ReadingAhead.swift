@@ -9,6 +9,7 @@ extension Spiller {
     private static let looksForRoom = 3
     /// When there was no room.
     private static let pause = Duration.milliseconds(50)
+    private static let shortPause = Duration.milliseconds(5)
     /// Gets of what is here make no request, so what is held is looked at now and then while somebody seems to read it: the more often the fewer objects it
     /// is, for a look costs some microseconds for each, and a piece is used up in a few milliseconds.
     private static let lookEvery = Duration.milliseconds(1)...Duration.milliseconds(10)
@@ -124,7 +125,6 @@ extension Spiller {
 
     private func runAhead(_ objects: [WantedObject]) async {
         let wantedBytes = objects.reduce(UInt64(0)) { $0 + $1.storeBytes }
-        claimedAhead += wantedBytes
         let room = await roomAhead(wantedBytes)
         var bytes: UInt64 = 0
         var rest = objects.prefix { object in
@@ -140,25 +140,31 @@ extension Spiller {
             readAhead.withLock { ahead in
                 ahead.goBack(to: first.record)
                 // What has found room is on its way, and the reader with it; the rest is tried again behind it.
-                if placed.isEmpty { ahead.pause(until: clock.now + Self.pause) }
+                if placed.isEmpty {
+                    // Another pass has what there was, and goes on.
+                    ahead.pause(until: clock.now + (activeReadAheads > 1 ? Self.shortPause : Self.pause))
+                }
             }
         }
         refuse(rest + beyond)
         await readAll(of: pass, for: placed)
     }
 
-    /// How much may come now, at most so much, which is claimed: passes that look for room at the same time must not count on the same.
+    /// How much may come now, at most so much. All of it is claimed until it has its places: passes that look for room at the same time must not
+    /// count on the same. Who was first does not count what the others claim, or neither would have any.
     private func roomAhead(_ wanted: UInt64) async -> UInt64 {
+        let claimedBefore = claimedAhead
+        claimedAhead += wanted
         // Who waits for memory must not wait for longer.
         if let room, await room.count > 0 { return 0 }
         let most = UInt64(Double(capacity - keptBytes) * options.highWatermark)
-        // Again, for others take and claim room while this looks for some.
+        // Again, for others take room while this looks for some.
         for _ in 0..<Self.looksForRoom {
-            let taken = store.usedBytes + claimedAhead
-            guard taken > most else { return wanted }
-            guard await evictClean(taken - most) > 0 else { break }
+            let taken = store.usedBytes + min(claimedBefore, claimedAhead - wanted)
+            guard taken + wanted > most else { return wanted }
+            guard await evictClean(taken + wanted - most) > 0 else { break }
         }
-        let taken = store.usedBytes + claimedAhead - wanted
+        let taken = store.usedBytes + min(claimedBefore, claimedAhead - wanted)
         return taken < most ? min(most - taken, wanted) : 0
     }
 
