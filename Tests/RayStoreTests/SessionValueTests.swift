@@ -90,6 +90,12 @@ import Testing
             let bytes = try await session.get(ref)
             #expect(bytes.count == source.count)
             #expect(Array(bytes) == source)
+            // Into less memory than they take, and what is left.
+            let target = UnsafeMutableBufferPointer<UInt8>.allocate(capacity: 99_990)
+            defer { target.deallocate() }
+            let (rest, copied) = target.initialize(from: bytes)
+            #expect(copied == target.count && Array(target) == Array(source[..<99_990]))
+            #expect(Array(IteratorSequence(rest)) == Array(source[99_990...]))
             #expect(bytes.bytes.byteCount == source.count)
             #expect(bytes[99_999] == source[99_999])
             #expect(bytes == bytes)
