@@ -205,7 +205,8 @@ test-flood: setup
 SWIFT_ABREAST := --experimental-maximum-parallelization-width
 # Those that start nodes as processes run by themselves.
 PROCESS_TESTS := IntegrationTests|CommandLineTests
-# Those that cut a link or end a process in the middle of a transfer: beside the others the middle would be over before they see it.
+# Those that cut a link or end a process in the middle of a transfer: beside the others the middle would be over before they see it. They wait more than
+# they work.
 OUTAGE_TESTS := LinkCutTests|FetchPatienceTests|HolderTests|IntegrationTests.ResumeTests
 # Those that fill stores and disks, too: they keep both cores at copying and comparing.
 PRESSURE_TESTS := RayStoreNodeTests.(Spill|PackedSpill|Replica|Room|DiskRoom|MovedFile|LeftPartial)
@@ -215,7 +216,7 @@ test-swift: setup
 	Tests/run_swift units --skip-build $(SWIFT_FLAGS) $(SWIFT_ABREAST) 12 --skip '$(PROCESS_TESTS)|$(PRESSURE_TESTS)'
 	Tests/run_swift pressure --skip-build $(SWIFT_FLAGS) $(SWIFT_ABREAST) 12 --filter '$(PRESSURE_TESTS)'
 	Tests/run_swift processes --skip-build $(SWIFT_FLAGS) $(SWIFT_ABREAST) 6 --filter '$(PROCESS_TESTS)' --skip '$(OUTAGE_TESTS)'
-	Tests/run_swift outages --skip-build $(SWIFT_FLAGS) --filter '$(OUTAGE_TESTS)'
+	Tests/run_swift outages --skip-build $(SWIFT_FLAGS) $(SWIFT_ABREAST) 5 --filter '$(OUTAGE_TESTS)'
 
 # ---- fuzzing -------------------------------------------------------------------------------------------------------------
 # libFuzzer over what strangers may send or write, with AddressSanitizer and UndefinedBehaviorSanitizer: every Tests/Fuzz/fuzz_NAME.c for

@@ -9,7 +9,7 @@ import Testing
 /// Gets whose last holder is killed in the middle, while the owner lives and has no copy itself: they wait for another holder until their time.
 ///
 /// The owner has lost its copy to a storage that was emptied, and has no room to take it back.
-@Suite(.serialized) struct HolderTests {
+@Suite struct HolderTests {
     private static let size = 48 << 20
     private static let window = 8 << 20
     /// Slow enough that the kill comes in the middle.

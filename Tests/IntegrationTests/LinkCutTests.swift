@@ -7,7 +7,7 @@ import TestSupport
 import Testing
 
 /// Links between real nodes that are cut in the middle of a transfer, and back ten seconds later: the get goes on where it was.
-@Suite(.serialized, .enabled(if: TestNetwork.isPossible, "network namespaces need root")) struct LinkCutTests {
+@Suite(.enabled(if: TestNetwork.isPossible, "network namespaces need root")) struct LinkCutTests {
     private static let size = 96 << 20
     private static let rate = "100mbit"
     /// Longer than a sender may be silent, a connect may take, and a node is waited for.
