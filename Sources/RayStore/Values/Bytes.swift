@@ -60,9 +60,11 @@ extension Bytes: RandomAccessCollection {
     }
 
     /// What `Array(bytes)` is made with: at once, also in a debug build, where one byte after the other takes seconds for some megabytes.
+    // swift-format-ignore: NoLeadingUnderscores
     public func _copyContents(initializing target: UnsafeMutableBufferPointer<UInt8>) -> (IndexingIterator<Bytes>, Int) {
         let copied = Swift.min(count, target.count)
-        withUnsafeBytes { UnsafeMutableRawBufferPointer(target).copyMemory(from: UnsafeRawBufferPointer(rebasing: $0[..<copied])) }
+        let place = UnsafeMutableRawBufferPointer(target)
+        withUnsafeBytes { place.copyMemory(from: UnsafeRawBufferPointer(rebasing: $0[..<copied])) }
         let rest = Bytes(memory, (range.lowerBound + copied)..<range.upperBound)
         return (IndexingIterator(_elements: rest), copied)
     }
