@@ -156,6 +156,8 @@ actor RoomQueue {
         var isServed = false
         if case .success = result { isServed = true }
         order.remove(ticket, isServed: isServed)
+        // Whoever hears of this end must not be refused room for the sake of one who does not wait any more.
+        if order.isEmpty { endTurn() }
         waiter.continuation.resume(returning: result)
     }
 
@@ -187,11 +189,14 @@ actor RoomQueue {
             relieve()
             await sleep(since: seen)
         }
-        if turn != nil {
-            turn = nil
-            store.holdRoom(lettingPass: nil)
-        }
+        endTurn()
         isServing = false
+    }
+
+    private func endTurn() {
+        guard turn != nil else { return }
+        turn = nil
+        store.holdRoom(lettingPass: nil)
     }
 
     private func sleep(since seen: UInt32) async {
@@ -216,7 +221,7 @@ actor RoomQueue {
             guard let waiter = waiting[ticket], waiter.request.bytes <= turn.passBytes else { continue }
             if tryToServe(ticket, waiter) { turn.notePassed(waiter.request.bytes) }
         }
-        self.turn = turn
+        if self.turn != nil { self.turn = turn }
     }
 
     /// When memory is full of what cannot go, what lies outside is had all the same: one after the other, for each can go again without a write.
