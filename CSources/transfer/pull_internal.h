@@ -227,8 +227,8 @@ enum ray__claimed ray__claim_take(ray_pull *pull, uint32_t index, ray__link *lin
 void ray__claim_drop(ray_pull *pull, uint32_t index);
 // Waits for the right. A link that has it and waits for the network is cut off. Not for workers.
 enum ray__claimed ray__claim_wait(ray__link *link, uint32_t index);
-// Cuts off the link that is at it.
-void ray__claim_kick(ray_pull *pull, uint32_t index);
+// For workers, who wait for nobody: a link that is at it is cut off, and returns the chunk to be asked for once more.
+enum ray__claimed ray__claim_take_or_leave(ray_pull *pull, uint32_t index);
 // Lets idle sources have what is due from slow ones. Answers when to look again.
 uint64_t ray__tail_look_locked(ray_pull *pull, uint64_t now);
 // Whether a source that has all of it may still be asked.

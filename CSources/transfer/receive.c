@@ -70,13 +70,10 @@ static void unpack_parcel(ray__job *job, ray__worker *worker) {
     parcel *p = (parcel *)(void *)job;
     ray_pull *pull = p->pull;
     if (!atomic_load(&pull->ended)) {
-        enum ray__claimed claimed = ray__claim_take(pull, p->header.index, NULL);
-        if (claimed == RAY__CLAIM_MINE) {
+        // A worker waits for nobody: a link that is at it returns the chunk, and it is asked for once more.
+        if (ray__claim_take_or_leave(pull, p->header.index) == RAY__CLAIM_MINE) {
             place_parcel(p, worker);
             ray__claim_drop(pull, p->header.index);
-        } else if (claimed == RAY__CLAIM_BUSY) {
-            // A worker waits for nobody: the link that is at it returns the chunk, and it is asked for once more.
-            ray__claim_kick(pull, p->header.index);
         }
     }
     atomic_fetch_sub(&pull->transfer->parcels, 1);

@@ -6,6 +6,7 @@
 // thrown away if the first was whole. So a late or lying sender cannot touch what was verified.
 #include <sys/socket.h>
 
+#include "base/clock_internal.h"
 #include "transfer/transfer_internal.h"
 
 static ray__claim *find_claim(ray_pull *pull, uint32_t index) {
@@ -46,18 +47,33 @@ void ray__claim_drop(ray_pull *pull, uint32_t index) {
     pthread_mutex_unlock(&pull->lock);
 }
 
-static void kick_locked(ray_pull *pull, uint32_t index) {
-    ray__claim *claim = find_claim(pull, index);
+static void kick_locked(ray__claim *claim) {
     if (claim != NULL && claim->link != NULL && !claim->link->kicked) {
         claim->link->kicked = true;
         shutdown(claim->link->connection.socket, SHUT_RDWR);
     }
 }
 
-void ray__claim_kick(ray_pull *pull, uint32_t index) {
+// What the link has due and left to others is its own again: it returns it when it ends.
+static void leave_to_locked(ray__link *link, uint32_t index, uint64_t now) {
+    for (uint32_t i = 0; i < link->due_count; i++) {
+        if (link->due[i] == index) {
+            link->due_since_ns[i] = now;
+        }
+    }
+}
+
+enum ray__claimed ray__claim_take_or_leave(ray_pull *pull, uint32_t index) {
     pthread_mutex_lock(&pull->lock);
-    kick_locked(pull, index);
+    enum ray__claimed claimed = take_locked(pull, index, NULL);
+    ray__claim *claim = claimed == RAY__CLAIM_BUSY ? find_claim(pull, index) : NULL;
+    // In one go with the look: a link that is found here has not returned what it has due yet.
+    if (claim != NULL && claim->link != NULL) {
+        leave_to_locked(claim->link, index, ray__now_ns());
+        kick_locked(claim);
+    }
     pthread_mutex_unlock(&pull->lock);
+    return claimed;
 }
 
 enum ray__claimed ray__claim_wait(ray__link *link, uint32_t index) {
@@ -65,7 +81,7 @@ enum ray__claimed ray__claim_wait(ray__link *link, uint32_t index) {
     pthread_mutex_lock(&pull->lock);
     enum ray__claimed claimed = take_locked(pull, index, NULL);
     while (claimed == RAY__CLAIM_BUSY && !atomic_load(&pull->ended)) {
-        kick_locked(pull, index);
+        kick_locked(find_claim(pull, index));
         pthread_cond_wait(&pull->claims_changed, &pull->lock);
         claimed = take_locked(pull, index, NULL);
     }
