@@ -102,7 +102,7 @@ $(PROXY): $(PROXY_SOURCES:Tests/Faults/%.c=$(BUILD)/fault_proxy/%.o)
 
 CORE_TESTS := $(patsubst Tests/Core/%.c,$(BUILD)/tests/%,$(sort $(wildcard Tests/Core/*_test.c)))
 
-$(BUILD)/tests/%: Tests/Core/%.c Tests/Core/check.h Tests/Core/transfer_fixture.h Tests/Core/transfer_peer.h $(PROXY) $(BUILD)/libraystore.a
+$(BUILD)/tests/%: Tests/Core/%.c $(wildcard Tests/Core/*.h) $(PROXY) $(BUILD)/libraystore.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -std=gnu11 -pthread -Wall -Wextra -Wshadow -Werror -D_GNU_SOURCE -Iinclude -ICSources -ITests/Core -ITests/Faults $< -o $@ \
 	    $(PROXY) $(BUILD)/libraystore.a $(CORE_LIBS)

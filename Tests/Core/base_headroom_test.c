@@ -11,6 +11,7 @@
 #include "base/clock_internal.h"
 #include "base/headroom_internal.h"
 #include "check.h"
+#include "control_group.h"
 
 static char folder[128];
 
@@ -200,38 +201,17 @@ static void ofOneCoreThatIsBusyNothingIsLeft(void) {
     CHECK(sched_setaffinity(0, sizeof before, &before) == 0);
 }
 
-static bool write_to(const char *group, const char *name, const char *text) {
-    char path[256];
-    snprintf(path, sizeof path, "%s/%s", group, name);
-    int file = open(path, O_WRONLY | O_CLOEXEC);
-    bool written = file >= 0 && write(file, text, strlen(text)) == (ssize_t)strlen(text);
-    if (file >= 0) {
-        close(file);
-    }
-    return written;
-}
-
 // In a group of the kernel's, where this user may make one.
 static void aRealQuotaIsFound(void) {
-    char group[128];
-    snprintf(group, sizeof group, "/sys/fs/cgroup/raystore-test-%d", (int)getpid());
-    bool is_second = mkdir(group, 0700) == 0 && write_to(group, "cpu.max", "25000 100000");
-    if (!is_second) {
-        rmdir(group);
-        snprintf(group, sizeof group, "/sys/fs/cgroup/cpu/raystore-test-%d", (int)getpid());
-        if (mkdir(group, 0700) != 0 || !write_to(group, "cpu.cfs_quota_us", "25000")) {
-            rmdir(group);
-            fprintf(stderr, "    not tried: no right to make a control group\n");
-            return;
-        }
+    if (!control_group_make(25000)) {
+        fprintf(stderr, "    not tried: no right to make a control group\n");
+        return;
     }
     pid_t child = fork();
     CHECK(child >= 0);
     if (child == 0) {
-        char id[32];
-        snprintf(id, sizeof id, "%d", (int)getpid());
         ray__headroom headroom;
-        bool is_in = write_to(group, "cgroup.procs", id);
+        bool is_in = control_group_enter();
         ray__headroom_init(&headroom);
         ray__free_cores spare;
         ray__headroom_now(&headroom, ray__now_ns(), &spare);
@@ -239,7 +219,7 @@ static void aRealQuotaIsFound(void) {
     }
     int status;
     CHECK(waitpid(child, &status, 0) == child);
-    CHECK(rmdir(group) == 0);
+    CHECK(control_group_remove());
     CHECK(WIFEXITED(status));
     CHECK_EQUAL(WEXITSTATUS(status), 0);
 }

@@ -6,9 +6,9 @@
 // finds and says in each REQUEST. Skipped where no group can be made.
 #include <signal.h>
 #include <sys/prctl.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 
+#include "control_group.h"
 #include "paced_listener.h"
 #include "transfer_fixture.h"
 
@@ -19,45 +19,17 @@
 
 static char source_path[128];
 static char target_path[128];
-static char group[128];
 
 typedef struct told {
     uint32_t raw;
     uint32_t packed;
 } told;
 
-static bool write_to(const char *name, const char *text) {
-    char path[256];
-    snprintf(path, sizeof path, "%s/%s", group, name);
-    int file = open(path, O_WRONLY | O_CLOEXEC);
-    bool written = file >= 0 && write(file, text, strlen(text)) == (ssize_t)strlen(text);
-    if (file >= 0) {
-        close(file);
-    }
-    return written;
-}
-
-static bool make_group(void) {
-    snprintf(group, sizeof group, "/sys/fs/cgroup/raystore-starved-%d", (int)getpid());
-    if (mkdir(group, 0700) == 0 && write_to("cpu.max", "2000 100000")) {
-        return true;
-    }
-    rmdir(group);
-    snprintf(group, sizeof group, "/sys/fs/cgroup/cpu/raystore-starved-%d", (int)getpid());
-    if (mkdir(group, 0700) == 0 && write_to("cpu.cfs_quota_us", "2000")) {
-        return true;
-    }
-    rmdir(group);
-    return false;
-}
-
 // In a process of its own: waits for the port, pulls, and tells what came.
 static void receive(bool is_starved, int port_from, int told_to) {
     uint16_t port;
     CHECK(read(port_from, &port, sizeof port) == sizeof port);
-    char id[32];
-    snprintf(id, sizeof id, "%d", (int)getpid());
-    CHECK(!is_starved || write_to("cgroup.procs", id));
+    CHECK(!is_starved || control_group_enter());
     ray_transfer *receiver = fixture_transfer(NULL, NULL, false);
     ray_pull_options options = {.chunk_size = CHUNK};
     fixture_pull p;
@@ -115,7 +87,7 @@ static void aStarvedReceiverGetsMoreRawChunks(void) {
 }
 
 int main(void) {
-    if (!make_group()) {
+    if (!control_group_make(2000)) {
         SKIP("no right to make a control group with a quota");
     }
     fixture_make_directory();
@@ -127,6 +99,6 @@ int main(void) {
     RUN(aStarvedReceiverGetsMoreRawChunks);
     unlink(source_path);
     fixture_remove_directory();
-    CHECK(rmdir(group) == 0);
+    CHECK(control_group_remove());
     return 0;
 }
