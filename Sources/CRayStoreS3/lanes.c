@@ -97,9 +97,9 @@ static void collect(ray_s3 *s3, ray__s3_lane *lane, CURL **idle, uint32_t *idle_
     }
 }
 
-static ray_status drive(ray_s3 *s3, ray__s3_lane *lane, ray__s3_request *requests, uint32_t count) {
+static ray_status drive(ray_s3 *s3, ray__s3_lane *lane, ray__s3_request *requests, uint32_t count, uint32_t at_once) {
     CURL *idle[RAY__S3_CONNECTIONS_MAX];
-    uint32_t idle_count = s3->connection_count_max;
+    uint32_t idle_count = at_once;
     memcpy(idle, lane->handles, sizeof idle);
     const ray__s3_request *failed = NULL;
     ray_status status = RAY_OK;
@@ -122,7 +122,7 @@ static ray_status drive(ray_s3 *s3, ray__s3_lane *lane, ray__s3_request *request
         }
         collect(s3, lane, idle, &idle_count, &failed);
         uint64_t again_ns = failed == NULL ? next_begin_ns(requests, count) : UINT64_MAX;
-        bool all_idle = idle_count == s3->connection_count_max;
+        bool all_idle = idle_count == at_once;
         if (status != RAY_OK || (all_idle && again_ns == UINT64_MAX)) {
             break;
         }
@@ -146,10 +146,10 @@ static ray_status drive(ray_s3 *s3, ray__s3_lane *lane, ray__s3_request *request
     return failed == NULL ? RAY_OK : ray__fail(failed->status, "%s", failed->message);
 }
 
-ray_status ray__s3_run(ray_s3 *s3, ray__s3_request *requests, uint32_t count) {
+ray_status ray__s3_run(ray_s3 *s3, ray__s3_request *requests, uint32_t count, uint32_t at_once) {
     ray__s3_lane *lane = NULL;
     RAY_TRY(take_lane(s3, &lane));
-    ray_status status = drive(s3, lane, requests, count);
+    ray_status status = drive(s3, lane, requests, count, at_once);
     for (uint32_t i = 0; i < count; i++) {
         requests[i].handle = NULL;
     }

@@ -1,28 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
-// Objects: one PUT when it is small, parts when it is large; ranges read several at once.
+// Objects but for their reading: one PUT when it is small, parts when it is large; lists.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/clock_internal.h"
 #include "s3_internal.h"
 
 #define PARTS_MAX 10000u // the protocol's
-#define RANGE_MIN (16u << 20)
-// What one connection brings in so many parts of a second is not divided further.
-#define RANGES_A_SECOND 4u
-// So often what could be divided is not, to learn again what one connection brings.
-#define WHOLE_EVERY 16u
 #define KEY_MAX 1100               // S3 takes keys of 1,024 bytes
 #define UPLOAD_ID_MAX 1024
 #define ENCODED_ID_MAX (3 * UPLOAD_ID_MAX)
 #define UPLOAD_QUERY_MAX (ENCODED_ID_MAX + 128) // with the parameters beside it
 
 static ray_status run_one(ray_s3 *s3, ray__s3_request *request) {
-    return ray__s3_run(s3, request, 1);
+    return ray__s3_run(s3, request, 1, 1);
 }
 
-static uint64_t size_of(const ray_spill_part *pieces, uint32_t count) {
+uint64_t ray__s3_size_of(const ray_spill_part *pieces, uint32_t count) {
     uint64_t size = 0;
     for (uint32_t i = 0; i < count; i++) {
         size += pieces[i].size;
@@ -116,7 +110,7 @@ static ray_status upload_parts(ray_s3 *s3, const char *bucket, const char *key, 
         requests[i].body.size = part;
     }
     if (status == RAY_OK) {
-        status = ray__s3_run(s3, requests, count);
+        status = ray__s3_run(s3, requests, count, s3->connection_count_max);
     }
     if (status == RAY_OK) {
         status = complete_upload(s3, bucket, key, upload, requests, count);
@@ -132,7 +126,7 @@ ray_status ray_s3_put(ray_s3 *s3, const char *bucket, const char *key, const ray
 
 ray_status ray_s3_put_packed(ray_s3 *s3, const char *bucket, const char *key, const ray_spill_part *parts, uint32_t part_count,
                              ray_spill_packed *packed) {
-    ray__s3_span whole = {.pieces = parts, .piece_count = part_count, .size = size_of(parts, part_count), .packed = packed};
+    ray__s3_span whole = {.pieces = parts, .piece_count = part_count, .size = ray__s3_size_of(parts, part_count), .packed = packed};
     if (whole.size <= s3->whole_bytes_max) {
         ray__s3_request request = {.method = "PUT", .bucket = bucket, .key = key, .body = whole};
         ray_status status = run_one(s3, &request);
@@ -153,73 +147,7 @@ ray_status ray_s3_put_packed(ray_s3 *s3, const char *bucket, const char *key, co
     return RAY_OK;
 }
 
-// ---- read, look, remove --------------------------------------------------------------------------------------------------------------
-
-// How much of a read of this size each range has. A service far away sends over one connection what its distance lets it, and needs several; one
-// nearby gives a range the cost of the whole object, and is slower with each.
-static uint64_t range_size(ray_s3 *s3, uint64_t size) {
-    uint64_t slice = (size + s3->connection_count_max - 1) / s3->connection_count_max;
-    uint64_t least = s3->part_bytes < RANGE_MIN ? s3->part_bytes : RANGE_MIN;
-    if (size <= least) {
-        return size;
-    }
-    pthread_mutex_lock(&s3->lock);
-    uint64_t quick = s3->read_rate / RANGES_A_SECOND;
-    bool is_whole = s3->read_count++ % WHOLE_EVERY == 0;
-    pthread_mutex_unlock(&s3->lock);
-    least = quick > least ? quick : least;
-    return is_whole || size < least ? size : slice > least ? slice : least;
-}
-
-// A read that could have been divided has come over one connection.
-static void note_rate(ray_s3 *s3, uint64_t size, uint64_t took_ns) {
-    uint64_t rate = (uint64_t)((double)size * 1e9 / (double)(took_ns + 1));
-    pthread_mutex_lock(&s3->lock);
-    s3->read_rate = s3->read_rate == 0 ? rate : s3->read_rate - s3->read_rate / 4 + rate / 4;
-    pthread_mutex_unlock(&s3->lock);
-}
-
-ray_status ray_s3_get(ray_s3 *s3, const char *bucket, const char *key, uint64_t offset, const ray_spill_part *parts,
-                      uint32_t part_count) {
-    uint64_t size = size_of(parts, part_count);
-    if (size == 0) {
-        uint64_t whole = 0;
-        RAY_TRY(ray_s3_size(s3, bucket, key, &whole));
-        return offset <= whole ? RAY_OK : ray__fail(RAY_CORRUPT, "s3://%s/%s has %llu bytes, none at %llu", bucket, key,
-                                                    (unsigned long long)whole, (unsigned long long)offset);
-    }
-    uint64_t slice = range_size(s3, size);
-    uint32_t count = slice_count(size, slice);
-    ray__s3_request *requests = calloc(count, sizeof *requests);
-    if (requests == NULL) {
-        return ray__fail(RAY_OUT_OF_MEMORY, "a read of %u ranges", count);
-    }
-    for (uint32_t i = 0; i < count; i++) {
-        uint64_t from = i * slice;
-        requests[i] = (ray__s3_request){.method = "GET",
-                                        .bucket = bucket,
-                                        .key = key,
-                                        .into = {.pieces = parts,
-                                                 .piece_count = part_count,
-                                                 .from = from,
-                                                 .size = size - from < slice ? size - from : slice},
-                                        .range_from = offset + from};
-    }
-    uint64_t began_ns = ray__now_ns();
-    ray_status status = ray__s3_run(s3, requests, count);
-    if (status == RAY_OK && count == 1 && size > RANGE_MIN) {
-        note_rate(s3, size, ray__now_ns() - began_ns);
-    }
-    for (uint32_t i = 0; i < count; i++) {
-        if (requests[i].code == 416) {
-            status = ray__fail(RAY_CORRUPT, "s3://%s/%s at %s ends before byte %llu", bucket, key, s3->endpoint,
-                               (unsigned long long)requests[i].range_from);
-            break;
-        }
-    }
-    end_all(requests, count);
-    return status;
-}
+// ---- look, remove --------------------------------------------------------------------------------------------------------------------
 
 ray_status ray_s3_size(ray_s3 *s3, const char *bucket, const char *key, uint64_t *size) {
     ray__s3_request request = {.method = "HEAD", .bucket = bucket, .key = key};

@@ -12,6 +12,7 @@
 #define BACKOFF_MAX_NS 5000000000ull
 #define HURRY_NS 2000000000ull // without any progress, for a client that is about to end
 #define URL_MAX 4096
+#define PACE_MIN (4u << 20)     // less says nothing of how fast a connection is
 #define PROGRESS_MIN (1u << 20) // an attempt that brought so much is not one of those that are counted
 
 // ---- what libcurl calls ------------------------------------------------------------------------------------------------------
@@ -344,12 +345,28 @@ static bool judge(ray_s3 *s3, ray__s3_request *request, CURLcode result) {
     return false;
 }
 
+static void note_pace(ray__s3_request *request) {
+    curl_off_t ready_us = 0;
+    curl_off_t answered_us = 0;
+    curl_off_t ended_us = 0;
+    curl_easy_getinfo(request->handle, CURLINFO_PRETRANSFER_TIME_T, &ready_us);
+    curl_easy_getinfo(request->handle, CURLINFO_STARTTRANSFER_TIME_T, &answered_us);
+    curl_easy_getinfo(request->handle, CURLINFO_TOTAL_TIME_T, &ended_us);
+    if (request->attempts == 1 && request->got >= PACE_MIN && ready_us <= answered_us && answered_us <= ended_us) {
+        request->pace.rate = (uint64_t)((double)request->got * 1e6 / (double)(ended_us - answered_us + 1));
+        request->pace.answer_ns = (uint64_t)(answered_us - ready_us) * 1000;
+    }
+}
+
 void ray__s3_request_ended(ray_s3 *s3, ray__s3_request *request, CURLcode result) {
     bool may_pass = judge(s3, request, result);
     if (request->got - request->got_before >= PROGRESS_MIN) {
         request->attempts = 1;
     }
     bool is_over = request->attempts >= s3->attempts_max || (s3->is_hurried && ray__s3_request_unanswered(request));
+    if (request->into.pieces != NULL && request->status == RAY_OK) {
+        note_pace(request);
+    }
     if (!may_pass || is_over) {
         request->step = RAY__S3_DONE;
         return;

@@ -21,6 +21,12 @@ typedef struct ray__s3_lane {
     CURL *handles[RAY__S3_CONNECTIONS_MAX];
 } ray__s3_lane;
 
+// What a service does with a request.
+typedef struct ray__s3_pace {
+    uint64_t rate;      // bytes a second over one connection, once it answers; 0: not known
+    uint64_t answer_ns; // until it begins to
+} ray__s3_pace;
+
 struct ray_s3 {
     char *endpoint;
     char *sigv4;       // what libcurl needs to sign
@@ -35,8 +41,7 @@ struct ray_s3 {
     _Atomic bool is_silent; // since it was hurried
     pthread_mutex_t lock;
     ray__s3_lane *idle;
-    uint64_t read_rate;  // bytes a second of large reads over one connection; 0: not known
-    uint32_t read_count; // that could be divided
+    ray__s3_pace pace; // of reads
 };
 
 // A part of memory to be sent or filled: `size` bytes of the pieces, from byte `from` of them all on.
@@ -71,6 +76,7 @@ typedef struct ray__s3_request {
     uint64_t content_length;
     char *text;             // of the answer, malloc'd, NULL: none
     size_t text_size;
+    ray__s3_pace pace;      // of a read that went well at once and was large enough to say it
     // Private to request.c and lanes.c:
     uint64_t got;         // of `into`; the next attempt goes on behind it
     uint64_t got_before;  // the last attempt
@@ -89,9 +95,11 @@ typedef struct ray__s3_request {
     char reason[CURL_ERROR_SIZE];
 } ray__s3_request;
 
-// Runs all of them, several at once, each with its retries. Answers the first failure; requests after it that had not begun are not made. Frees
+uint64_t ray__s3_size_of(const ray_spill_part *pieces, uint32_t count);
+
+// Runs all of them in their order, so many at once (1 to connection_count_max), each with its retries. Answers the first failure; requests after it that had not begun are not made. Frees
 // nothing of them: ray__s3_request_end does.
-ray_status ray__s3_run(ray_s3 *s3, ray__s3_request *requests, uint32_t count) RAY_NODISCARD;
+ray_status ray__s3_run(ray_s3 *s3, ray__s3_request *requests, uint32_t count, uint32_t at_once) RAY_NODISCARD;
 void ray__s3_request_end(ray__s3_request *request);
 void ray__s3_lanes_end(ray_s3 *s3);
 // Hands a request to libcurl, and takes it back with what became of it: done, or to be begun again at its time.

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // S3: objects of a bucket, written from memory and read into memory, against any endpoint that speaks the protocol.
 //
-// A ray_s3 holds pooled connections. Each call uses as many of them at once as help: what is large is uploaded in parts and read in
-// ranges, as many as there are connections, but none smaller than what one connection brings in a quarter of a second: that is measured. A request that fails in a way that may pass (no connection, 429, 5xx, a cut body) is tried again, waiting
+// A ray_s3 holds pooled connections. Each call uses as many of them at once as help: what is large is uploaded in parts, and read in ranges
+// of 16 MiB or more, over one connection or several. Which is measured: how long the service takes until it answers a read, and how fast the answer
+// comes. A request that fails in a way that may pass (no connection, 429, 5xx, a cut body) is tried again, waiting
 // longer each time, until attempts or time are used up; a read goes on where it was cut. That an answer is the range that was asked for is said by 206, or by a
 // Content-Range that begins there. Requests are signed by libcurl with Signature Version 4; payloads are not hashed
 // (UNSIGNED-PAYLOAD), since what is stored here has checksums of its own.
