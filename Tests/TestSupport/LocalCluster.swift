@@ -31,7 +31,7 @@ package final class LocalCluster: Sendable {
     package func addNode(
         capacity: UInt64 = 64 << 20, control: (any ControlStore)? = nil,
         storage: any ExternalStorage = NoExternalStorage(), isHead: Bool = false,
-        metrics: (any MetricsFactory)? = nil,
+        metrics: (any MetricsFactory)? = nil, clock: any NodeClock = SystemClock(),
         configure: (inout NodeOptions) -> Void = { _ in }
     ) async throws -> Node {
         let id = NodeID.random()
@@ -44,7 +44,7 @@ package final class LocalCluster: Sendable {
         configure(&options)
         let node = try await Node.start(
             options, id: id, advertisedHost: "127.0.0.1", controlPort: 0, key: key, control: control ?? self.control,
-            transport: LocalTransport(cluster: self, me: id), clock: SystemClock(), storage: storage,
+            transport: LocalTransport(cluster: self, me: id), clock: clock, storage: storage,
             isHead: isHead, metrics: metrics)
         state.withLock { $0.nodes[id] = node }
         return node

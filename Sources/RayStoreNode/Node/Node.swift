@@ -287,6 +287,15 @@ public final class Node: PeerService {
         get async { await rooms.spiller.wanted.count }
     }
 
+    /// What was read ahead and waits for its reader, what is still to come, and whether it is looked at now and then.
+    var readAheadNow: (heldBytes: UInt64, comingBytes: UInt64, isWatched: Bool) {
+        get async {
+            let spiller = rooms.spiller
+            let bytes = spiller.readAhead.withLock { ($0.heldBytes, $0.comingBytes) }
+            return (bytes.0, bytes.1, await spiller.heldWatch != nil)
+        }
+    }
+
     /// For tests that free memory in a way of their own.
     func useReliever(_ reliever: any MemoryReliever) async {
         await rooms.room.use(reliever)

@@ -150,6 +150,8 @@ struct ReadAhead {
     // MARK: What is held
 
     mutating func hold(_ id: ObjectID, _ record: SpillRecord, tick: UInt64) {
+        // It may have gone and come once more since the last look at what is held.
+        _ = release(id)
         held[id] = Held(record: record, tick: tick)
         heldBytes += record.location.size
     }
@@ -159,6 +161,11 @@ struct ReadAhead {
         guard let released = held.removeValue(forKey: id) else { return nil }
         heldBytes -= released.record.location.size
         return released
+    }
+
+    /// It has been used since it was read ahead: it stands among what was asked for, and goes when its turn comes.
+    mutating func noteUsed(_ id: ObjectID) {
+        if release(id) != nil { usedCount += 1 }
     }
 
     /// Whether its reader is behind it by now. Then it was used without a trace, for a get leaves none while nothing is created, or it will not be.

@@ -21,6 +21,8 @@ extension Spiller {
         readAhead.withLock { ahead in
             for object in objects { ahead.noteGot(object.record, at: now) }
         }
+        // The reader may have used it after the last look, and goes on now.
+        watchHeld()
     }
 
     /// The object is here, and somebody wants it. Called for every get that comes to the node, mostly of what was never spilled.
@@ -172,7 +174,7 @@ extension Spiller {
 
     /// Looks at what is held as long as somebody seems to read it.
     private func watchHeld() {
-        guard heldWatch == nil, !isStopping else { return }
+        guard heldWatch == nil, !isStopping, readAhead.withLock({ !$0.held.isEmpty }) else { return }
         heldWatch = Task {
             while !Task.isCancelled, self.noteUsedHeld() {
                 self.readFurther()
@@ -194,7 +196,7 @@ extension Spiller {
                 } else {
                     // It would keep others from being read ahead. It counts as used: most of what lies behind a reader was got.
                     readAhead.withLock { ahead in
-                        if ahead.isPassed(held.record), ahead.release(id) != nil { ahead.usedCount += 1 }
+                        if ahead.isPassed(held.record) { ahead.noteUsed(id) }
                     }
                 }
             } else {
@@ -205,7 +207,8 @@ extension Spiller {
         return readAhead.withLock { ahead in ahead.held.values.contains { !ahead.isStale($0.record.location.file, at: now) } }
     }
 
-    /// Gives up what was read ahead and is not used, and believes those no more for whom it was read.
+    /// Gives up what was read ahead and is not used, and believes those no more for whom it was read. What has been used is not held any more: with
+    /// its trail nobody looks at it again.
     ///
     /// - Parameter onlyStale: only what nobody seems to want any more.
     func dropHeld(_ bytes: UInt64, onlyStale: Bool = false) -> UInt64 {
@@ -217,7 +220,14 @@ extension Spiller {
         var freed: [UInt64] = []
         var freedBytes: UInt64 = 0
         for (id, held) in chosen where freedBytes < bytes {
-            guard store.entry(of: id)?.accessTick == held.tick, let more = store.evict(id), more > 0 else { continue }
+            let entry = store.entry(of: id)
+            guard let entry, entry.state == .sealed, entry.accessTick == held.tick else {
+                readAhead.withLock { ahead in
+                    if entry?.state == .sealed { ahead.noteUsed(id) } else { _ = ahead.release(id) }
+                }
+                continue
+            }
+            guard let more = store.evict(id), more > 0 else { continue }
             readAhead.withLock { ahead in
                 _ = ahead.release(id)
                 ahead.end(held.record.location.file)

@@ -180,7 +180,13 @@ extension Spiller {
     }
 
     private func clean(_ victims: [Victim]) -> [Victim] {
-        let held = readAhead.withLock { $0.held }
+        let held = readAhead.withLock { ahead in
+            // Used since the last look, if there is another: neither kept for a reader nor what `dropHeld` may take.
+            for victim in victims where ahead.held[victim.entry.id].map({ $0.tick < victim.entry.accessTick }) == true {
+                ahead.noteUsed(victim.entry.id)
+            }
+            return ahead.held
+        }
         let staying = returns.staying(at: clock.now)
         return Self.byCost(
             victims.filter { victim in

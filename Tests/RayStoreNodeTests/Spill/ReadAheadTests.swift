@@ -58,4 +58,16 @@ import Testing
         let second = ahead.release(id(1))
         #expect(second == nil)
     }
+
+    /// It went and came once more without anybody's notice.
+    @Test func whatIsHeldOnceMoreTakesItsRoomOnce() {
+        var ahead = ReadAhead(limit: 80 * Self.megabyte)
+        ahead.hold(id(1), record(1), tick: 5)
+        ahead.hold(id(1), record(1), tick: 9)
+        #expect(ahead.heldBytes == 10 * Self.megabyte)
+        #expect(ahead.held[id(1)]?.tick == 9)
+        ahead.noteUsed(id(1))
+        ahead.noteUsed(id(1))
+        #expect(ahead.heldBytes == 0 && ahead.usedCount == 1)
+    }
 }
