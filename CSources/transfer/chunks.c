@@ -81,19 +81,42 @@ static void take_referred(ray__link *link, ray__request *request, uint32_t room,
     }
 }
 
-static uint32_t whole_count(const ray_pull *pull) {
-    uint32_t count = 0;
+// A bit for each of those that have all of it and may still be asked.
+static uint64_t whole_sources(const ray_pull *pull) {
+    uint64_t sources = 0;
     for (uint32_t i = 0; i < pull->source_count; i++) {
-        count += !pull->sources[i].ended && !pull->sources[i].partial;
+        sources |= (uint64_t)ray__source_is_whole(&pull->sources[i]) << i;
     }
-    return count;
+    return sources;
+}
+
+// Whether a missing chunk is to come from elsewhere: this source lacks it, or is late with it. Of those that have all of it one is always
+// asked.
+static bool is_away(const ray_pull *pull, uint32_t index, uint32_t source, uint64_t wholes) {
+    if ((pull->away[index] & 1ull << source) == 0) {
+        return false;
+    }
+    return pull->sources[source].partial || (wholes & ~pull->away[index]) != 0;
+}
+
+bool ray__pull_has_missing_for_locked(const ray_pull *pull, uint32_t source) {
+    uint64_t wholes = whole_sources(pull);
+    uint32_t left = pull->missing_count;
+    for (uint32_t at = pull->search_from; left > 0 && at < pull->chunk_count; at++) {
+        if (pull->chunks[at] == RAY__CHUNK_MISSING) {
+            if (!is_away(pull, at, source, wholes)) {
+                return true;
+            }
+            left--;
+        }
+    }
+    return false;
 }
 
 static void take_missing(ray__link *link, ray__request *request, uint32_t room, uint64_t now, uint64_t *wait_until_ns) {
     ray_pull *pull = link->pull;
     bool is_partial = pull->sources[link->source].partial;
-    // A chunk that is late from here is asked for elsewhere, if there is an elsewhere.
-    uint64_t self = is_partial || whole_count(pull) > 1 ? 1ull << link->source : 0;
+    uint64_t wholes = whole_sources(pull);
     bool moves = true; // everything before `at` is taken
     for (uint32_t at = pull->search_from; request->count < room && pull->missing_count > 0 && at < pull->chunk_count; at++) {
         if (pull->chunks[at] != RAY__CHUNK_MISSING) {
@@ -101,7 +124,7 @@ static void take_missing(ray__link *link, ray__request *request, uint32_t room, 
             continue;
         }
         uint8_t flags = pull->depths[at] == RAY__NO_REFER ? RAY__REQUEST_NO_REFER : 0;
-        if ((pull->away[at] & self) != 0 || (request->count > 0 && flags != request->flags)) {
+        if (is_away(pull, at, link->source, wholes) || (request->count > 0 && flags != request->flags)) {
             moves = false;
             continue;
         }

@@ -59,6 +59,7 @@ typedef struct ray__pull_source {
 typedef struct ray__claim {
     uint32_t index;
     ray__link *link; // NULL: a worker
+    bool left;       // a worker has thrown away what came meanwhile
 } ray__claim;
 #define RAY__CLAIMS_MAX (RAY__LINKS_MAX + RAY__WORKERS_MAX)
 
@@ -189,6 +190,8 @@ void ray__pull_schedule_locked(ray_pull *pull, uint64_t now);
 void ray__pull_take_chunks(ray__link *link, ray__request *request, uint64_t *wait_until_ns);
 // Takes a chunk whose bytes came with the card. False: none is missing any more.
 bool ray__pull_take_inline(ray_pull *pull, uint32_t *index);
+// Whether one of those that are missing may be asked of this source.
+bool ray__pull_has_missing_for_locked(const ray_pull *pull, uint32_t source);
 bool ray__link_is_due(ray__link *link, uint32_t index);
 void ray__link_not_due(ray__link *link, uint32_t index);
 // The same, with the chunk; notes how long it took.
@@ -227,11 +230,13 @@ enum ray__claimed ray__claim_take(ray_pull *pull, uint32_t index, ray__link *lin
 void ray__claim_drop(ray_pull *pull, uint32_t index);
 // Waits for the right. A link that has it and waits for the network is cut off. Not for workers.
 enum ray__claimed ray__claim_wait(ray__link *link, uint32_t index);
-// For workers, who wait for nobody: a link that is at it is cut off, and returns the chunk to be asked for once more.
+// For workers, who wait for nobody: whoever is at it returns the chunk, to be asked for once more, if he does not bring it; a link that is
+// at it is cut off.
 enum ray__claimed ray__claim_take_or_leave(ray_pull *pull, uint32_t index);
 // Lets idle sources have what is due from slow ones. Answers when to look again.
 uint64_t ray__tail_look_locked(ray_pull *pull, uint64_t now);
-// Whether a source that has all of it may still be asked.
+// Whether the source has all of it and may still be asked; whether there is one.
+bool ray__source_is_whole(const ray__pull_source *source);
 bool ray__pull_has_whole_locked(const ray_pull *pull);
 
 // sink.c

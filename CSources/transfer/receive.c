@@ -70,7 +70,7 @@ static void unpack_parcel(ray__job *job, ray__worker *worker) {
     parcel *p = (parcel *)(void *)job;
     ray_pull *pull = p->pull;
     if (!atomic_load(&pull->ended)) {
-        // A worker waits for nobody: a link that is at it returns the chunk, and it is asked for once more.
+        // A worker waits for nobody: if who is at it does not bring the chunk, it is asked for once more.
         if (ray__claim_take_or_leave(pull, p->header.index) == RAY__CLAIM_MINE) {
             place_parcel(p, worker);
             ray__claim_drop(pull, p->header.index);

@@ -83,19 +83,23 @@ static void schedule_opening_locked(ray_pull *pull, uint64_t now) {
 // link, for those it was said to have.
 static void schedule_fetching_locked(ray_pull *pull, uint64_t now) {
     uint32_t wanted = pull->missing_count;
-    bool has_timely = false; // one that is whole and not late
+    uint64_t fit = 0;        // a bit for each that may be asked for some of it
+    bool has_timely = false; // one of those that is whole and not late
     for (uint32_t i = 0; i < pull->source_count; i++) {
-        has_timely = has_timely || (!pull->sources[i].ended && !pull->sources[i].partial && !pull->sources[i].guides && !pull->sources[i].late);
+        const ray__pull_source *source = &pull->sources[i];
+        bool has_some = ray__pull_has_missing_for_locked(pull, i);
+        fit |= (uint64_t)has_some << i;
+        has_timely = has_timely || (has_some && !source->ended && !source->partial && !source->guides && !source->late);
     }
     bool has_whole = ray__pull_has_whole_locked(pull);
     for (uint32_t round = 0; round < RAY_CONNECTION_COUNT_MAX; round++) {
         for (uint32_t i = 0; i < pull->source_count && !atomic_load(&pull->ended); i++) {
             ray__pull_source *source = &pull->sources[i];
-            bool late = source->late && has_timely;
-            bool useful = source->referred_count > 0 || (wanted > 0 && !late && (!source->partial || !has_whole));
+            bool takes = (fit >> i & 1) != 0 && !(source->late && has_timely);
+            bool useful = source->referred_count > 0 || (wanted > 0 && takes && (!source->partial || !has_whole));
             if (source->links > round) {
-                // A link of one that is late does not take what is missing.
-                wanted -= wanted > 0 && !source->partial && !source->guides && !late;
+                // A link of one that is late, or to which nothing of it may go, does not take what is missing.
+                wanted -= wanted > 0 && !source->partial && !source->guides && takes;
             } else if (useful && usable(source, now) && may_have_more(pull, i, round)) {
                 // A source that never answered gets one link, until it has.
                 if (round == 0 || (source->answered && !source->partial)) {

@@ -26,7 +26,7 @@ static enum ray__claimed take_locked(ray_pull *pull, uint32_t index, ray__link *
     if (find_claim(pull, index) != NULL || pull->claim_count == RAY__CLAIMS_MAX) {
         return RAY__CLAIM_BUSY;
     }
-    pull->claims[pull->claim_count++] = (ray__claim){index, link};
+    pull->claims[pull->claim_count++] = (ray__claim){index, link, false};
     return RAY__CLAIM_MINE;
 }
 
@@ -41,7 +41,13 @@ void ray__claim_drop(ray_pull *pull, uint32_t index) {
     pthread_mutex_lock(&pull->lock);
     ray__claim *claim = find_claim(pull, index);
     if (claim != NULL) {
+        bool left = claim->left;
         *claim = pull->claims[--pull->claim_count];
+        // What came meanwhile was thrown away, so it may be due from nobody.
+        if (left && !atomic_load(&pull->ended)) {
+            ray__chunk_return_locked(pull, index);
+            ray__pull_schedule_locked(pull, ray__now_ns());
+        }
     }
     pthread_cond_broadcast(&pull->claims_changed);
     pthread_mutex_unlock(&pull->lock);
@@ -54,22 +60,12 @@ static void kick_locked(ray__claim *claim) {
     }
 }
 
-// What the link has due and left to others is its own again: it returns it when it ends.
-static void leave_to_locked(ray__link *link, uint32_t index, uint64_t now) {
-    for (uint32_t i = 0; i < link->due_count; i++) {
-        if (link->due[i] == index) {
-            link->due_since_ns[i] = now;
-        }
-    }
-}
-
 enum ray__claimed ray__claim_take_or_leave(ray_pull *pull, uint32_t index) {
     pthread_mutex_lock(&pull->lock);
     enum ray__claimed claimed = take_locked(pull, index, NULL);
     ray__claim *claim = claimed == RAY__CLAIM_BUSY ? find_claim(pull, index) : NULL;
-    // In one go with the look: a link that is found here has not returned what it has due yet.
-    if (claim != NULL && claim->link != NULL) {
-        leave_to_locked(claim->link, index, ray__now_ns());
+    if (claim != NULL) {
+        claim->left = true;
         kick_locked(claim);
     }
     pthread_mutex_unlock(&pull->lock);
@@ -89,22 +85,26 @@ enum ray__claimed ray__claim_wait(ray__link *link, uint32_t index) {
     return claimed;
 }
 
+// One that is only waited for has nothing for now.
+bool ray__source_is_whole(const ray__pull_source *source) {
+    return !source->ended && !source->partial && !source->guides && source->attempts <= RAY__ATTEMPTS_MAX;
+}
+
 bool ray__pull_has_whole_locked(const ray_pull *pull) {
     for (uint32_t i = 0; i < pull->source_count; i++) {
-        const ray__pull_source *source = &pull->sources[i];
-        // One that is only waited for has nothing for now.
-        if (!source->ended && !source->partial && !source->guides && source->attempts <= RAY__ATTEMPTS_MAX) {
+        if (ray__source_is_whole(&pull->sources[i])) {
             return true;
         }
     }
     return false;
 }
 
-// A source that has all of it, is connected or was, and owes nothing.
+// A source that has all of it, is connected or was or has not been tried yet, and owes nothing.
 static bool has_idle_locked(const ray_pull *pull, uint32_t except, uint64_t now) {
     for (uint32_t i = 0; i < pull->source_count; i++) {
         const ray__pull_source *source = &pull->sources[i];
-        if (i != except && !source->ended && !source->partial && source->answered && source->due_count == 0 && source->retry_at_ns <= now) {
+        bool answers = source->answered || (source->links == 0 && source->attempts == 0);
+        if (i != except && !source->ended && !source->partial && !source->guides && answers && source->due_count == 0 && source->retry_at_ns <= now) {
             return true;
         }
     }

@@ -16,6 +16,7 @@
 
 #define SIZE (3 * (uint64_t)RAY_CHUNK_SIZE)
 #define ALONE_NS 700000000ull
+#define LATE_MS 1500 // more than a chunk may take beside an idle source (RAY__TAIL_NS)
 
 static char source_path[128];
 static char target_path[128];
@@ -32,7 +33,9 @@ enum manner {
     OVERRUN,            // chunks that unpack to more than they say
     WRONG_SUM,          // chunks that are not what their checksum says
     REFUSES,            // has it, and refuses each chunk
-    MANNERS
+    MANNERS,
+    LATE_AND_WRONG,     // takes longer than a chunk may, brings one, and damages the rest
+    FALTERS,            // its first connection brings what it is asked for first, and then nothing
 };
 static const char *const manner_names[MANNERS] = {"silent at once", "silent after its card", "is well for ever", "closes at once", "closes after its card", "fickle",
                                                   "says everything twice", "unpacks to more", "wrong checksums", "refuses each chunk"};
@@ -43,6 +46,9 @@ typedef struct source {
     int stops[2];
     uint16_t port;
     uint32_t card_count;
+    uint32_t connection_count;
+    uint32_t chunk_count;
+    _Atomic uint32_t request_count;
     uint8_t *packed; // of OVERRUN: a chunk and a byte more
     uint32_t packed_size;
     pthread_t thread;
@@ -71,7 +77,8 @@ static ray_status send_chunk(source *s, ray__connection *c, uint32_t stream, uin
     ray_chunk_header header = {.id = fixture_id(1), .index = index, .raw_size = RAY_CHUNK_SIZE, .stored_size = RAY_CHUNK_SIZE,
                                .codec = RAY_CODEC_NONE};
     const uint8_t *raw = bytes + (uint64_t)index * RAY_CHUNK_SIZE;
-    header.checksum = ray__checksum_of(raw, RAY_CHUNK_SIZE) ^ (s->manner == WRONG_SUM);
+    header.checksum = ray__checksum_of(raw, RAY_CHUNK_SIZE) ^ (s->manner == WRONG_SUM || (s->manner == LATE_AND_WRONG && s->chunk_count > 0));
+    s->chunk_count++;
     if (s->manner == OVERRUN) {
         header.codec = RAY_CODEC_ZSTD;
         header.stored_size = s->packed_size;
@@ -115,8 +122,16 @@ static ray_status answer(source *s, ray__connection *c, const ray__message *mess
         return RAY_OK;
     }
     CHECK_OK(ray__request_read(body, message->body_size, &request));
+    atomic_fetch_add(&s->request_count, 1);
     if (s->manner == WAITS) {
         return wait_for_ever(s, c, message->stream);
+    }
+    struct pollfd stop = {.fd = s->stops[0], .events = POLLIN};
+    if (s->manner == LATE_AND_WRONG && poll(&stop, 1, LATE_MS) != 0) {
+        return RAY_CANCELLED;
+    }
+    if (s->manner == FALTERS && s->connection_count == 1 && s->request_count > 1) {
+        return RAY_OK;
     }
     for (uint32_t i = 0; i < request.count; i++) {
         RAY_TRY(s->manner == REFUSES ? refuse_chunk(c, message->stream, request.indices[i]) : send_chunk(s, c, message->stream, request.indices[i]));
@@ -150,6 +165,7 @@ static void *run_source(void *context) {
         }
         ray__connection c;
         if (ray__listener_accept(s->listener, s->stops[0], &c) == RAY_OK) {
+            s->connection_count++;
             if (ray__connection_prove(&c, &fixture_key, RAY_ROLE_ACCEPTING, 5000000000ull) == RAY_OK) {
                 converse(s, &c);
             }
@@ -247,6 +263,32 @@ static void besideAnHonestSourceNoneChangesAnything(void) {
     ray_transfer_destroy(honest);
 }
 
+// All is asked of a late one, and for its lateness of another, which owes the last chunk when the late one brings the first and damages that.
+// Then the late one is late no more, and idle, and yet not to be asked for that chunk.
+static void whatIsNotToComeFromOneIsAskedOfTheOther(void) {
+    source late;
+    source falters;
+    source_start(&late, LATE_AND_WRONG);
+    source_start(&falters, FALTERS);
+    ray_transfer *receiver = fixture_transfer(NULL, NULL, false);
+    fixture_pull p;
+    fixture_pull_init(&p, target_path);
+    ray_pull_options options = {.connection_count = 1, .timeout_ns = FIXTURE_DEADLINE_NS / 2};
+    fixture_start(&p, receiver, 1, &late.port, 1, &options);
+    while (atomic_load(&late.request_count) == 0) {
+        sched_yield();
+    }
+    ray_endpoint other = {.host = "127.0.0.1", .port = falters.port};
+    CHECK_OK(ray_pull_add_source(p.handle, &other));
+    CHECK_STATUS(fixture_finish(&p), RAY_OK);
+    CHECK(fixture_file_is(target_path, bytes, SIZE));
+    unlink(target_path);
+    ray_transfer_destroy(receiver);
+    CHECK(falters.connection_count > 1);
+    source_stop(&falters);
+    source_stop(&late);
+}
+
 // ---- strangers -----------------------------------------------------------------------------------------------------------------
 
 static int connect_to(uint16_t port) {
@@ -295,6 +337,7 @@ int main(void) {
     fixture_write_file(source_path, bytes, SIZE);
     RUN(aloneEachEndsThePullInItsTime);
     RUN(besideAnHonestSourceNoneChangesAnything);
+    RUN(whatIsNotToComeFromOneIsAskedOfTheOther);
     RUN(aThousandStrangersKeepNobodyOut);
     unlink(source_path);
     free(bytes);

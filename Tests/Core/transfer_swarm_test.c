@@ -106,6 +106,8 @@ static void whatDistanceAsksForLeavesHalfOfTheThreads(void) {
 // All of the same urgency, which takes no thread from another.
 static void aNearPullFindsThreadsBesideTwoFarOnes(void) {
     static ray_pull pulls[3];
+    static uint8_t missing[1000]; // RAY__CHUNK_MISSING
+    static uint64_t away[1000];
     memset(&transfer, 0, sizeof transfer);
     pthread_mutex_init(&transfer.queue_lock, NULL);
     pthread_cond_init(&transfer.queue_changed, NULL);
@@ -116,6 +118,8 @@ static void aNearPullFindsThreadsBesideTwoFarOnes(void) {
         pulls[i].transfer = &transfer;
         pulls[i].opened = true;
         pulls[i].chunk_count = pulls[i].missing_count = 1000;
+        pulls[i].chunks = missing;
+        pulls[i].away = away;
         pulls[i].source_count = 1;
         pulls[i].sources[0].answered = true;
         pulls[i].sources[0].round_trip_ns = i < 2 ? 200000000 : 100000;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The end of a pull from two sources of which one stands still: what is due from it comes from the other.
 #include "fault_proxy.h"
+#include "transfer/transfer_internal.h"
 #include "transfer_fixture.h"
 
 #define SIZE (3 * (uint64_t)RAY_CHUNK_SIZE)
@@ -66,6 +67,36 @@ static void aPackedChunkThatStallsComesFromTheOther(void) {
     pull_past_a_stall(RAY_CODEC_ZSTD, RAY_CODEC_ZSTD);
 }
 
+// Two workers have the same chunk; the second throws its own away, and the first's turns out to be damaged, or not to be.
+static void whatAWorkerThrewAwayIsAskedForAgain(void) {
+    static ray_transfer transfer;
+    static ray_pull pull;
+    uint8_t state;
+    uint8_t depth = 0;
+    uint64_t away = 0;
+    pull = (ray_pull){.transfer = &transfer, .opened = true, .active = 1, .chunk_count = 1, .chunks = &state, .depths = &depth, .away = &away};
+    pthread_mutex_init(&pull.lock, NULL);
+    pthread_cond_init(&pull.claims_changed, NULL);
+    for (int brings = 0; brings < 2; brings++) {
+        state = RAY__CHUNK_ASKED;
+        CHECK_EQUAL(ray__claim_take_or_leave(&pull, 0), RAY__CLAIM_MINE);
+        CHECK_EQUAL(ray__claim_take_or_leave(&pull, 0), RAY__CLAIM_BUSY);
+        CHECK_EQUAL(pull.missing_count, 0);
+        state = brings ? RAY__CHUNK_HERE : RAY__CHUNK_ASKED;
+        ray__claim_drop(&pull, 0);
+        CHECK_EQUAL(state, brings ? RAY__CHUNK_HERE : RAY__CHUNK_MISSING);
+        CHECK_EQUAL(pull.missing_count, !brings);
+        pull.missing_count = 0;
+    }
+    // Nothing was thrown away: what is due from others is not asked for twice.
+    state = RAY__CHUNK_ASKED;
+    CHECK_EQUAL(ray__claim_take_or_leave(&pull, 0), RAY__CLAIM_MINE);
+    ray__claim_drop(&pull, 0);
+    CHECK_EQUAL(state, RAY__CHUNK_ASKED);
+    pthread_cond_destroy(&pull.claims_changed);
+    pthread_mutex_destroy(&pull.lock);
+}
+
 int main(void) {
     fixture_make_directory();
     fixture_path(source_path, "source");
@@ -75,6 +106,7 @@ int main(void) {
     RUN(anUnpackedChunkThatStallsComesPackedFromTheOther);
     RUN(anUnpackedChunkThatStallsComesUnpackedFromTheOther);
     RUN(aPackedChunkThatStallsComesFromTheOther);
+    RUN(whatAWorkerThrewAwayIsAskedForAgain);
     unlink(source_path);
     free(bytes);
     fixture_remove_directory();
