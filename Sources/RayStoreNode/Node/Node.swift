@@ -370,6 +370,11 @@ extension Node {
         rooms.spiller.index.record(of: id)?.location
     }
 
+    /// The most memory that packed records took as they were read, at a time.
+    package var packedPeakBytes: Int {
+        get async { await rooms.spiller.packedRoom.peak }
+    }
+
     /// Bytes of the store that objects take.
     package var storeUsedBytes: UInt64 { rooms.store.usedBytes }
 }

@@ -55,7 +55,7 @@ struct PackedExtent: Sendable {
 /// Pieces that lie one after the other and are read at once.
 struct PackedWindow: Sendable {
     /// Of one; a piece alone may be larger.
-    private static let bytesMax = 8 << 20
+    static let bytesMax = 8 << 20
 
     let extents: ArraySlice<PackedExtent>
     let size: Int

@@ -4,6 +4,9 @@ internal import RayStore
 
 // Packed records: read a window at a time, so that no object is in memory twice.
 extension Spiller {
+    /// Of all windows together: two for each of two passes.
+    static let packedBytesMax = 4 * PackedWindow.bytesMax
+
     typealias TakePacked = @Sendable (_ extent: PackedExtent, _ bytes: UnsafeRawBufferPointer, _ codec: OpaquePointer) -> Void
 
     /// Reads the pieces, in the order in which they lie in the file, and gives each to the body. The next window is read while one is unpacked.
@@ -14,20 +17,35 @@ extension Spiller {
         var coming = windows.first.map { begin($0, of: file) }
         for (number, window) in windows.enumerated() {
             guard let reading = coming else { break }
-            let buffer = try await reading.value.get()
+            let buffer = try await read(reading, window)
             coming = number + 1 < windows.count ? begin(windows[number + 1], of: file) : nil
             do throws(RayStoreError) {
                 try await runBlocking(on: threads) { () throws(RayStoreError) in try Self.give(window, buffer, to: take) }
             } catch {
-                _ = await coming?.value
+                await packedRoom.give(window.size)
+                if let coming {
+                    _ = await coming.value
+                    await packedRoom.give(windows[number + 1].size)
+                }
                 throw error
             }
+            await packedRoom.give(window.size)
         }
     }
 
-    private func begin(_ window: PackedWindow, of file: String) -> Task<Result<BlockBuffer, RayStoreError>, Never> {
-        let storage = storage
+    private typealias Reading = Task<Result<BlockBuffer, RayStoreError>, Never>
+
+    private func read(_ reading: Reading, _ window: PackedWindow) async throws(RayStoreError) -> BlockBuffer {
+        let outcome = await reading.value
+        if case .failure = outcome { await packedRoom.give(window.size) }
+        return try outcome.get()
+    }
+
+    /// Takes room, which whoever awaits the end gives back.
+    private func begin(_ window: PackedWindow, of file: String) -> Reading {
+        let (storage, room) = (storage, packedRoom)
         return Task {
+            await room.take(window.size)
             let buffer = BlockBuffer(count: window.size)
             do throws(RayStoreError) {
                 try await storage.restore(file, from: window.offset, into: SpillMemory(unsafePieces: [buffer.bytes]))

@@ -75,6 +75,7 @@ actor Spiller {
     var heldWatch: Task<Void, Never>?
     /// Parts of objects that are being read.
     var activeParts = 0
+    let packedRoom = PackedRoom(limit: Spiller.packedBytesMax)
     var nextTicket: UInt64 = 0
 
     // Deleting. A file that was entered is in just one of these: the index (an object needs it), `unused` (told by whoever ended the last object, not

@@ -86,6 +86,31 @@ import Testing
         }
     }
 
+    /// Six parts whose packed bytes need two windows each: all of them would be 96 MiB.
+    @Test func partsReadAtOnceShareTheMemoryOfWindows() async throws {
+        try await withPacking(.directory, capacity: 192 << 20) { node, session in
+            let (block, size) = (4 << 20, 40 << 20)
+            // Halves of blocks that shrink to nothing, and halves that do not shrink.
+            var mixed = pattern(size, seed: 9)
+            for start in stride(from: 0, to: size, by: block) {
+                mixed.replaceSubrange(start..<start + block / 2, with: repeatElement(0, count: block / 2))
+            }
+            let whole = mixed
+            let ref = try session.put(bytes: whole)
+            _ = await node.freeMemory(192 << 20)
+            #expect(try !session.contains(ref))
+            try await withThrowingTaskGroup(of: Bool.self) { group in
+                for number in 0..<6 {
+                    let range = number * (block - 9)..<number * (block - 9) + 19 * (1 << 20)
+                    group.addTask { equal(try await session.read(ref, range), Array(whole[range])) }
+                }
+                for try await isRight in group { #expect(isRight) }
+            }
+            let peak = await node.packedPeakBytes
+            #expect(peak > 8 << 20 && peak <= 32 << 20)
+        }
+    }
+
     @Test(arguments: backends) func anotherNodeGetsWhatIsPacked(_ backend: Backend) async throws {
         let server = backend == .s3 ? try await S3Server() : nil
         defer { server?.stop() }
