@@ -48,10 +48,14 @@ struct ReadAhead {
     var comingBytes: UInt64 = 0
     /// Objects that were used before their memory was needed.
     var usedCount: UInt64 = 0
+    /// What those readers have behind them.
+    var spent: SpentObjects
     private var pauseEnd = Duration.zero
 
-    init(limit: UInt64) {
+    /// - Parameter capacity: of the store.
+    init(limit: UInt64, capacity: UInt64) {
         self.limit = limit
+        spent = SpentObjects(capacity: capacity)
         pieceBytes = max(limit / 8, Self.pieceLeast)
     }
 
@@ -152,6 +156,7 @@ struct ReadAhead {
     mutating func hold(_ id: ObjectID, _ record: SpillRecord, tick: UInt64) {
         // It may have gone and come once more since the last look at what is held.
         _ = release(id)
+        spent.forget(id)
         held[id] = Held(record: record, tick: tick)
         heldBytes += record.location.size
     }

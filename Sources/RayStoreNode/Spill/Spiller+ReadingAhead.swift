@@ -26,14 +26,18 @@ extension Spiller {
     }
 
     /// The object is here, and somebody wants it. Called for every get that comes to the node, mostly of what was never spilled.
-    nonisolated func noteUse(of id: ObjectID) {
+    ///
+    /// - Parameter isSeen: whether it is being read, or has been.
+    nonisolated func noteUse(of id: ObjectID, isSeen: Bool = false) {
         guard readAhead.withLock({ $0.held[id] != nil }) else { return }
         // What comes next must not take the memory before whoever asked has pinned it.
         store.touch(id)
         let now = clock.now
+        let tick = isSeen ? nil : store.entry(of: id)?.accessTick
         let isUsed = readAhead.withLock { ahead in
             guard let held = ahead.release(id) else { return false }
             ahead.noteGot(held.record, at: now)
+            ahead.spent.noteHad(id, tick: tick, by: nil, at: now)
             ahead.usedCount += 1
             return ahead.next(at: now) != nil
         }
@@ -43,16 +47,25 @@ extension Spiller {
 
     /// The object has been read.
     func noteRead(_ object: WantedObject) {
-        guard object.continuation == nil else { return }
+        guard object.continuation == nil else {
+            noteHad(object)
+            return
+        }
         counters.readAheadObjects += 1
         counters.readAheadBytes += object.record.location.size
         if coming[object.id]?.isEmpty == false {
             readAhead.withLock { $0.usedCount += 1 }
             noteAsked([object])
+            noteHad(object)
         } else if let entry = store.entry(of: object.id), entry.state == .sealed {
             readAhead.withLock { $0.hold(object.id, object.record, tick: entry.accessTick) }
             watchHeld()
         }
+    }
+
+    private func noteHad(_ object: WantedObject) {
+        guard let tick = store.entry(of: object.id)?.accessTick else { return }
+        readAhead.withLock { $0.spent.noteHad(object.id, tick: tick, by: object.asker, at: clock.now) }
     }
 
     // MARK: Reading
@@ -192,7 +205,7 @@ extension Spiller {
         for (id, held) in readAhead.withLock({ $0.held }) {
             if let entry = store.entry(of: id), entry.state == .sealed {
                 if entry.pinningClients > 0 || entry.accessTick != held.tick {
-                    noteUse(of: id)
+                    noteUse(of: id, isSeen: true)
                 } else {
                     // It would keep others from being read ahead. It counts as used: most of what lies behind a reader was got.
                     readAhead.withLock { ahead in

@@ -144,9 +144,10 @@ extension Spiller {
     /// Gives up memory of objects that have a record, and of nothing else: neither writes nor waits for anybody. Not of what is read ahead.
     func evictClean(_ bytes: UInt64) async -> UInt64 {
         var freed = evictDroppable(bytes)
+        if freed < bytes { freed += evictSpent(bytes - freed) }
         guard freed < bytes else { return freed }
         // Twice as much as may go, for what was used last among what could go may have come just now.
-        let most = max(bytes - freed, capacity / 8)
+        let most = max(bytes - freed, capacity / 4)
         let found = await victims(2 * most)
         let foundBytes = found.reduce(UInt64(0)) { $0 + $1.entry.memoryBytes }
         var bytesBefore: UInt64 = 0
@@ -157,6 +158,20 @@ extension Spiller {
         droppable = clean(Array(old)).map(\.entry)[...]
         freed += evictDroppable(bytes - freed)
         return freed
+    }
+
+    /// What those have behind them who read what came back. In the order of uses it would be the last to go, after what has to be written.
+    private func evictSpent(_ bytes: UInt64) -> UInt64 {
+        let (store, now) = (store, clock.now)
+        var freed: [UInt64] = []
+        var freedBytes: UInt64 = 0
+        while freedBytes < bytes, let id = readAhead.withLock({ $0.spent.takeNext(at: now, look: store.entry) }) {
+            guard index.record(of: id) != nil, let more = store.evict(id), more > 0 else { continue }
+            readAhead.withLock { $0.spent.noteGone(id, more) }
+            freed.append(more)
+            freedBytes += more
+        }
+        return noteEvicted(freed)
     }
 
     /// Those that were found by the last look and that nobody has used since.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 internal import Logging
 internal import RayStore
+internal import Synchronization
 
 #if canImport(Musl)
     internal import Musl
@@ -81,6 +82,7 @@ extension Spiller {
     private func fetch(_ id: ObjectID, _ record: SpillRecord, for asker: ClientSlot?) async throws(RayStoreError) {
         nextTicket += 1
         let ticket = nextTicket
+        readAhead.withLock { $0.spent.noteAsk(id, by: asker, at: clock.now) }
         let result = await withTaskCancellationHandler {
             await withCheckedContinuation { (continuation: CheckedContinuation<Result<Void, RayStoreError>, Never>) in
                 if Task.isCancelled || isStopping {
@@ -89,7 +91,8 @@ extension Spiller {
                     coming[id]!.append(continuation)
                 } else {
                     turns.add(id, for: asker)
-                    wanted.append(WantedObject(ticket: ticket, id: id, record: record, continuation: continuation))
+                    wanted.append(
+                        WantedObject(ticket: ticket, id: id, record: record, continuation: continuation, asker: asker))
                     schedulePasses()
                 }
             }

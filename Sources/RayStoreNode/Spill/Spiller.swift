@@ -111,7 +111,8 @@ actor Spiller {
         self.clock = clock
         self.log = log
         counters = SpillCounters(storage: storage.typeName)
-        readAhead = Mutex(ReadAhead(limit: UInt64(Double(capacity) * min(max(options.readAhead, 0), 1))))
+        readAhead = Mutex(
+            ReadAhead(limit: UInt64(Double(capacity) * min(max(options.readAhead, 0), 1)), capacity: capacity))
     }
 
     /// Sweeps what earlier lives left, and begins to watch the store's use.

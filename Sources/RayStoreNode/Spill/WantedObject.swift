@@ -10,6 +10,7 @@ struct WantedObject: Sendable {
     let record: SpillRecord
     /// Of who asked for it first; nil when nobody has yet: it is read ahead.
     let continuation: Continuation?
+    var asker: ClientSlot?
 
     /// What it takes in the store.
     var storeBytes: UInt64 { record.dataSize + record.metadataSize }

@@ -19,7 +19,7 @@ import Testing
 
     @Test func aPieceIsBegunAsSoonAsThereIsRoomForOneAndElsewhereForHalf() throws {
         for (path, most) in [("/one", 7), (nil, 4)] as [(String?, UInt64)] {
-            var ahead = ReadAhead(limit: 80 * Self.megabyte)
+            var ahead = ReadAhead(limit: 80 * Self.megabyte, capacity: 320 * Self.megabyte)
             for number in 0..<10 as Range<UInt64> { ahead.noteGot(record(number, path: path), at: .zero) }
             ahead.comingBytes = most * 10 * Self.megabyte
             let next = try #require(ahead.next(at: .zero))
@@ -31,7 +31,7 @@ import Testing
     }
 
     @Test func whatLiesBehindTheReaderIsPassed() {
-        var ahead = ReadAhead(limit: 80 * Self.megabyte)
+        var ahead = ReadAhead(limit: 80 * Self.megabyte, capacity: 320 * Self.megabyte)
         for number in 0..<3 as Range<UInt64> { ahead.noteGot(record(number), at: .zero) }
         #expect(ahead.isPassed(record(2)))
         #expect(!ahead.isPassed(record(3)))
@@ -39,7 +39,7 @@ import Testing
     }
 
     @Test func theRestOfAFileIsPassedWhenTheReaderIsInTheNext() {
-        var ahead = ReadAhead(limit: 80 * Self.megabyte)
+        var ahead = ReadAhead(limit: 80 * Self.megabyte, capacity: 320 * Self.megabyte)
         for number in 0..<3 as Range<UInt64> { ahead.noteGot(record(number), at: .zero) }
         let isCrossed = ahead.crossOver(from: "one", to: "two")
         #expect(isCrossed)
@@ -49,7 +49,7 @@ import Testing
     }
 
     @Test func whatIsReleasedTakesNoRoomAnyMore() {
-        var ahead = ReadAhead(limit: 80 * Self.megabyte)
+        var ahead = ReadAhead(limit: 80 * Self.megabyte, capacity: 320 * Self.megabyte)
         ahead.hold(id(1), record(1), tick: 5)
         #expect(ahead.heldBytes == 10 * Self.megabyte)
         let first = ahead.release(id(1))
@@ -61,7 +61,7 @@ import Testing
 
     /// It went and came once more without anybody's notice.
     @Test func whatIsHeldOnceMoreTakesItsRoomOnce() {
-        var ahead = ReadAhead(limit: 80 * Self.megabyte)
+        var ahead = ReadAhead(limit: 80 * Self.megabyte, capacity: 320 * Self.megabyte)
         ahead.hold(id(1), record(1), tick: 5)
         ahead.hold(id(1), record(1), tick: 9)
         #expect(ahead.heldBytes == 10 * Self.megabyte)
