@@ -32,3 +32,7 @@ void ray__futex_wake_bits(uint32_t *word, uint32_t bits) {
 void ray__futex_wake_all(uint32_t *word) {
     syscall(SYS_futex, word, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
 }
+
+void ray__futex_wake_one(uint32_t *word) {
+    syscall(SYS_futex, word, FUTEX_WAKE, 1, NULL, NULL, 0);
+}

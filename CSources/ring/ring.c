@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ring/ring_internal.h"
 
-#include <errno.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
 #include "base/clock_internal.h"
 #include "base/error_internal.h"
-#include "base/thread_internal.h"
+#include "base/futex_internal.h"
 
 // A cell at position p of round r may be filled when turn == p, and emptied when turn == p + 1; emptying sets it to p + capacity.
 typedef struct cell {
@@ -16,10 +14,11 @@ typedef struct cell {
     void *item;
 } cell;
 
-// One side's sleepers.
+// One side's sleepers. Who wakes them moves `called` first; who goes to sleep has read it before its last look at the cells, and does not
+// sleep when it has moved since. So nobody holds a lock that a thread without a core could keep from the others.
 typedef struct sleepers {
     _Atomic uint32_t count;
-    pthread_cond_t woken;
+    uint32_t called; // a futex
 } sleepers;
 
 struct ray__ring {
@@ -29,8 +28,7 @@ struct ray__ring {
     // The ends are written by different threads; a cache line each.
     _Alignas(64) _Atomic uint64_t head; // next to pop
     _Alignas(64) _Atomic uint64_t tail; // next to push
-    _Alignas(64) pthread_mutex_t lock;  // for sleeping only
-    sleepers pushers;
+    _Alignas(64) sleepers pushers;
     sleepers poppers;
 };
 
@@ -56,9 +54,7 @@ ray_status ray__ring_create(size_t capacity, ray__ring **ring) {
     atomic_init(&made->tail, 0);
     atomic_init(&made->pushers.count, 0);
     atomic_init(&made->poppers.count, 0);
-    pthread_mutex_init(&made->lock, NULL);
-    ray__cond_init(&made->pushers.woken);
-    ray__cond_init(&made->poppers.woken);
+    made->pushers.called = made->poppers.called = 0;
     *ring = made;
     return RAY_OK;
 }
@@ -67,9 +63,6 @@ void ray__ring_destroy(ray__ring *ring) {
     if (ring == NULL) {
         return;
     }
-    pthread_cond_destroy(&ring->pushers.woken);
-    pthread_cond_destroy(&ring->poppers.woken);
-    pthread_mutex_destroy(&ring->lock);
     free(ring->cells);
     free(ring);
 }
@@ -113,12 +106,10 @@ static bool try_pop(ray__ring *ring, void **item) {
     }
 }
 
-static void wake(ray__ring *ring, sleepers *side) {
+static void wake(sleepers *side) {
     if (atomic_load(&side->count) != 0) {
-        // The lock orders this after a sleeper's last look, so that the signal cannot fall between its look and its sleep.
-        pthread_mutex_lock(&ring->lock);
-        pthread_cond_signal(&side->woken);
-        pthread_mutex_unlock(&ring->lock);
+        __atomic_fetch_add(&side->called, 1, __ATOMIC_SEQ_CST);
+        ray__futex_wake_one(&side->called);
     }
 }
 
@@ -131,7 +122,29 @@ static bool try_once(ray__ring *ring, attempt *what) {
     return what->push ? try_push(ring, what->item) : try_pop(ring, &what->item);
 }
 
-// Tries, and sleeps until the deadline while it cannot be done.
+// Sleeps until it is done, until the deadline, or until the ring is closed.
+static bool sleep_for(ray__ring *ring, sleepers *mine, attempt *what, uint64_t deadline_ns, ray_status *status) {
+    bool done = false;
+    bool goes_on = true;
+    atomic_fetch_add(&mine->count, 1);
+    while (goes_on) {
+        uint32_t called = __atomic_load_n(&mine->called, __ATOMIC_SEQ_CST);
+        bool closed = atomic_load(&ring->closed);
+        done = !(what->push && closed) && try_once(ring, what);
+        if (done || closed) {
+            *status = RAY_CLOSED;
+            goes_on = false;
+        } else if (ray__now_ns() >= deadline_ns) {
+            *status = RAY_TIMED_OUT;
+            goes_on = false;
+        } else {
+            (void)ray__futex_wait(&mine->called, called, deadline_ns);
+        }
+    }
+    atomic_fetch_sub(&mine->count, 1);
+    return done;
+}
+
 static ray_status move_item(ray__ring *ring, attempt *what, uint64_t timeout_ns) {
     sleepers *mine = what->push ? &ring->pushers : &ring->poppers;
     sleepers *theirs = what->push ? &ring->poppers : &ring->pushers;
@@ -146,33 +159,12 @@ static ray_status move_item(ray__ring *ring, attempt *what, uint64_t timeout_ns)
         done = closed && !what->push && try_once(ring, what);
         status = closed ? RAY_CLOSED : RAY_TIMED_OUT;
     } else if (!done) {
-        uint64_t deadline = ray__deadline_ns(timeout_ns);
-        pthread_mutex_lock(&ring->lock);
-        atomic_fetch_add(&mine->count, 1);
-        for (;;) {
-            bool closed = atomic_load(&ring->closed);
-            if (what->push && closed) {
-                status = RAY_CLOSED;
-                break;
-            }
-            done = try_once(ring, what);
-            if (done || closed) {
-                status = RAY_CLOSED;
-                break;
-            }
-            if (ray__now_ns() >= deadline) {
-                status = RAY_TIMED_OUT;
-                break;
-            }
-            ray__cond_wait_until(&mine->woken, &ring->lock, deadline);
-        }
-        atomic_fetch_sub(&mine->count, 1);
-        pthread_mutex_unlock(&ring->lock);
+        done = sleep_for(ring, mine, what, ray__deadline_ns(timeout_ns), &status);
     }
     if (!done) {
         return status;
     }
-    wake(ring, theirs);
+    wake(theirs);
     return RAY_OK;
 }
 
@@ -191,9 +183,9 @@ ray_status ray__ring_pop(ray__ring *ring, void **item, uint64_t timeout_ns) {
 }
 
 void ray__ring_close(ray__ring *ring) {
-    pthread_mutex_lock(&ring->lock);
     atomic_store(&ring->closed, true);
-    pthread_cond_broadcast(&ring->pushers.woken);
-    pthread_cond_broadcast(&ring->poppers.woken);
-    pthread_mutex_unlock(&ring->lock);
+    __atomic_fetch_add(&ring->pushers.called, 1, __ATOMIC_SEQ_CST);
+    __atomic_fetch_add(&ring->poppers.called, 1, __ATOMIC_SEQ_CST);
+    ray__futex_wake_all(&ring->pushers.called);
+    ray__futex_wake_all(&ring->poppers.called);
 }

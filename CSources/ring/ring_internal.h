@@ -2,8 +2,8 @@
 // Ring: a bounded queue of pointers between threads of one process, for any number of producers and consumers.
 //
 // Each cell has a turn number that says whose move it is, so a push or a pop that neither finds the ring full nor empty is one
-// compare-and-swap and one store, with no lock (the design is Vyukov's bounded queue). A thread that must wait sleeps on a condition
-// variable; the other side looks whether somebody sleeps only after its own move is visible.
+// compare-and-swap and one store (the design is Vyukov's bounded queue). A thread that must wait sleeps on a futex; the other side looks
+// whether somebody sleeps only after its own move is visible. There is no lock in it, for sleeping neither.
 //
 // Order is first in, first out for each producer. Closing refuses further pushes; what is inside can still be popped. A push that runs
 // while the ring is being closed may succeed after a consumer has heard RAY_CLOSED: close when the producers are done.
