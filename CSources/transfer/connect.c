@@ -51,19 +51,23 @@ static bool same_host(const struct sockaddr_storage *a, const struct sockaddr_st
                   sizeof(struct in6_addr)) == 0;
 }
 
+enum peer { PEER_OTHER, PEER_OWN_LISTENER, PEER_OWN_SOCKET };
+
 // A holder list may name this very process, under whatever name; a socket whose two ends are one machine and whose peer is our own
-// listener tells. A connect to a free local port can even meet itself.
-static bool is_own(int socket, uint16_t own_port) {
+// listener tells. A connect to a free local port can even meet itself: then nobody listens there.
+static enum peer peer_of(int socket, uint16_t own_port) {
     struct sockaddr_storage here;
     struct sockaddr_storage there;
     socklen_t here_size = sizeof here;
     socklen_t there_size = sizeof there;
     if (getsockname(socket, (struct sockaddr *)&here, &here_size) != 0 ||
-        getpeername(socket, (struct sockaddr *)&there, &there_size) != 0) {
-        return false;
+        getpeername(socket, (struct sockaddr *)&there, &there_size) != 0 || !same_host(&here, &there)) {
+        return PEER_OTHER;
     }
-    return same_host(&here, &there) &&
-           ((own_port != 0 && port_of(&there) == own_port) || port_of(&there) == port_of(&here));
+    if (port_of(&there) == port_of(&here)) {
+        return PEER_OWN_SOCKET;
+    }
+    return own_port != 0 && port_of(&there) == own_port ? PEER_OWN_LISTENER : PEER_OTHER;
 }
 
 // Connects to one address. Answers 0 or an errno; ECANCELED when stopped.
@@ -132,9 +136,11 @@ ray_status ray__connection_open(const ray_endpoint *to, uint64_t timeout_ns, int
         errno = error;
         return ray__fail_errno(RAY_UNREACHABLE, "cannot connect to %s", connection->peer);
     }
-    if (is_own(connection->socket, own_port)) {
+    enum peer peer = peer_of(connection->socket, own_port);
+    if (peer != PEER_OTHER) {
         ray__connection_close(connection);
-        return ray__fail(RAY_EXISTS, "%s is this process itself", connection->peer);
+        return peer == PEER_OWN_SOCKET ? ray__fail(RAY_UNREACHABLE, "cannot connect to %s: nobody listens there", connection->peer)
+                                       : ray__fail(RAY_EXISTS, "%s is this process itself", connection->peer);
     }
     set_options(connection->socket);
     return RAY_OK;

@@ -18,7 +18,8 @@ import Testing
 
         init(_ network: TestNetwork? = nil) throws {
             self.network = network
-            host = network?.host(0) ?? "127.0.0.1"
+            // A loopback address of its own: while the server is away, another test's might get its port.
+            host = network?.host(0) ?? "127.\(Int.random(in: 2...254)).\(Int.random(in: 0...255)).\(Int.random(in: 1...254))"
             port = try freePort()
             try FileManager.default.createDirectory(
                 atPath: directory + "/served", withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
