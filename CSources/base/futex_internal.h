@@ -16,6 +16,8 @@ void ray__futex_wake_bits(uint32_t *word, uint32_t bits);
 
 // Wakes all who sleep on the word, in every process.
 void ray__futex_wake_all(uint32_t *word);
+
+// Wakes one of them, any.
 void ray__futex_wake_one(uint32_t *word);
 
 #endif

@@ -85,7 +85,7 @@ enum ray__claimed ray__claim_wait(ray__link *link, uint32_t index) {
     return claimed;
 }
 
-// One that is only waited for has nothing for now.
+// A source whose attempts are used up is only waited for (it may come back): until it does it counts as having nothing.
 bool ray__source_is_whole(const ray__pull_source *source) {
     return !source->ended && !source->partial && !source->guides && source->attempts <= RAY__ATTEMPTS_MAX;
 }
