@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "links"))
 
@@ -45,6 +46,14 @@ class Node:
 
     def cpu(self):
         return cpu_seconds([self.pid])
+
+    def rest(self, seconds=0.2):
+        """Returns when the node has done next to nothing for so long."""
+        while True:
+            before = self.cpu()
+            time.sleep(seconds)
+            if self.cpu() - before < seconds / 10:
+                return
 
     def own_bytes(self):
         """Memory of the node's process but for the store's segments, which are shared memory."""

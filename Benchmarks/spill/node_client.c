@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // A client of a node whose memory is short, for Benchmarks/spill/spill.py. A line on standard input is a command, its answer a line of JSON:
 //
-//   out COUNT SIZE BATCH   puts COUNT objects of random bytes and keeps their refs: seconds until the last put has returned
+//   out COUNT SIZE BATCH   puts COUNT objects of random bytes and keeps their refs: seconds until the last put has returned, and when the first began
+//                          (in seconds since 1970)
 //   in                     gets all of them, one after the other: seconds from the first question to the last answer, with a look at a few words of
 //                          each and nothing between
 //   in_batches             gets all of them, BATCH at a time: seconds from each question to the pins; what they hold is compared between
@@ -61,11 +62,13 @@ static void put(uint64_t number, ray_object_id *id) {
 }
 
 static void out(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
     double began = now();
     for (uint32_t i = 0; i < count; i++) {
         put(i + 1, &ids[i]);
     }
-    printf("{\"seconds\":%.6f}\n", now() - began);
+    printf("{\"seconds\":%.6f,\"began\":%lld.%06ld}\n", now() - began, (long long)t.tv_sec, t.tv_nsec / 1000);
 }
 
 // One question for all of them, then the pins.

@@ -17,11 +17,11 @@ is no write of that disk. `out.cache_ratio` is without: then 4 GB fit into the p
 no disk is part of; ours makes the objects and sums them up with the same two cores meanwhile. Whoever writes finds the machine's memory as
 warm as everybody else.
 
-What goes to the S3 server is timed until no file is under way any more, not only until the last put has returned. Before it comes back the objects that were
+What goes to the S3 server is timed until the server has taken the last file, as the node notes it, not only until the last put has returned. Before it comes back the objects that were
 never written are given up: making room for what comes back would write them meanwhile, which boto3 has not to do. The server is rclone's, over a folder in memory; in
 the figures with `moto` in their names it is moto's, one Python process.
 
-Usage: spill.py [--peers RAY_PYTHON] [--s3 PYTHON_WITH_MOTO] [--turns N] [--only NAME] RAYSTORE CLIENT_PROGRAM FOLDER_ON_THE_DISK
+Usage: spill.py [--peers RAY_PYTHON] [--s3 PYTHON_WITH_MOTO] [--turns N] [--only NAME] [--server NAME] RAYSTORE CLIENT_PROGRAM FOLDER_ON_THE_DISK
 """
 
 import argparse
@@ -169,16 +169,15 @@ def boto3_turn(chosen, server, values):
 
 
 def settled(node):
-    """Answers the seconds until no file is being written any more, and the node's counters then."""
-    began = time.perf_counter()
-    before = node.counters()
+    """The node's counters once no file is being written any more. While it works it is not asked: a question takes a process, and as much of
+    a core as a twentieth of a second has."""
     while True:
-        at = time.perf_counter() - began
-        time.sleep(0.05)
+        node.rest()
+        before = node.counters()
+        time.sleep(0.1)
         after = node.counters()
         if after["spillSeconds"] == before["spillSeconds"]:
-            return at, after
-        before = after
+            return after
 
 
 def s3_turn(kind, chosen, folder, values, boto3):
@@ -193,11 +192,12 @@ def s3_turn(kind, chosen, folder, values, boto3):
             with node.client(chosen.client) as program:
                 size = SIZES["50mb"]
                 out = program.ask(f"out {(S3_TOTAL + MEMORY) // size} {size} {BATCH // size}")
-                waited, spilled = settled(node)
+                spilled = settled(node)
                 program.ask(f"keep {spilled['spilledObjects']}")
                 back = program.ask("in_batches")
                 restored = node.counters()["restoredBytes"] - spilled["restoredBytes"]
-                values.add(figure("out", kind), spilled["spilledBytes"] / (out["seconds"] + waited) * 1e-9)
+                seconds = max(out["seconds"], spilled["spilledAt"] - out["began"])
+                values.add(figure("out", kind), spilled["spilledBytes"] / seconds * 1e-9)
                 values.add(figure("in", kind), restored / back["seconds"] * 1e-9)
                 program.ask("drop")
 
@@ -235,6 +235,7 @@ def main():
     parser.add_argument("--s3")
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--only", choices=[*SIZES, "gets", "s3"])
+    parser.add_argument("--server", choices=[kind.name for kind in SERVERS])
     for name in ("raystore", "client", "place"):
         parser.add_argument(name)
     chosen = parser.parse_args()
@@ -250,7 +251,7 @@ def main():
             if chosen.only in (None, "gets"):
                 gets_beside_spilling(chosen, folder, ours)
             if chosen.s3 and chosen.only in (None, "s3"):
-                for kind in SERVERS:
+                for kind in (kind for kind in SERVERS if chosen.server in (None, kind.name)):
                     s3_turn(kind, chosen, folder, ours, boto3)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -11,6 +11,8 @@ public struct SpillCounters: Codable, Hashable, Sendable {
     public var spilledOwnBytes: UInt64 = 0
     /// While the storage was writing at least one file, without what was waited for before or between two tries; bytes over seconds is the rate.
     public var spillSeconds: Double = 0
+    /// When the storage had last taken a file, in seconds since 1970 by this machine's clock; 0: it has taken none.
+    public var spilledAt: Double = 0
     /// Files that could not be written.
     public var failedSpills: UInt64 = 0
     public var restoredObjects: UInt64 = 0

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+internal import Foundation
 internal import Logging
 internal import RayStore
 internal import Synchronization
@@ -127,6 +128,7 @@ extension Spiller {
             spillTimer.end(at: clock.now)
         }
         let file = try await storage.spill(layout.batch)
+        counters.spilledAt = Date().timeIntervalSince1970
         let bytes = layout.batch.byteCount(ofFirst: file.recordCount)
         // The rest of the time it was this node that was slow.
         packing?.pace?.note(bytes, in: max(clock.now - begin - layout.packedAgain, .milliseconds(1)), beside: activeWrites)
