@@ -18,6 +18,8 @@ Prints `READY PORT`, then a line for what a test wants to know, and serves until
   circle         lists of keys and of uploads go on from one to three, and from three to one
   nowhere        lists of keys and of uploads go on, and do not say where
   hush           nothing, until a line on the standard input says `hush`: then no request is answered any more; each of those is printed
+  thin           a read's answer comes at 32 MB/s over each connection; its first and last byte are printed, and how many others are under way as it ends
+  late           the same two are printed, and the answer begins after half a second
   token          requests without the signed session token `to/ken+=` are refused
 """
 import http.server
@@ -25,6 +27,7 @@ import os
 import re
 import sys
 import threading
+import time
 import urllib.parse
 
 CUT = 5 << 18
@@ -35,6 +38,8 @@ seen = {}
 read = {}
 uploads = {"leak": ["one", "two"]}
 hushed = threading.Event()
+STEP = 1 << 20
+thin_reads = 0
 
 
 def tell(line):
@@ -131,12 +136,34 @@ class Moody(http.server.BaseHTTPRequestHandler):
         if first >= len(whole):
             return self.refuse(416, "InvalidRange")
         body = whole[first : last + 1]
+        if self.bucket == "late":
+            tell(f"READ {first} {last}")
+            time.sleep(0.5)
+        if self.bucket == "thin":
+            return self.answer_thinly(body, first, last, len(whole))
         if self.bucket == "rot" or (self.bucket == "flip" and self.is_first(key, first, last)):
             body = body[:-1] + bytes([body[-1] ^ 1])
             tell("FLIPPED")
         return self.answer(
             206, body, [("Content-Range", f"bytes {first}-{first + len(body) - 1}/{len(whole)}")],
             cut=CUT if self.bucket == "cut-page" and turn == 0 else None)
+
+    def answer_thinly(self, body, first, last, size):
+        global thin_reads
+        with lock:
+            thin_reads += 1
+        self.send_response(206)
+        self.send_header("Content-Range", f"bytes {first}-{last}/{size}")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        for at in range(0, len(body), STEP):
+            time.sleep(STEP / 32e6)
+            if at + STEP >= len(body):
+                # Before the last bytes go: whoever has them may ask for more at once.
+                with lock:
+                    thin_reads -= 1
+                    print(f"READ {first} {last} BESIDE {thin_reads}", flush=True)
+            self.wfile.write(body[at : at + STEP])
 
     def list_keys(self):
         prefix = self.query.get("prefix", "")

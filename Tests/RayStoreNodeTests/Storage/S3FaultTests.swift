@@ -57,6 +57,41 @@ import Testing
         }
     }
 
+    private func read(_ storage: S3Storage, bytes: Int, _ server: TestProcess, requests: Int) async throws -> [[Int]] {
+        let objects = SpilledObjects(sizes: [bytes])
+        let file = try await storage.spill(objects.layout.batch)
+        #expect(try await restored(objects.layout.location(0, in: file.url), from: storage) == objects.record(0))
+        var lines: [[Int]] = []
+        while lines.count < requests {
+            let line = try #require(await server.nextLine())
+            lines.append(line.split(separator: " ").compactMap { Int($0) })
+        }
+        return lines
+    }
+
+    /// Each of the connections brings less in a quarter of a second than is to be read.
+    @Test func aServiceFarAwayIsReadInPiecesOverSeveralConnections() async throws {
+        try await withServer { server, service in
+            let piece = 16 << 20
+            let reads = try await read(storage("thin", service), bytes: 3 * piece - 1000, server, requests: 3)
+            // Until it is known the service is asked for one piece alone.
+            #expect(reads[0] == [0, piece - 1, 0])
+            #expect(Set(reads.map { $0[0] }) == [0, piece, 2 * piece])
+            #expect(reads.allSatisfy { $0[1] - $0[0] < piece })
+            #expect(reads[1][2] == 1 && reads[2][2] == 0)
+        }
+    }
+
+    /// In the half second before it answers the connection could have brought more than a piece: the rest is asked for at once.
+    @Test func aServiceThatIsLongInAnsweringIsAskedForTheRestAtOnce() async throws {
+        try await withServer { server, service in
+            let piece = 16 << 20
+            let reads = try await read(storage("late", service), bytes: 3 * piece - 1000, server, requests: 2)
+            #expect(reads[0] == [0, piece - 1])
+            #expect(reads[1][0] == piece && reads[1][1] > 2 * piece)
+        }
+    }
+
     @Test func aListIsReadToItsEnd() async throws {
         try await withServer { _, service in
             let files = try await storage("many", service).files()
