@@ -50,10 +50,6 @@ void ray__checksum_add(ray__checksum *sum, const void *bytes, size_t size) {
     chosen_variant()->add(sum, bytes, size);
 }
 
-void ray__checksum_add_around(ray__checksum *sum, void *to, const void *from, size_t size) {
-    chosen_variant()->add_around(sum, to, from, size);
-}
-
 uint64_t ray__checksum_end(const ray__checksum *sum) {
     return chosen_variant()->end(sum);
 }

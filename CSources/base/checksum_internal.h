@@ -22,9 +22,6 @@ const char *ray__checksum_name(void);
 
 void ray__checksum_begin(ray__checksum *sum);
 void ray__checksum_add(ray__checksum *sum, const void *bytes, size_t size);
-// The same for bytes that are copied to memory that is not read again soon, in one go since that is faster. What is there is not fetched before it
-// is overwritten, and what the caches have stays in them. Others see the bytes as they would after memcpy. The two do not overlap.
-void ray__checksum_add_around(ray__checksum *sum, void *to, const void *from, size_t size);
 uint64_t ray__checksum_end(const ray__checksum *sum);
 
 // One build of the code, for one instruction set.
@@ -33,7 +30,6 @@ typedef struct ray__checksum_variant {
     uint64_t (*of)(const void *bytes, size_t size);
     void (*begin)(ray__checksum *sum);
     void (*add)(ray__checksum *sum, const void *bytes, size_t size);
-    void (*add_around)(ray__checksum *sum, void *to, const void *from, size_t size);
     uint64_t (*end)(const ray__checksum *sum);
 } ray__checksum_variant;
 

@@ -48,7 +48,7 @@ struct ray__link {
     bool noted;             // a NOTE has come, and nothing that it could stand in front of
     bool yields;            // asks for no more, since its thread is wanted
     uint32_t due_urgency;   // the class that they count in
-    uint8_t *held;          // RAY__HELD_MAX bytes on their way into a file or much memory
+    uint8_t *held;          // RAY__HELD_MAX bytes on their way into a file
 };
 
 // urgency.c

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Receiving chunks on one connection: ask, receive, verify, place.
 //
-// A raw chunk goes straight to its place (or in small pieces through the cache into a file, or into much memory) and is hashed as it arrives. A packed one is
+// A raw chunk goes straight to its place in memory, or in small pieces through the cache into a file, and is hashed as it arrives. A packed one is
 // received into a buffer that a worker unpacks, while this thread receives the next.
 #include <errno.h>
 #include <poll.h>
@@ -129,17 +129,11 @@ static ray_status write_held(ray__link *link, uint32_t *held, uint64_t end, bool
     return RAY_OK;
 }
 
-// From this size on a pull's data cannot stay in the caches until it is read, so it goes around them: a piece is received into memory that
-// stays there, and hashed and copied to its place in one go without fetching that first. Straight to its place is one copy less and yet takes 2 % longer,
-// since the kernel's copy fetches what it overwrites.
-#define AROUND_MIN ((uint64_t)64 << 20)
-
 static ray_status receive_raw(ray__link *link, const ray_chunk_header *header, bool *matches) {
     ray_pull *pull = link->pull;
     uint64_t offset = (uint64_t)header->index * pull->chunk_size;
     uint8_t *destination = ray__sink_destination(pull, header->index);
-    bool straight = destination != NULL && pull->size_bytes < AROUND_MIN;
-    if (!straight && link->held == NULL) {
+    if (destination == NULL && link->held == NULL) {
         link->held = ray__memory_allocate(&pull->transfer->memory, RAY__HELD_MAX);
         if (link->held == NULL) {
             return ray__fail(RAY_OUT_OF_MEMORY, "a buffer of %u bytes", RAY__HELD_MAX);
@@ -150,13 +144,9 @@ static ray_status receive_raw(ray__link *link, const ray_chunk_header *header, b
     uint32_t held = 0;
     for (uint32_t at = 0; at < header->raw_size;) {
         uint32_t size = header->raw_size - at < RAY_CHECKSUM_PIECE ? header->raw_size - at : RAY_CHECKSUM_PIECE;
-        uint8_t *piece = straight ? destination + at : link->held + held;
+        uint8_t *piece = destination != NULL ? destination + at : link->held + held;
         RAY_TRY(ray__connection_read(&link->connection, piece, size));
-        if (destination != NULL && !straight) {
-            ray__checksum_add_around(&sum, destination + at, piece, size);
-        } else {
-            ray__checksum_add(&sum, piece, size);
-        }
+        ray__checksum_add(&sum, piece, size);
         at += size;
         if (destination == NULL) {
             held += size;
