@@ -76,7 +76,7 @@ class Ours:
         """An object whose checksums the node has computed since it was put."""
         def hashed():
             status = subprocess.run([self.raystore, "status", "--json", "--state-dir", self.states[0]], stdout=subprocess.PIPE, check=True)
-            return sum(node["sums"]["aheadBytes"] for node in json.loads(status.stdout)["nodes"])
+            return sum(node["sums"]["aheadBytes"] + node["sums"]["givenBytes"] for node in json.loads(status.stdout)["nodes"])
         before = hashed()
         self.program.ask(f"put {path} 1 {size}")
         wait_until(lambda: hashed() >= before + size, "the object's checksums", 60)

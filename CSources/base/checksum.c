@@ -50,6 +50,10 @@ void ray__checksum_add(ray__checksum *sum, const void *bytes, size_t size) {
     chosen_variant()->add(sum, bytes, size);
 }
 
+uint64_t ray__checksum_copy(void *to, const void *from, size_t size) {
+    return chosen_variant()->copy(to, from, size);
+}
+
 uint64_t ray__checksum_end(const ray__checksum *sum) {
     return chosen_variant()->end(sum);
 }

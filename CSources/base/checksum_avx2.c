@@ -39,7 +39,7 @@ static inline void line_fence(void) {
 #pragma GCC pop_options
 #endif
 
-const ray__checksum_variant ray__checksum_avx2 = {"avx2", variant_of, variant_begin, variant_add, variant_end};
+const ray__checksum_variant ray__checksum_avx2 = {"avx2", variant_of, variant_begin, variant_add, variant_end, variant_copy};
 
 #else
 // A file needs one declaration.

@@ -36,4 +36,4 @@ static inline void line_fence(void) {
 
 #include "base/checksum_variant_internal.h"
 
-const ray__checksum_variant ray__checksum_baseline = {"baseline", variant_of, variant_begin, variant_add, variant_end};
+const ray__checksum_variant ray__checksum_baseline = {"baseline", variant_of, variant_begin, variant_add, variant_end, variant_copy};

@@ -23,6 +23,9 @@ const char *ray__checksum_name(void);
 void ray__checksum_begin(ray__checksum *sum);
 void ray__checksum_add(ray__checksum *sum, const void *bytes, size_t size);
 uint64_t ray__checksum_end(const ray__checksum *sum);
+// Copies bytes to memory that is not read again soon, past the caches, and answers their checksum: in the time of the copy, if `to` is aligned to 64 bytes.
+// Others see the bytes as they would after memcpy. The two do not overlap.
+uint64_t ray__checksum_copy(void *to, const void *from, size_t size);
 
 // One build of the code, for one instruction set.
 typedef struct ray__checksum_variant {
@@ -31,6 +34,7 @@ typedef struct ray__checksum_variant {
     void (*begin)(ray__checksum *sum);
     void (*add)(ray__checksum *sum, const void *bytes, size_t size);
     uint64_t (*end)(const ray__checksum *sum);
+    uint64_t (*copy)(void *to, const void *from, size_t size);
 } ray__checksum_variant;
 
 // The variants that this machine can run, the fastest last. For tests and benchmarks.

@@ -9,6 +9,9 @@
 #include "base/fork_internal.h"
 #include "client/stream_internal.h"
 
+// What is put from this size on cannot stay in the caches until it is read. It is hashed while it is copied, and the node is told.
+#define RAY__CLIENT_SUMMED_MIN ((uint64_t)64 << 20)
+
 // A request without an answer. Its place in the table is in its id, so that an answer finds it at once.
 struct ray__pending {
     uint64_t id; // 0: free

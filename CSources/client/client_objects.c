@@ -33,6 +33,9 @@ ray_status ray_client_next_id(ray_client *client, ray_object_id *id) {
 
 ray_status ray_client_put(ray_client *client, const void *data, uint64_t data_size, const void *metadata, uint32_t metadata_size,
                           ray_object_id *id) {
+    if (data_size >= RAY__CLIENT_SUMMED_MIN) {
+        return ray_client_put_within(client, data, data_size, metadata, metadata_size, 0, id);
+    }
     ray_object_id made;
     RAY_TRY(ray_client_next_id(client, &made));
     RAY_TRY(ray_object_put(client->store, &made, data, data_size, metadata, metadata_size, RAY_CREATE_WITH_REF));

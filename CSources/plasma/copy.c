@@ -4,6 +4,7 @@
 #include <sched.h>
 #include <string.h>
 
+#include "base/checksum_internal.h"
 #include "base/shm_internal.h"
 #include "base/thread_internal.h"
 #include "plasma/store_internal.h"
@@ -91,4 +92,27 @@ static ray_status copy_part(void *context, uint64_t begin, uint64_t end) {
 void ray__copy(uint8_t *to, const uint8_t *from, uint64_t size_bytes) {
     copy c = {to, from};
     (void)ray__in_parts((uintptr_t)to, (uintptr_t)to + size_bytes, copy_part, &c);
+}
+
+typedef struct summed_copy {
+    copy bytes;
+    uint64_t size_bytes;
+    uint32_t chunk_size;
+    uint64_t *sums;
+} summed_copy;
+
+// Positions are offsets. A part has the chunks that begin in it.
+static ray_status copy_chunks(void *context, uint64_t begin, uint64_t end) {
+    const summed_copy *c = context;
+    for (uint64_t index = (begin + c->chunk_size - 1) / c->chunk_size; index * c->chunk_size < end; index++) {
+        uint64_t at = index * c->chunk_size;
+        uint64_t rest = c->size_bytes - at;
+        c->sums[index] = ray__checksum_copy(c->bytes.to + at, c->bytes.from + at, rest < c->chunk_size ? rest : c->chunk_size);
+    }
+    return RAY_OK;
+}
+
+void ray__copy_summed(uint8_t *to, const uint8_t *from, uint64_t size_bytes, uint32_t chunk_size, uint64_t *sums) {
+    summed_copy c = {{to, from}, size_bytes, chunk_size, sums};
+    (void)ray__in_parts(0, size_bytes, copy_chunks, &c);
 }

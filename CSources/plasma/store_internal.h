@@ -306,6 +306,8 @@ ray_status ray__node_succeed(ray_store *store) RAY_NODISCARD;
 // Drops everything a slot has.
 ray_status ray__slot_sweep(ray_store *store, uint32_t slot, ray_reap_report *report);
 void ray__copy(uint8_t *to, const uint8_t *from, uint64_t size_bytes);
+// The same past the caches, for what cannot stay in them, with the checksum of each chunk.
+void ray__copy_summed(uint8_t *to, const uint8_t *from, uint64_t size_bytes, uint32_t chunk_size, uint64_t *sums);
 
 // Runs body over a range cut at multiples of the huge page, by several threads if it is large enough to pay. Answers RAY_OK when each part
 // did; a part that failed on another thread is run again on this one, so that its message is this thread's.

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// The checksums of a file on their way to where its owner keeps them, and back.
+// The checksums of a file on their way to where its owner keeps them, and back; those of an object from who has put it.
 #include <sys/stat.h>
 
 #include "base/error_internal.h"
 #include "base/identity_internal.h"
+#include "plasma/glimpse_internal.h"
 #include "transfer/transfer_internal.h"
 
 static ray_status look(const char *path, struct stat *info) {
@@ -58,6 +59,25 @@ ray_status ray_transfer_file_sums_give(ray_transfer *transfer, const ray_object_
     ray__sums_trust(transfer->sums, kept);
     (void)ray__sums_tell(kept); // whoever gave them has them
     ray__sums_release(kept);
+    return RAY_OK;
+}
+
+ray_status ray_transfer_object_sums_give(ray_transfer *transfer, const ray_object_id *id, uint64_t value, uint64_t size_bytes,
+                                         const uint64_t *sums, uint32_t count) {
+    if (size_bytes == 0 || ray__chunk_count(size_bytes, RAY_CHUNK_SIZE) != count) {
+        return ray__fail(RAY_INVALID_ARGUMENT, "an object of %llu bytes has no %u chunks", (unsigned long long)size_bytes, count);
+    }
+    ray__glimpse seen;
+    if (transfer->store == NULL || !ray__glimpse_begin(transfer->store, id, &seen) || seen.stamp != value || seen.data_size != size_bytes) {
+        char name[RAY_OBJECT_ID_HEX_SIZE];
+        ray_object_id_format(id, name);
+        return ray__fail(RAY_NOT_FOUND, "object %s of %llu bytes, as it was when it was hashed, is not here", name, (unsigned long long)size_bytes);
+    }
+    ray__sums_key key = {.id = id, .size_bytes = size_bytes, .chunk_size = RAY_CHUNK_SIZE, .stamp = value};
+    if (!ray__sums_learn(transfer->sums, &key, sums)) {
+        return ray__fail(RAY_OUT_OF_MEMORY, "the checksums of %u chunks", count);
+    }
+    atomic_fetch_add(&transfer->given_bytes, size_bytes);
     return RAY_OK;
 }
 

@@ -186,6 +186,27 @@ enum ray__spare ray__sums_acquire_spare(ray__sums_cache *cache, const ray__sums_
     return answer;
 }
 
+bool ray__sums_learn(ray__sums_cache *cache, const ray__sums_key *key, const uint64_t *values) {
+    uint32_t count = ray__chunk_count(key->size_bytes, key->chunk_size);
+    pthread_mutex_lock(&cache->lock);
+    ray__sums *sums = find(cache, key);
+    if (sums == NULL && count <= SUMS_MAX && !is_full(cache, count)) {
+        sums = make(cache, key, count);
+        if (sums != NULL) {
+            sums->is_spare = true;
+        }
+    }
+    if (sums != NULL) {
+        atomic_fetch_add(&sums->refs, 1);
+    }
+    pthread_mutex_unlock(&cache->lock);
+    for (uint32_t i = 0; i < count && sums != NULL; i++) {
+        ray__sums_set(sums, i, values[i]);
+    }
+    ray__sums_release(sums);
+    return sums != NULL;
+}
+
 void ray__sums_of_file(ray__sums *sums, uint64_t file_number) {
     if (sums != NULL) {
         sums->file_number = file_number;

@@ -33,6 +33,8 @@ ray__sums *ray__sums_peek(ray__sums_cache *cache, const ray__sums_key *key);
 // The same for whoever computes them before anybody asks: not for what is known or hashed by others at this moment, and not in the place of others.
 enum ray__spare { RAY__SPARE_TAKEN, RAY__SPARE_NEEDLESS, RAY__SPARE_NO_ROOM };
 enum ray__spare ray__sums_acquire_spare(ray__sums_cache *cache, const ray__sums_key *key, ray__sums **sums);
+// Takes over what others have computed, one for each chunk. False: there is no room for them.
+bool ray__sums_learn(ray__sums_cache *cache, const ray__sums_key *key, const uint64_t *values);
 // Forgets those that were made so and never used, of objects that are gone. Answers how many.
 uint32_t ray__sums_prune(ray__sums_cache *cache, bool (*is_gone)(void *context, const ray_object_id *id), void *context);
 // To who acquired spare ones: whether somebody opened the object meanwhile, or the sums were dropped. Takes no lock.

@@ -310,6 +310,7 @@ void ray_transfer_stats_read(ray_transfer *transfer, ray_transfer_stats *stats) 
     now.buffer_bytes = atomic_load(&transfer->memory.used);
     now.buffer_peak_bytes = atomic_load(&transfer->memory.peak);
     now.hashed_bytes = atomic_load(&transfer->hashed_bytes);
+    now.given_bytes = atomic_load(&transfer->given_bytes);
     now.sendfile_bytes = atomic_load(&transfer->sendfile_bytes);
     if (transfer->ahead != NULL) {
         ray__ahead_figures ahead;

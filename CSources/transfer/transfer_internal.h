@@ -64,6 +64,7 @@ struct ray_transfer {
     _Atomic uint64_t sent_bytes;
     _Atomic uint64_t sent_wire_bytes;
     _Atomic uint64_t hashed_bytes;
+    _Atomic uint64_t given_bytes;
     _Atomic uint64_t sendfile_bytes;
     _Atomic uint64_t received_bytes;
     _Atomic uint64_t received_wire_bytes;

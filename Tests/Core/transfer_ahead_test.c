@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Checksums ahead of transfers: who hashes what, and that nobody is kept from anything meanwhile.
+#include "plasma/glimpse_internal.h"
+#include "plasma/store_internal.h"
 #include "transfer_fixture.h"
 
 static ray_store *first;
@@ -186,6 +188,91 @@ static void aTransferEndsInTheMiddleOfIt(void) {
     }
 }
 
+// ---- by who puts them ------------------------------------------------------------------------------------------------------
+
+// Answers what tells the value from others of the id.
+static uint64_t put_summed(ray_store *store, uint32_t number, const uint8_t *bytes, uint64_t size, uint64_t *sums) {
+    ray_object_id id = fixture_id(number);
+    ray_object_writer writer;
+    CHECK_OK(ray_object_create(store, &id, size, 0, 0, &writer));
+    ray__copy_summed(writer.data, bytes, size, RAY_CHUNK_SIZE, sums);
+    uint64_t value = ray__object_stamp(writer.entry, writer.generation);
+    CHECK_OK(ray_object_seal(store, &writer));
+    return value;
+}
+
+#define GIVEN_SIZE (9 * MIB + 5)
+
+static void whatItsMakerHashedIsNotHashedAgain(void) {
+    ray_transfer *sender = begin(first, false);
+    ray_transfer *receiver = begin(second, false);
+    uint8_t *bytes = fixture_bytes(GIVEN_SIZE, 50, false);
+    ray_object_id id = fixture_id(50);
+    uint64_t sums[3];
+    uint64_t value = put_summed(first, 50, bytes, GIVEN_SIZE, sums);
+    CHECK_OK(ray_transfer_object_sums_give(sender, &id, value, GIVEN_SIZE, sums, 3));
+    pull_and_compare(sender, receiver, second, 50, bytes, GIVEN_SIZE);
+    CHECK_EQUAL(fixture_stats(sender).hashed_bytes, 0);
+    CHECK_EQUAL(fixture_stats(sender).given_bytes, GIVEN_SIZE);
+    ray_transfer_destroy(receiver);
+    ray_transfer_destroy(sender);
+    drop(first, 50);
+    drop(second, 50);
+    free(bytes);
+}
+
+static void sumsOfWhatIsNotHereAreRefused(void) {
+    ray_transfer *sender = begin(first, false);
+    ray_transfer *receiver = begin(second, false);
+    ray_transfer *without = begin(NULL, false);
+    uint8_t *bytes = fixture_bytes(GIVEN_SIZE, 51, false);
+    ray_object_id id = fixture_id(51);
+    uint64_t sums[3];
+    uint64_t before = put_summed(first, 51, bytes, GIVEN_SIZE, sums);
+    CHECK_STATUS(ray_transfer_object_sums_give(sender, &id, before, GIVEN_SIZE, sums, 2), RAY_INVALID_ARGUMENT);
+    CHECK_STATUS(ray_transfer_object_sums_give(sender, &id, before, 0, sums, 0), RAY_INVALID_ARGUMENT);
+    CHECK_STATUS(ray_transfer_object_sums_give(sender, &id, before, GIVEN_SIZE - 1, sums, 3), RAY_NOT_FOUND);
+    CHECK_STATUS(ray_transfer_object_sums_give(without, &id, before, GIVEN_SIZE, sums, 3), RAY_NOT_FOUND);
+    drop(first, 51);
+    CHECK_STATUS(ray_transfer_object_sums_give(sender, &id, before, GIVEN_SIZE, sums, 3), RAY_NOT_FOUND);
+    // They come late: another value has the id meanwhile.
+    free(put(first, 51, GIVEN_SIZE, 52));
+    CHECK_STATUS(ray_transfer_object_sums_give(sender, &id, before, GIVEN_SIZE, sums, 3), RAY_NOT_FOUND);
+    uint8_t *others = fixture_bytes(GIVEN_SIZE, 52, false);
+    pull_and_compare(sender, receiver, second, 51, others, GIVEN_SIZE);
+    CHECK_EQUAL(fixture_stats(sender).hashed_bytes, GIVEN_SIZE);
+    CHECK_EQUAL(fixture_stats(sender).given_bytes, 0);
+    ray_transfer_destroy(without);
+    ray_transfer_destroy(receiver);
+    ray_transfer_destroy(sender);
+    drop(first, 51);
+    drop(second, 51);
+    free(others);
+    free(bytes);
+}
+
+static void wrongSumsEndAPullAndNothingElse(void) {
+    ray_transfer *sender = begin(first, false);
+    ray_transfer *receiver = begin(second, false);
+    uint8_t *bytes = fixture_bytes(GIVEN_SIZE, 53, false);
+    ray_object_id id = fixture_id(53);
+    uint64_t sums[3];
+    uint64_t value = put_summed(first, 53, bytes, GIVEN_SIZE, sums);
+    sums[1] ^= 1;
+    CHECK_OK(ray_transfer_object_sums_give(sender, &id, value, GIVEN_SIZE, sums, 3));
+    fixture_pull p;
+    CHECK_STATUS(fixture_pull_now(&p, receiver, 53, ray_transfer_port(sender), NULL, NULL), RAY_CORRUPT);
+    uint8_t *others = put(first, 54, GIVEN_SIZE, 54);
+    pull_and_compare(sender, receiver, second, 54, others, GIVEN_SIZE);
+    ray_transfer_destroy(receiver);
+    ray_transfer_destroy(sender);
+    drop(first, 53);
+    drop(first, 54);
+    drop(second, 54);
+    free(others);
+    free(bytes);
+}
+
 int main(void) {
     first = fixture_store(256 * MIB);
     second = fixture_store(256 * MIB);
@@ -197,6 +284,9 @@ int main(void) {
     RUN(aPullTakesOverWhatIsBeingHashed);
     RUN(whatIsBeingHashedCanBeDeletedAndEvictedAtOnce);
     RUN(aTransferEndsInTheMiddleOfIt);
+    RUN(whatItsMakerHashedIsNotHashedAgain);
+    RUN(sumsOfWhatIsNotHereAreRefused);
+    RUN(wrongSumsEndAPullAndNothingElse);
     ray_store_close(first);
     ray_store_close(second);
     ray_store_close(third);

@@ -44,6 +44,22 @@ import Testing
         }
     }
 
+    /// From 64 MiB on: what is smaller may still be in the caches when it is read.
+    @Test(arguments: [64 << 20, 64 << 20 - 1]) func aLargeObjectIsHashedByWhoPutsIt(size: Int) async throws {
+        try await withNodes(2) {
+            $0.capacity = 256 << 20
+            $0.sumsAhead = false
+        } _: { _, nodes, sessions in
+            let ref = try sessions[0].put(bytes: pattern(size))
+            let given = size < 64 << 20 ? 0 : UInt64(size)
+            #expect(try await eventually { try await sums(sessions[0], of: nodes[0]).givenBytes == given })
+            let opened = try await sessions[1].open(ref.shared())
+            let come = try await Array(sessions[1].get(opened))
+            #expect(come == pattern(size))
+            #expect(try await sums(sessions[0], of: nodes[0]).hashedBytes == UInt64(size) - given)
+        }
+    }
+
     // MARK: Files
 
     private static let fileSize = 9 << 20

@@ -108,6 +108,7 @@ enum {
     RAY_REQUEST_CREATE = 17,   // u64 timeout_ns, u64 data_size, u32 metadata_size, u32 flags (RAY_CREATE_*), id -> id, for ray_object_accept
     RAY_REQUEST_PREFETCH = 16, // u64 timeout_ns, u32 flags, u32 zero, u64 keep_ns (0: 10 min), id, text node (56 hex digits, "": this one),
                                // tuning                          -> ()
+    RAY_REQUEST_SUMS = 18,     // id, u64 value, u64 size, u32 count, a u64 for each chunk, as of ray_transfer_object_sums_give -> ()
     RAY_REQUEST_READ = 15,     // u64 timeout_ns, u64 offset, u64 size (0: to the end), id, tuning -> u32 where, u32 zero, u64 size of all of it, id
 
     // Of guarded readers, who may else ask GET, WAIT, OPEN_REF, FIND_NAME and REPORT.
@@ -164,7 +165,8 @@ RAY_API bool ray_client_wait_cancel(ray_client *client, uint64_t ticket);
 
 // ---- the common ones, blocking ---------------------------------------------------------------------------------------
 
-// Puts an object under the session's next id, with a ref of this process.
+// Puts an object under the session's next id, with a ref of this process. One of 64 MiB or more is written past the caches and hashed on the way, so
+// that the node need not hash it when it sends it elsewhere.
 RAY_API ray_status ray_client_put(ray_client *client, const void *RAY_NULLABLE data, uint64_t data_size, const void *RAY_NULLABLE metadata,
                                   uint32_t metadata_size, ray_object_id *id) RAY_NODISCARD;
 

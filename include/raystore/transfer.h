@@ -159,6 +159,7 @@ typedef struct ray_transfer_stats {
     uint64_t ahead_bytes;         // hashed before anybody asked (sums_ahead)
     uint64_t ahead_pending_count; // that still have no checksums, as of the last look: objects,
     uint64_t ahead_pending_bytes; // and their bytes
+    uint64_t given_bytes;         // whose checksums came with them (ray_transfer_object_sums_give)
 } ray_transfer_stats;
 
 RAY_API void ray_transfer_stats_read(ray_transfer *transfer, ray_transfer_stats *stats);
@@ -190,6 +191,15 @@ RAY_API ray_status ray_transfer_file_sums_give(ray_transfer *transfer, const ray
 // than the capacity (RAY_INVALID_ARGUMENT).
 RAY_API ray_status ray_transfer_file_sums_read(ray_transfer *transfer, const ray_object_id *id, const char *path, uint64_t *identity, uint64_t *sums,
                                                uint32_t capacity, uint32_t *count) RAY_NODISCARD;
+
+// ---- checksums of objects ----------------------------------------------------------------------------------------------
+
+// Gives the checksums of an object of the store, XXH3-64 of each RAY_CHUNK_SIZE bytes of its data, to who has them from writing it. `value` tells what
+// the id stands for from what it stands for at another time: generation << 32 | entry of the ray_object_writer that it was made with.
+// RAY_NOT_FOUND when that is not sealed here with so many bytes, RAY_INVALID_ARGUMENT when `count` is not the number of its chunks, RAY_OUT_OF_MEMORY when
+// no more are kept: then it is hashed when it is sent. Wrong ones make each pull fail with RAY_CORRUPT, and nothing else.
+RAY_API ray_status ray_transfer_object_sums_give(ray_transfer *transfer, const ray_object_id *id, uint64_t value, uint64_t size_bytes,
+                                                 const uint64_t *sums, uint32_t count) RAY_NODISCARD;
 
 // ---- answering a find --------------------------------------------------------------------------------------------------
 

@@ -175,6 +175,9 @@ final class ClientDesk: ClientHostDelegate {
             return try await create(&payload, session)
         case Int(RAY_REQUEST_PREFETCH):
             try await prefetch(&payload)
+        case Int(RAY_REQUEST_SUMS):
+            let (id, value, size) = (try payload.id(), try payload.integer(UInt64.self), try payload.integer(UInt64.self))
+            try rooms.transfer.give(try payload.words(), ofObject: id, value: value, size: size)
         case Int(RAY_REQUEST_OPEN_REF):
             try await ownership.open(try payload.id(), for: session.slot)
         case Int(RAY_REQUEST_SHARE_REF):

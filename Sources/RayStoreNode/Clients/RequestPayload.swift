@@ -28,6 +28,14 @@ struct RequestPayload {
         return ids
     }
 
+    /// Numbers of 8 bytes, with their count before them.
+    mutating func words() throws(RayStoreError) -> [UInt64] {
+        let bytes = try take(Int(try integer(UInt32.self)) * 8)
+        return bytes.withUnsafeBytes { raw in
+            (0..<raw.count / 8).map { UInt64(littleEndian: raw.loadUnaligned(fromByteOffset: $0 * 8, as: UInt64.self)) }
+        }
+    }
+
     mutating func text() throws(RayStoreError) -> String {
         let bytes = try take(Int(try integer(UInt32.self)))
         guard let text = String(validating: bytes, as: UTF8.self) else { throw Self.malformed }

@@ -20,7 +20,6 @@ public final class Node: PeerService {
 
     private let rooms: NodeRooms
     private let desk: ClientDesk
-    private let transfer: BulkTransfer
     private let pulls: Pulls
     private let links: PeerLinks
     private let peers: Peers
@@ -139,11 +138,11 @@ public final class Node: PeerService {
         let rooms = NodeRooms(
             description: description, store: store, room: storeRoom, files: files, jobs: jobs, ownership: ownership,
             control: control,
-            reports: reports, pulls: pulls, restores: restores, spiller: spiller, catalog: catalog,
+            reports: reports, transfer: transfer, pulls: pulls, restores: restores, spiller: spiller, catalog: catalog,
             prefetching: Prefetching(me: id, ownership: ownership, links: links, peers: peers, clock: clock), metrics: metrics,
             clock: clock, log: log, stopRequested: Signal())
         let node = Node(
-            rooms: rooms, transfer: transfer, pulls: pulls, links: links, peers: peers, storage: storage, isHead: isHead,
+            rooms: rooms, pulls: pulls, links: links, peers: peers, storage: storage, isHead: isHead,
             leftStorages: left, stateLock: lock, socketPath: options.resolvedSocketPath)
         do throws(RayStoreError) {
             try node.begin(metricsEvery: options.metricsEvery, partialLifetime: options.partialLifetime)
@@ -183,11 +182,10 @@ public final class Node: PeerService {
     }
 
     private init(
-        rooms: NodeRooms, transfer: BulkTransfer, pulls: Pulls, links: PeerLinks, peers: Peers, storage: NodeStorage,
+        rooms: NodeRooms, pulls: Pulls, links: PeerLinks, peers: Peers, storage: NodeStorage,
         isHead: Bool, leftStorages: [LeftStorage], stateLock: StateLock, socketPath: String
     ) {
         self.rooms = rooms
-        self.transfer = transfer
         self.pulls = pulls
         self.links = links
         self.peers = peers
@@ -324,7 +322,7 @@ public final class Node: PeerService {
         try? await rooms.control.leave(rooms.description.id)
         links.closeAll()
         for pulls in [pulls, rooms.restores] { await pulls.cancelAll(because: reason) }
-        try? await runBlocking { [transfer] in transfer.stop() }
+        try? await runBlocking { [transfer = rooms.transfer] in transfer.stop() }
         await rooms.files.awaitRemovals()
         // What moved since the last sample counts too.
         if rooms.metrics.isActive, let sample = try? await rooms.sample(reapedClientCount: desk.reapedCount) {

@@ -12,6 +12,7 @@ struct NodeRooms: Sendable {
     let ownership: Ownership
     let control: any ControlStore
     let reports: Reports
+    let transfer: BulkTransfer
     let pulls: Pulls
     let restores: Pulls
     let spiller: Spiller

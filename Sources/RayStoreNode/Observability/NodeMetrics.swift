@@ -82,6 +82,7 @@ final class NodeMetrics: Sendable {
             total("received_wire_bytes_total") { $0.node.receivedWireBytes },
             total("hashed_bytes_total") { $0.node.sums?.hashedBytes ?? 0 },
             total("hashed_ahead_bytes_total") { $0.node.sums?.aheadBytes ?? 0 },
+            total("hashed_by_clients_bytes_total") { $0.node.sums?.givenBytes ?? 0 },
             total("sendfile_bytes_total") { $0.node.sums?.sendfileBytes ?? 0 },
             total("files_dropped_total") { $0.node.disk?.droppedFileCount ?? 0 },
             total("file_bytes_dropped_total") { $0.node.disk?.droppedFileBytes ?? 0 },

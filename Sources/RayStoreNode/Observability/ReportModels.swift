@@ -43,6 +43,8 @@ public struct SumsReport: Codable, Sendable {
     public var hashedBytes: UInt64
     /// Hashed before anybody asked.
     public var aheadBytes: UInt64
+    /// Hashed by who put them, on the way into the store.
+    public var givenBytes: UInt64
     /// What waits for that.
     public var pendingCount: UInt64
     public var pendingBytes: UInt64

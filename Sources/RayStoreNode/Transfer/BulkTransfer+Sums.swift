@@ -2,7 +2,7 @@
 internal import CRayStore
 internal import RayStore
 
-/// The checksums of files. Each looks at its file, and so blocks.
+/// The checksums of files, each of which looks at its file, and so blocks; and of objects.
 extension BulkTransfer {
     /// Has them computed when the machine has nothing else to do, if the node does that.
     func sumAhead(_ id: ObjectID, _ path: String) {
@@ -13,6 +13,25 @@ extension BulkTransfer {
     /// A file has its place and its times, and nobody writes to it any more.
     func notePlaced(_ id: ObjectID, _ path: String) {
         _ = engine.use { handle in id.withC { _ = ray_transfer_file_placed(handle, &$0, path) } }
+    }
+
+    /// Those of an object that its maker has hashed while it wrote it.
+    ///
+    /// - Throws: `notFound` when it has gone meanwhile; `invalidArgument` when they are not as many as its chunks.
+    func give(_ sums: [UInt64], ofObject id: ObjectID, value: UInt64, size: UInt64) throws(RayStoreError) {
+        var failure: RayStoreError?
+        _ = engine.use { handle in
+            do throws(RayStoreError) {
+                try RayStoreError.check(object: id) {
+                    id.withC {
+                        ray_transfer_object_sums_give(handle, &$0, value, size, sums, UInt32(clamping: sums.count)).rawValue
+                    }
+                }
+            } catch {
+                failure = error
+            }
+        }
+        if let failure { throw failure }
     }
 
     /// - Returns: false when they are not of a file of this size.

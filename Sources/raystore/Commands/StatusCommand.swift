@@ -59,9 +59,10 @@ struct StatusCommand: AsyncParsableCommand {
 
     /// Who computed checksums; nil when nobody did.
     static func sums(_ sums: SumsReport) -> String? {
-        guard sums.hashedBytes + sums.aheadBytes + sums.pendingBytes > 0 else { return nil }
+        guard sums.hashedBytes + sums.aheadBytes + sums.givenBytes + sums.pendingBytes > 0 else { return nil }
         var text =
-            "checksums: \(Amounts.bytes(sums.aheadBytes)) hashed ahead, \(Amounts.bytes(sums.hashedBytes)) while they were sent"
+            "checksums: \(Amounts.bytes(sums.givenBytes)) hashed while they were put, \(Amounts.bytes(sums.aheadBytes)) ahead, "
+            + "\(Amounts.bytes(sums.hashedBytes)) while they were sent"
         if sums.pendingCount > 0 { text += "; \(Amounts.bytes(sums.pendingBytes)) waiting" }
         return text
     }
