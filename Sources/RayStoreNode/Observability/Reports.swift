@@ -126,7 +126,8 @@ final class Reports: Sendable {
             corruptChunks: traffic.corrupt_count, retriedChunks: traffic.retried_count,
             sums: SumsReport(
                 hashedBytes: traffic.hashed_bytes, aheadBytes: traffic.ahead_bytes, givenBytes: traffic.given_bytes,
-                pendingCount: traffic.ahead_pending_count, pendingBytes: traffic.ahead_pending_bytes, sendfileBytes: traffic.sendfile_bytes),
+                pendingCount: traffic.ahead_pending_count, pendingBytes: traffic.ahead_pending_bytes,
+                sendfileBytes: traffic.sendfile_bytes),
             storage: storage.typeName,
             canSpill: storage.canSpill, spill: storage.canSpill ? await spiller?.snapshot() : nil,
             leftStorages: leftStorages,
