@@ -333,7 +333,7 @@ PLASMA_BENCH := $(sort $(wildcard Benchmarks/core/plasma/*.c))
 
 $(BUILD)/bench/plasma: $(PLASMA_BENCH) Benchmarks/core/plasma/bench.h $(BUILD)/libraystore.a
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -std=gnu11 -pthread $(WARNINGS) -D_GNU_SOURCE -Iinclude $(PLASMA_BENCH) -o $@ $(BUILD)/libraystore.a $(CORE_LIBS)
+	$(CC) $(CFLAGS) -std=gnu11 -pthread $(WARNINGS) -D_GNU_SOURCE -Iinclude -ICSources $(PLASMA_BENCH) -o $@ $(BUILD)/libraystore.a $(CORE_LIBS)
 
 .PHONY: bench-plasma bench-transfer
 bench-plasma: $(BUILD)/bench/plasma

@@ -20,6 +20,7 @@
 //   memcpy_100mb_shared_gbs_1t, _2t             the same to shared memory outside the store, whose pages are not huge.
 //   put_100mb_warm_1t_gbs, _ratio_1t            create, memcpy by the caller, seal; over memcpy. Into memory touched before.
 //   put_100mb_warm_gbs, _ratio_2t               ray_object_put, which copies with two threads; over memcpy with two.
+//   put_100mb_hashed_gbs, _ratio_2t             the same with the checksums of its chunks, as ray_client_put makes them; over memcpy with two.
 //   put_100mb_first_ratio                       the first put in a store that was up and idle for 5 s, over warm ones in the same place: 1 is
 //                                               as fast. What touches memory ahead is only what ray_store_create itself sets to work.
 //   put_100mb_cold_gbs                          the first put in a store just made.
