@@ -202,7 +202,8 @@ ray__choice ray__tuner_choose(ray__tuner *tuner, const ray__backlog *backlog) {
     tuner->vanishes = false;
     uint32_t rung = 0;
     if (ray__start_is_on_locked(tuner)) {
-        tuner->reason = RAY__REASON_START;
+        bool is_little = tuner->link_rate > 0 && tuner->sample_ratio <= 0 && tuner->hopeless_length == 0; // too little to be sampled
+        tuner->reason = is_little ? RAY__REASON_FAST : RAY__REASON_START;
         rung = ray__start_rung_locked(tuner);
     } else if (tuner->hopeless_length > 0) {
         tuner->reason = RAY__REASON_HOPELESS;

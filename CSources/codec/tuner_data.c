@@ -10,10 +10,17 @@
 // Samples that differ by more are of other data.
 #define OTHER_DATA 1.25
 
-bool ray__tuner_wants_sample(ray__tuner *tuner) {
+// What a sample takes of a core, about, cold caches included; and what sending all of it raw must take at least, in samples, for one to be worth
+// it. A little thing over a fast link that is known from others is there before it could be told how to pack it.
+#define SAMPLE_SECONDS (RAY_TUNER_SAMPLE * 2.5e-9)
+#define SAMPLES_MIN 2.0
+
+bool ray__tuner_wants_sample(ray__tuner *tuner, uint64_t all_bytes) {
     pthread_mutex_lock(&tuner->lock);
     bool wanted = tuner->sample_ratio <= 0 || tuner->hopeless_length > 0;
-    if (wanted && tuner->hopeless_skip > 0) {
+    if ((double)all_bytes < SAMPLES_MIN * SAMPLE_SECONDS * tuner->link_rate) {
+        wanted = false;
+    } else if (wanted && tuner->hopeless_skip > 0) {
         tuner->hopeless_skip--;
         wanted = false;
     } else if (!wanted && tuner->raw_run >= RAW_RUN_MAX) {

@@ -169,8 +169,8 @@ uint32_t ray__start_rung_locked(const ray__tuner *tuner);
 // Stored / raw above which a chunk counts as not shrinking.
 #define RAY_TUNER_HOPELESS 0.95
 
-// Whether a sample of the next chunk would help to choose. If not, choose at once.
-bool ray__tuner_wants_sample(ray__tuner *tuner);
+// Whether a sample of the next chunk, of so many bytes in all, would help to choose. If not, choose at once.
+bool ray__tuner_wants_sample(ray__tuner *tuner, uint64_t all_bytes);
 void ray__tuner_sampled(ray__tuner *tuner, uint32_t raw_size, uint32_t stored_size, uint64_t core_ns);
 // A chunk did not shrink: the next ones go raw unseen, after each that does not shrink either twice as many. Under the tuner's lock.
 void ray__tuner_hopeless_locked(ray__tuner *tuner);

@@ -84,7 +84,7 @@ static ray_status choose(ray__order *order, ray__worker *worker, const uint8_t *
         choice->level = wish == RAY_CODEC_ZSTD ? (int16_t)ray__zstd_level(level) : 0;
         return RAY_OK;
     }
-    bool for_tuner = ray__tuner_wants_sample(&order->offer->tuner);
+    bool for_tuner = ray__tuner_wants_sample(&order->offer->tuner, order->offer->size_bytes);
     if (for_tuner || (order->offer->element_width != 0 && atomic_fetch_add(&order->offer->filter_age, 1) % FILTER_HOLDS == FILTER_HOLDS - 1)) {
         RAY_TRY(sample(order, worker, raw, raw_size, for_tuner));
     }

@@ -294,7 +294,7 @@ static void whatWasPackedWithoutAChoiceLetsOthersBegin(void) {
     CHECK_EQUAL(ray__tuner_places(&tuner), 1);
     ray__tuner_vanishes(&tuner, (ray__choice){RAY_CODEC_ZSTD, 1});
     CHECK_EQUAL(ray__tuner_places(&tuner), UINT32_MAX);
-    CHECK(ray__tuner_wants_sample(&tuner));
+    CHECK(ray__tuner_wants_sample(&tuner, WORLD_CHUNK));
     CHECK(!ray__tuner_knows_link(&tuner));
     ray__backlog backlog = {.under_way = 1, .chunk_size = WORLD_CHUNK};
     (void)ray__tuner_choose(&tuner, &backlog);
@@ -324,6 +324,29 @@ static void theNextTransferBeginsWithWhatTheLastOneFound(void) {
             fprintf(stderr, "at %.0f MB/s the first takes %.3f s, the second %.3f s\n", links[l] / 1e6, seconds[0], seconds[1]);
             exit(1);
         }
+    }
+}
+
+// A sample of 64 KiB takes some 0.16 ms. Over a link that takes the whole object in less there is nothing to be won by it.
+static void aLittleThingOverAFastLinkThatIsKnownGoesRawUnseen(void) {
+    static const struct {
+        double link; // 0: not known
+        uint64_t bytes;
+        bool sampled;
+    } cases[] = {{0, 200 << 10, true},        {unshaped, 200 << 10, false}, {ten_gigabit, 200 << 10, false},
+                 {gigabit, 200 << 10, true}, {unshaped, 4 << 20, true},    {hundred_megabit, 120 << 10, true}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        ray__past past = {.link_rate = cases[i].link};
+        ray__tuner tuner;
+        ray__tuner_init(&tuner, 2, 2);
+        ray__tuner_recall(&tuner, &past);
+        CHECK_EQUAL(ray__tuner_wants_sample(&tuner, cases[i].bytes), cases[i].sampled);
+        ray__backlog backlog = {.under_way = 1, .chunk_size = WORLD_CHUNK};
+        CHECK_EQUAL(ray__ladder_find(ray__tuner_choose(&tuner, &backlog)), 0);
+        ray__tuner_description seen;
+        ray__tuner_describe(&tuner, &seen);
+        CHECK_EQUAL(seen.reason, cases[i].link > 0 ? RAY__REASON_FAST : RAY__REASON_START);
+        ray__tuner_end(&tuner);
     }
 }
 
@@ -481,6 +504,7 @@ int main(void) {
     RUN(whatNearlyVanishesIsPackedFromTheFirstChunkOn);
     RUN(whatWasPackedWithoutAChoiceLetsOthersBegin);
     RUN(theNextTransferBeginsWithWhatTheLastOneFound);
+    RUN(aLittleThingOverAFastLinkThatIsKnownGoesRawUnseen);
     RUN(ofAFastLinkThatIsKnownNotEvenTheFirstChunkIsPacked);
     RUN(aPastThatIsWrongCostsLittle);
     RUN(shortTransfersForgetAPastThatIsWrong);

@@ -79,7 +79,7 @@ static inline uint32_t world_orders(const world_run *r) {
 static inline uint32_t world_begin_chunk(world_run *r) {
     uint32_t rung = r->fixed;
     if (rung == WORLD_AUTO) {
-        if (ray__tuner_wants_sample(r->tuner)) {
+        if (ray__tuner_wants_sample(r->tuner, (uint64_t)r->total * WORLD_CHUNK)) {
             r->w->samples++;
             ray__tuner_sampled(r->tuner, RAY_TUNER_SAMPLE, (uint32_t)(r->w->data->ratio[5] * RAY_TUNER_SAMPLE),
                                  (uint64_t)(r->w->data->pack[5] * RAY_TUNER_SAMPLE));
