@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Creating when memory is short: what does not fit is asked of the node, which makes room and creates it in this process's name.
+// Creating when memory is short: what does not fit is asked of the node, which makes room and creates it in this process's name. And putting:
+// what is large is hashed while it is copied, and the node is told.
 #include <stdlib.h>
 #include <string.h>
 
@@ -50,9 +51,8 @@ ray_status ray_client_create(ray_client *client, uint64_t data_size, uint32_t me
 
 // ---- checksums of what is put ----------------------------------------------------------------------------------------------
 
-// What has fewer chunks is hashed by the node: when it is sent, or before, while nobody else wants a core.
-#define SUMS_MIN (RAY__CLIENT_SUMMED_MIN / RAY_CHUNK_SIZE)
-// So is what has more, of more than 256 GiB.
+// What is smaller than RAY__CLIENT_SUMMED_MIN, or has more chunks (above 256 GiB), is hashed by the node: when it is sent, or before, while nobody
+// else wants a core.
 #define SUMS_MAX 65536u
 #define SUMS_HEAD (RAY_OBJECT_ID_SIZE + 8u + 8u + 4u) // id, u64 value, u64 size, u32 count; the sums behind it are aligned
 _Static_assert(SUMS_HEAD % 8 == 0 && SUMS_HEAD + 8ull * SUMS_MAX <= RAY_PAYLOAD_MAX, "a request takes the sums");
@@ -65,7 +65,7 @@ typedef struct put_sums {
 
 static put_sums sums_for(uint64_t data_size) {
     uint64_t count = (data_size + RAY_CHUNK_SIZE - 1) / RAY_CHUNK_SIZE;
-    uint8_t *payload = count < SUMS_MIN || count > SUMS_MAX ? NULL : malloc(SUMS_HEAD + count * sizeof(uint64_t));
+    uint8_t *payload = data_size < RAY__CLIENT_SUMMED_MIN || count > SUMS_MAX ? NULL : malloc(SUMS_HEAD + count * sizeof(uint64_t));
     return (put_sums){payload, payload == NULL ? NULL : (uint64_t *)(void *)(payload + SUMS_HEAD), (uint32_t)count};
 }
 
