@@ -18,8 +18,8 @@ Prints `READY PORT`, then a line for what a test wants to know, and serves until
   circle         lists of keys and of uploads go on from one to three, and from three to one
   nowhere        lists of keys and of uploads go on, and do not say where
   hush           nothing, until a line on the standard input says `hush`: then no request is answered any more; each of those is printed
-  thin           a read's answer comes at 32 MB/s over each connection; its first and last byte are printed, and how many others are under way as it ends
-  late           the same two are printed, and the answer begins after half a second
+  thin           a read's answer comes at 8 MB/s over each connection; its first and last byte are printed, and how many others are under way as it ends
+  late           the same two are printed, and the answer begins after 1.5 s
   token          requests without the signed session token `to/ken+=` are refused
 """
 import http.server
@@ -138,7 +138,7 @@ class Moody(http.server.BaseHTTPRequestHandler):
         body = whole[first : last + 1]
         if self.bucket == "late":
             tell(f"READ {first} {last}")
-            time.sleep(0.5)
+            time.sleep(1.5)
         if self.bucket == "thin":
             return self.answer_thinly(body, first, last, len(whole))
         if self.bucket == "rot" or (self.bucket == "flip" and self.is_first(key, first, last)):
@@ -157,7 +157,7 @@ class Moody(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         for at in range(0, len(body), STEP):
-            time.sleep(STEP / 32e6)
+            time.sleep(STEP / 8e6)
             if at + STEP >= len(body):
                 # Before the last bytes go: whoever has them may ask for more at once.
                 with lock:

@@ -82,7 +82,7 @@ import Testing
         }
     }
 
-    /// In the half second before it answers the connection could have brought more than a piece: the rest is asked for at once.
+    /// In the second and a half before it answers the connection could have brought more than a piece: the rest is asked for at once.
     @Test func aServiceThatIsLongInAnsweringIsAskedForTheRestAtOnce() async throws {
         try await withServer { server, service in
             let piece = 16 << 20
