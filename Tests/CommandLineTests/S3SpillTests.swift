@@ -76,7 +76,8 @@ struct S3SpillTests {
             var refs: [ObjectRef<Bytes>] = []
             for number in 0..<40 { refs.append(try await scene.put(number)) }
             let spill = try await scene.spill()
-            #expect(spill.spilledOwnBytes > 50 << 20 && spill.spilledBytes < spill.spilledOwnBytes / 10 * 8, "packed by default")
+            // By default the first file is packed; the later ones only where packing is faster than this server takes bytes.
+            #expect(spill.spilledOwnBytes > 50 << 20 && spill.spilledBytes < spill.spilledOwnBytes / 100 * 95)
             #expect(try await !scene.place.files().isEmpty)
             // A part and the whole elsewhere: it is not brought back for that. Here a part of one block is.
             let spilled = try #require(refs.indices.first { (try? !scene.session.contains(refs[$0])) == true })
