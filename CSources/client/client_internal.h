@@ -77,6 +77,10 @@ ray_status ray__client_check_process(const ray_client *client);
 // Once the session is over.
 void ray__client_end_waits(ray_client *client);
 
+// ray_client_send, which waits for room until the deadline: RAY_TIMED_OUT. Not on the reader: RAY_INVALID_ARGUMENT.
+ray_status ray__client_send_patiently(ray_client *client, uint16_t request, const void *payload, size_t payload_size, ray_completion_fn completion,
+                                      void *context, uint64_t deadline_ns, uint64_t *id);
+
 // Undoes what a successful answer says was done, when nobody waits for it any more. On the reader: must not block.
 typedef void (*ray__give_back_fn)(ray_client *client, const void *answer, size_t answer_size);
 

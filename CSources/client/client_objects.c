@@ -4,17 +4,12 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/clock_internal.h"
 #include "client/client_internal.h"
 #include "raystore/file.h"
 
-// How often something is tried again that went away between the node's answer and our hold on it. Each time is a race lost against an
-// eviction or a release; a hundred in a row mean that it cannot work.
+// How often something is tried again that went away between the node's answer and our hold on it. Each time is a race lost against a
+// release; a hundred in a row mean that it cannot work.
 #define ATTEMPTS_MAX 100
-
-// The node keeps the timeout of a get itself and says more than "timed out" when it ends; it gets this much longer to do so.
-#define ANSWER_GRACE_NS UINT64_C(250000000)
-#define PIN_GRACE_NS UINT64_C(2000000000)
 
 #define PUT_COUNT_MAX ((uint64_t)(UINT32_MAX - RAY_FIRST_PUT_INDEX))
 
@@ -41,79 +36,6 @@ ray_status ray_client_put(ray_client *client, const void *data, uint64_t data_si
     RAY_TRY(ray_object_put(client->store, &made, data, data_size, metadata, metadata_size, RAY_CREATE_WITH_REF));
     *id = made;
     return RAY_OK;
-}
-
-// Whether the node can do something about what a local look answered.
-static bool is_worth_asking(ray_status status) {
-    switch (status) {
-    case RAY_NOT_FOUND:
-    case RAY_NOT_SEALED:
-    case RAY_NOT_LOCAL:
-    case RAY_OBJECT_LOST: // another copy may have come up
-    case RAY_FETCH_TIMED_OUT:
-        return true;
-    default:
-        return false;
-    }
-}
-
-// tuning: RAY_TUNING_SIZE bytes, or NULL.
-static ray_status ask_for(ray_client *client, const ray_object_id *id, uint64_t timeout_ns, const uint8_t *tuning) {
-    uint8_t payload[8 + 4 + RAY_OBJECT_ID_SIZE + RAY_TUNING_SIZE]; // GET: u64 timeout_ns, ids, tuning
-    size_t size = sizeof payload - RAY_TUNING_SIZE;
-    uint32_t count = 1;
-    memcpy(payload, &timeout_ns, 8);
-    memcpy(payload + 8, &count, 4);
-    memcpy(payload + 12, id->bytes, RAY_OBJECT_ID_SIZE);
-    if (tuning != NULL) {
-        memcpy(payload + size, tuning, RAY_TUNING_SIZE);
-        size += RAY_TUNING_SIZE;
-    }
-    uint64_t patience_ns = timeout_ns > RAY_FOREVER - ANSWER_GRACE_NS ? 0 : timeout_ns + ANSWER_GRACE_NS;
-    return ray_client_call(client, RAY_REQUEST_GET, payload, size, patience_ns, NULL, NULL);
-}
-
-// What is here is pinned: in shared memory, or by the node for a guarded reader.
-static ray_status get_now(ray_client *client, const ray_object_id *id, uint64_t timeout_ns, ray_object_view *view) {
-    if (client->store != NULL) {
-        return ray_object_get(client->store, id, 0, view);
-    }
-    // The node answers at once; a get that is not to wait must not fail because the machine is busy.
-    return ray__guarded_get(client, id, timeout_ns > RAY_FOREVER - PIN_GRACE_NS ? 0 : timeout_ns + PIN_GRACE_NS, view);
-}
-
-static ray_status get(ray_client *client, const ray_object_id *id, uint64_t timeout_ns, const uint8_t *tuning, ray_object_view *view) {
-    ray_status status = get_now(client, id, timeout_ns, view);
-    if (status == RAY_OK || timeout_ns == 0 || !is_worth_asking(status)) {
-        return status;
-    }
-    uint64_t deadline_ns = ray__deadline_ns(timeout_ns);
-    for (int attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
-        uint64_t now = ray__now_ns();
-        uint64_t left_ns = timeout_ns == RAY_FOREVER ? RAY_FOREVER : now < deadline_ns ? deadline_ns - now : 0;
-        if (left_ns == 0) {
-            break;
-        }
-        RAY_TRY(ask_for(client, id, left_ns, tuning));
-        status = get_now(client, id, left_ns, view);
-        if (status == RAY_OK || !is_worth_asking(status)) {
-            return status;
-        }
-    }
-    char text[RAY_OBJECT_ID_HEX_SIZE];
-    ray_object_id_format(id, text);
-    return ray__fail(RAY_FETCH_TIMED_OUT, "object %s was fetched and went again before it could be pinned; the store may be too small", text);
-}
-
-ray_status ray_client_get(ray_client *client, const ray_object_id *id, uint64_t timeout_ns, ray_object_view *view) {
-    return get(client, id, timeout_ns, NULL, view);
-}
-
-ray_status ray_client_get_tuned(ray_client *client, const ray_object_id *id, uint64_t timeout_ns, const ray_client_tuning *tuning,
-                                ray_object_view *view) {
-    uint8_t packed[RAY_TUNING_SIZE];
-    RAY_TRY(ray_client_tuning_pack(tuning, packed));
-    return get(client, id, timeout_ns, packed, view);
 }
 
 ray_status ray_client_open_ref(ray_client *client, const ray_object_id *id) {

@@ -225,11 +225,13 @@ static void complete_call(void *context, ray_status status, const char *message,
     }
 }
 
-// Sends as soon as there is room, within the deadline.
-static ray_status send_call(ray_client *client, uint16_t request, const void *payload, size_t payload_size, struct call *call,
-                            uint64_t deadline_ns, uint64_t *id) {
+ray_status ray__client_send_patiently(ray_client *client, uint16_t request, const void *payload, size_t payload_size, ray_completion_fn completion,
+                                      void *context, uint64_t deadline_ns, uint64_t *id) {
+    if (pthread_equal(pthread_self(), client->reader)) {
+        return ray__fail(RAY_INVALID_ARGUMENT, "a completion made a blocking call, for which its own thread would have to go on; use send");
+    }
     for (;;) {
-        ray_status status = ray_client_send(client, request, payload, payload_size, complete_call, NULL, call, id);
+        ray_status status = ray_client_send(client, request, payload, payload_size, completion, NULL, context, id);
         if (status != RAY_AGAIN) {
             return status;
         }
@@ -254,16 +256,13 @@ ray_status ray__client_call(ray_client *client, uint16_t request, const void *pa
         *answer_size = 0;
     }
     RAY_TRY(ray__client_check_process(client));
-    if (pthread_equal(pthread_self(), client->reader)) {
-        return ray__fail(RAY_INVALID_ARGUMENT, "a completion made a blocking call, for which its own thread would have to go on; use send");
-    }
     struct call *call = make_call(client, answer != NULL, give_back);
     if (call == NULL) {
         return ray__fail(RAY_OUT_OF_MEMORY, "no memory for a call");
     }
     uint64_t deadline_ns = timeout_ns == 0 ? RAY_FOREVER : ray__deadline_ns(timeout_ns);
     uint64_t id;
-    ray_status status = send_call(client, request, payload, payload_size, call, deadline_ns, &id);
+    ray_status status = ray__client_send_patiently(client, request, payload, payload_size, complete_call, call, deadline_ns, &id);
     if (status != RAY_OK) {
         free_call(call);
         return status;

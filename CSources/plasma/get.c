@@ -112,6 +112,42 @@ static ray_status wait_and_get(ray_store *store, const ray_object_id *id, uint64
     return status;
 }
 
+ray_status ray__object_get_or_told(ray_store *store, const ray_object_id *id, const atomic_bool *told, uint64_t deadline_ns, ray_object_view *view) {
+    RAY__GATE(store);
+    *view = (ray_object_view){NULL, 0, NULL, 0, 0, 0};
+    uint64_t hash = ray_object_id_hash(id);
+    uint32_t bucket = ray__wait_bucket(hash);
+    ray__wait wait = {0};
+    ray__wait_enter(store, &wait, bucket);
+    ray_status status;
+    for (bool in_time = true;;) {
+        uint32_t number = ray__wait_number(store);
+        bool is_told = atomic_load_explicit(told, memory_order_acquire);
+        status = ray__store_enter(store);
+        if (status == RAY_OK) {
+            status = ray__get_now(store, id, hash, view);
+        }
+        if (status == RAY_OK || status == RAY_POISONED || status == RAY_FORKED) {
+            break; // these have their message
+        }
+        if (is_told || !in_time) {
+            status = is_told ? RAY_AGAIN : RAY_TIMED_OUT;
+            break;
+        }
+        do {
+            in_time = ray__wait_sleep(store, &wait, number, deadline_ns);
+            number = ray__wait_number(store);
+        } while (in_time && !ray__wait_moved(store, &wait, bucket) && !atomic_load_explicit(told, memory_order_relaxed));
+    }
+    ray__wait_leave(store, &wait, bucket);
+    return status;
+}
+
+void ray__object_tell(ray_store *store) {
+    RAY__GATE(store);
+    ray__wait_kick(store);
+}
+
 ray_status ray_object_get(ray_store *store, const ray_object_id *id, uint64_t timeout_ns, ray_object_view *view) {
     RAY__GATE(store);
     *view = (ray_object_view){NULL, 0, NULL, 0, 0, 0};

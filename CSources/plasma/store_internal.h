@@ -6,6 +6,8 @@
 #ifndef RAY_PLASMA_STORE_INTERNAL_H
 #define RAY_PLASMA_STORE_INTERNAL_H
 
+#include <stdatomic.h>
+
 #include "base/atomic_internal.h"
 #include "base/crash_internal.h"
 #include "base/error_internal.h"
@@ -296,6 +298,12 @@ ray_status ray__object_claim(ray_store *store, const ray_object_id *id, uint64_t
 ray_status ray__object_open(ray_store *store, uint64_t place, uint64_t units, uint32_t flags, ray_object_writer *writer) RAY_NODISCARD;
 // Seals and says whom to wake; the caller sends that soon.
 ray_status ray__object_seal(ray_store *store, ray_object_writer *writer, ray__wakes *wakes) RAY_NODISCARD;
+
+// Pins the object as soon as it is sealed; what else becomes of it is somebody's to say, who sets *told and calls ray__object_tell. RAY_AGAIN: told,
+// and it is not sealed. RAY_TIMED_OUT; RAY_POISONED. Any number of threads; each call of ray__object_tell wakes all that wait in this process.
+ray_status ray__object_get_or_told(ray_store *store, const ray_object_id *id, const atomic_bool *told, uint64_t deadline_ns,
+                                   ray_object_view *view) RAY_NODISCARD;
+void ray__object_tell(ray_store *store);
 
 // Pins without waiting and without a message. RAY_AGAIN: the entry does not come to rest.
 ray_status ray__get_now(ray_store *store, const ray_object_id *id, uint64_t hash, ray_object_view *view);
