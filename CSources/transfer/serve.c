@@ -16,6 +16,8 @@
 #include "base/error_internal.h"
 #include "transfer/session_internal.h"
 
+// A chunk that comes alone and is no larger is prepared by the thread that sends it: to wake another for it would take as long.
+#define ALONE_MAX (256u << 10)
 // How long to wait for another connection of the same pull before looking at this one again.
 #define GATE_NS (20 * RAY__MS)
 
@@ -36,6 +38,10 @@ static void submit_order(ray__session *s, ray__stream *of, const ray__waiting *n
     s->read_count += order->is_read;
     of->orders++;
     atomic_fetch_add(&s->at_workers, 1);
+    bool is_alone = !order->is_read && order->raw_size <= ALONE_MAX && s->waiting_count == 1 && s->free_count + 1 == s->order_count;
+    if (is_alone && ray__workers_run_here(&s->transfer->workers, &order->job)) {
+        return;
+    }
     ray__workers_submit(order->is_read ? &s->transfer->readers : &s->transfer->workers, &order->job);
 }
 

@@ -33,26 +33,40 @@ static uint32_t core_count(void) {
     return (uint32_t)count > RAY__WORKERS_MAX ? RAY__WORKERS_MAX : (uint32_t)count;
 }
 
+static ray_status equip(ray__worker *worker, ray__memory *memory) {
+    worker->raw = ray__memory_allocate(memory, RAY_CHUNK_SIZE);
+    ray_status status = worker->raw == NULL ? ray__fail(RAY_OUT_OF_MEMORY, "a buffer of one chunk for each worker")
+                                            : ray_codec_create(&worker->codec);
+    if (status != RAY_OK) {
+        ray__memory_free(memory, worker->raw, RAY_CHUNK_SIZE);
+        worker->raw = NULL;
+    }
+    return status;
+}
+
+static void strip(ray__worker *worker, ray__memory *memory) {
+    ray_codec_destroy(worker->codec);
+    ray__memory_free(memory, worker->raw, RAY_CHUNK_SIZE);
+}
+
 ray_status ray__workers_start(ray__workers *workers, ray__memory *memory, uint32_t count) {
     memset(workers, 0, sizeof *workers);
     workers->memory = memory;
     RAY_TRY(ray__ring_create(RAY__JOBS_MAX, &workers->jobs));
+    pthread_mutex_init(&workers->guest_lock, NULL);
     uint32_t wanted = count == 0 ? core_count() : count;
     ray_status status = RAY_OK;
     while (workers->count < wanted && status == RAY_OK) {
         ray__worker *worker = &workers->workers[workers->count];
         worker->jobs = workers->jobs;
-        worker->raw = ray__memory_allocate(memory, RAY_CHUNK_SIZE);
-        status = worker->raw == NULL ? ray__fail(RAY_OUT_OF_MEMORY, "a buffer of one chunk for each worker")
-                                     : ray_codec_create(&worker->codec);
+        status = equip(worker, memory);
         if (status == RAY_OK) {
             status = ray__thread_start(&worker->thread, "ray-worker", work, worker);
-        }
-        if (status == RAY_OK) {
-            workers->count++;
-        } else {
-            ray__memory_free(memory, worker->raw, RAY_CHUNK_SIZE);
-            ray_codec_destroy(worker->codec);
+            if (status == RAY_OK) {
+                workers->count++;
+            } else {
+                strip(worker, memory);
+            }
         }
     }
     if (status != RAY_OK) {
@@ -68,11 +82,24 @@ void ray__workers_stop(ray__workers *workers) {
     ray__ring_close(workers->jobs);
     for (uint32_t i = 0; i < workers->count; i++) {
         pthread_join(workers->workers[i].thread, NULL);
-        ray_codec_destroy(workers->workers[i].codec);
-        ray__memory_free(workers->memory, workers->workers[i].raw, RAY_CHUNK_SIZE);
+        strip(&workers->workers[i], workers->memory);
     }
+    strip(&workers->guest, workers->memory);
+    pthread_mutex_destroy(&workers->guest_lock);
     ray__ring_destroy(workers->jobs);
     memset(workers, 0, sizeof *workers);
+}
+
+bool ray__workers_run_here(ray__workers *workers, ray__job *job) {
+    if (pthread_mutex_trylock(&workers->guest_lock) != 0) {
+        return false;
+    }
+    bool can = workers->guest.raw != NULL || equip(&workers->guest, workers->memory) == RAY_OK;
+    if (can) {
+        job->run(job, &workers->guest);
+    }
+    pthread_mutex_unlock(&workers->guest_lock);
+    return can;
 }
 
 void ray__workers_submit(ray__workers *workers, ray__job *job) {

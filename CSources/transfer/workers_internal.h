@@ -7,6 +7,7 @@
 #define RAY_TRANSFER_WORKERS_INTERNAL_H
 
 #include <pthread.h>
+#include <stdbool.h>
 
 #include "codec/uniform_internal.h"
 #include "raystore/codec.h"
@@ -35,6 +36,8 @@ typedef struct ray__workers {
     ray__memory *memory;
     uint32_t count;
     ray__worker workers[RAY__WORKERS_MAX];
+    pthread_mutex_t guest_lock;
+    ray__worker guest; // of the thread that runs a job itself; made when first needed
 } ray__workers;
 
 // count 0: one for each core.
@@ -42,6 +45,8 @@ ray_status ray__workers_start(ray__workers *workers, ray__memory *memory, uint32
 // Runs what was submitted, then joins. Nothing may be submitted any more.
 void ray__workers_stop(ray__workers *workers);
 void ray__workers_submit(ray__workers *workers, ray__job *job);
+// Runs a short job on this thread, which costs no switch to another. False, and nothing is done, while somebody else does so.
+bool ray__workers_run_here(ray__workers *workers, ray__job *job);
 
 // Buffers of one chunk each, with room behind it for what must be known of the chunk; made when first needed, at most `limit` of them.
 #define RAY__BUFFER_TAIL 4096u
