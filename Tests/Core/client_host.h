@@ -60,6 +60,9 @@ struct node {
     int held_count;
     bool holds_creates;     // until they are released
     bool ignores_cancels;
+    bool fetches_nothing;   // for a GET
+    bool holds_gets;        // their answers, until they are released
+    ray_status get_failure; // what they answer at once instead
     uint8_t create[52];     // the last that was held
     uint8_t tuning[RAY_TUNING_SIZE]; // of the last GET
     uint32_t tuning_size;            // 0: it had none
@@ -281,7 +284,20 @@ static void node_requested(void *context, uint64_t client, uint64_t request_id, 
         status = node_put_file(node, client, bytes, size);
     } else if (request == RAY_REQUEST_GET) {
         node_note_tuning(node, bytes, (uint32_t)size);
-        status = node_fetch(node, bytes);
+        pthread_mutex_lock(&node->lock);
+        bool fetches = !node->fetches_nothing;
+        bool held = node->holds_gets;
+        status = node->get_failure;
+        pthread_mutex_unlock(&node->lock);
+        if (status != RAY_OK) {
+            ray_host_reply(node->host, client, request_id, status, "it cannot be had", NULL, 0);
+            return;
+        }
+        status = fetches ? node_fetch(node, bytes) : RAY_OK;
+        if (held) {
+            node_hold(node, client, request_id);
+            return;
+        }
     } else if (request == RAY_REQUEST_OPEN_REF) {
         status = node_open_ref(node, client, bytes);
     } else if (request == RAY_REQUEST_SHARE_REF) {
