@@ -8,7 +8,8 @@ Prints the rate of each way in each cell, then the worst cells of automatic over
 The worst cells are of what this run measured; of a matrix measured in parts results.py finds them.
 
 The faster the link, the larger the file (SIZES). In a cell all ways take one turn; those that came within a third of the best fixed one
-take four more, with automatic and raw, so that their medians are of five. The others are far behind and their one run is the figure.
+take four more, with automatic and raw, so that their medians are of five; of fifteen where a turn is short, since there the machine's own ups
+and downs are larger than what is to be seen. The others are far behind and their one run is the figure.
 """
 
 import argparse
@@ -25,6 +26,7 @@ KINDS = ("random", "text", "floats", "zeros")
 FIXED = {"raw": (NONE, 0), "lz4": (LZ4, 0), **{f"zstd{level}": (ZSTD, level) for level in (-5, -1, 1, 3, 5, 9)}}
 NEAR = 1.33
 NEAR_MAX = 3  # of the fixed ones; they are as good as each other then
+SHORT, SHORT_RUNS = 1.5, 15  # seconds
 
 
 def measure(mover, cell, kind):
@@ -32,7 +34,8 @@ def measure(mover, cell, kind):
     first = figures.Turns(cell, ways, 1, warm_up=False, ours=ways)
     best = min(first.median(way) for way in FIXED)
     near = sorted((way for way in FIXED if first.median(way) < NEAR * best), key=first.median)[:NEAR_MAX]
-    again = figures.Turns(cell, {way: ways[way] for way in dict.fromkeys(["auto", "raw", *near])}, figures.RUNS - 1, warm_up=False, ours=ways)
+    runs = SHORT_RUNS if max(map(first.median, near)) < SHORT else figures.RUNS
+    again = figures.Turns(cell, {way: ways[way] for way in dict.fromkeys(["auto", "raw", *near])}, runs - 1, warm_up=False, ours=ways)
     for way, seconds in again.seconds.items():
         first.seconds[way] += seconds
     return first
