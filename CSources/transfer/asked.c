@@ -45,10 +45,9 @@ void ray__session_end_unused(ray__session *s, ray__stream *ended) {
     }
 }
 
-static ray_status send_card(ray__session *s, uint32_t name, ray__offer *offer, bool with_data, uint32_t urgency, bool *keeps_ahead) {
+static ray_status send_card(ray__session *s, uint32_t name, ray__offer *offer, bool with_data, uint32_t urgency) {
     ray__card_message card;
     ray__offer_card(offer, with_data, &card);
-    *keeps_ahead = ray__card_keeps_ahead(&card);
     // The message, and before it a file's data.
     uint64_t taken = RAY__MESSAGE_HEADER_SIZE + ray__card_size(&card) + card.inline_size;
     RAY_TRY(ray__share_wait(&s->transfer->cards_sent, taken, s->connection->stop));
@@ -133,15 +132,13 @@ static ray_status take_open(ray__session *s, uint32_t name, const uint8_t *body,
     // Where the caps allow nothing now the data does not travel with the card: it is asked for, and then waits its turn.
     uint64_t again_ns = 0;
     bool with_data = ray__flow_is_open(&s->transfer->sending, open.urgency, ray__now_ns(), &again_ns);
-    bool keeps_ahead;
-    ray_status status = send_card(s, name, offer, with_data, open.urgency, &keeps_ahead);
+    ray_status status = send_card(s, name, offer, with_data, open.urgency);
     if (status != RAY_OK || offer->status != RAY_OK || offer->answer.kind == RAY__ANSWER_NOTHING) {
         ray__offer_release(s->transfer, offer);
         return status;
     }
     slot->name = name;
     slot->offer = offer;
-    slot->keeps_ahead = keeps_ahead;
     slot->coming.event = s->wake;
     slot->turn.event = s->wake;
     slot->reading.event = s->wake;
@@ -155,9 +152,6 @@ static ray_status take_request(ray__session *s, uint32_t name, const uint8_t *bo
     ray__request request;
     RAY_TRY(ray__request_read(body, size, &request));
     ray__stream *of = ray__session_find(s, name);
-    if ((request.flags & RAY__REQUEST_AHEAD) != 0 && (of == NULL || !of->keeps_ahead)) {
-        return RAY_OK; // the card has said so
-    }
     if (of == NULL) {
         return ray__fail(RAY_PROTOCOL, "%s asked for chunks of stream %u, which is not open", s->connection->peer, name);
     }

@@ -159,36 +159,6 @@ void ray__pull_take_chunks(ray__link *link, ray__request *request, uint64_t *wai
     pthread_mutex_unlock(&pull->lock);
 }
 
-bool ray__pull_may_ask_ahead(ray_pull *pull, uint32_t source) {
-    ray__flow *flow = &pull->transfer->receiving;
-    uint32_t urgency = atomic_load(&pull->urgency);
-    uint64_t again_ns;
-    // Where a cap or something more urgent has a say the size must be known first.
-    bool is_free = urgency <= RAY_URGENCY_WAIT && pull->rate.max_bytes == 0 && flow->all.max_bytes == 0 &&
-                   flow->classes[urgency].max_bytes == 0 && ray__flow_take(flow, urgency, 1, ray__now_ns(), &again_ns);
-    pthread_mutex_lock(&pull->lock);
-    // Once: a second source would send the same.
-    bool may = is_free && !pull->asked_ahead && !pull->opened && !pull->opening && !atomic_load(&pull->ended) && pull->range_offset == 0 &&
-               pull->range_size == 0 && !pull->sources[source].partial && !pull->sources[source].referred;
-    pull->asked_ahead = pull->asked_ahead || may;
-    pthread_mutex_unlock(&pull->lock);
-    return may;
-}
-
-bool ray__pull_due_ahead(ray__link *link) {
-    ray_pull *pull = link->pull;
-    pthread_mutex_lock(&pull->lock);
-    bool is_wanted = pull->chunks[0] == RAY__CHUNK_MISSING;
-    if (is_wanted) {
-        pull->chunks[0] = RAY__CHUNK_ASKED;
-        pull->depths[0] = 0;
-        pull->missing_count--;
-        note_due(link, 0, link->ahead_ns);
-    }
-    pthread_mutex_unlock(&pull->lock);
-    return is_wanted;
-}
-
 bool ray__pull_take_inline(ray_pull *pull, uint32_t *index) {
     bool found = false;
     pthread_mutex_lock(&pull->lock);

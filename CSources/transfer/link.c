@@ -42,10 +42,8 @@ uint32_t ray__link_write_open(ray__link *link, uint8_t *message) {
 }
 
 static ray_status send_open(ray__link *link) {
-    uint8_t message[2 * RAY__MESSAGE_HEADER_SIZE + RAY__OPEN_BODY_MAX + RAY__REQUEST_FIXED_SIZE + 4];
-    uint32_t size = ray__link_write_open(link, message);
-    size += ray__link_write_ahead(link, message + size);
-    struct iovec part = {message, size};
+    uint8_t message[RAY__MESSAGE_HEADER_SIZE + RAY__OPEN_BODY_MAX];
+    struct iovec part = {message, ray__link_write_open(link, message)};
     return ray__connection_write(&link->connection, &part, 1, false);
 }
 
@@ -257,7 +255,7 @@ bool ray__link_answer(ray__link *link, const ray__card_message *card) {
     source->partial = (card->flags & RAY__CARD_PARTIAL) != 0;
     ray__pull_schedule_locked(pull, 0);
     pthread_mutex_unlock(&pull->lock);
-    return ray__link_settle_ahead(link);
+    return true;
 }
 
 // Gives the connection to the next pull, if it is between two messages.
@@ -312,14 +310,12 @@ static ray_status run_once(ray__link *link, const ray_endpoint *endpoint, bool f
         }
     }
     *stale = reused && status != RAY_OK && status != RAY_CANCELLED;
-    link->asked_ahead = link->asked_ahead && (status != RAY_OK || ray__card_keeps_ahead(&card));
     bool fetches = status == RAY_OK && ray__link_answer(link, &card);
     ray__card_body_free(link->pull->transfer, &body);
     if (fetches) {
         status = ray__link_receive(link);
     }
-    // What comes though nobody wants it any more would be taken for the answer to what is asked next.
-    if (status == RAY_OK && !link->asked_ahead) {
+    if (status == RAY_OK) {
         keep_connection(link, endpoint);
     }
     return status;
@@ -333,7 +329,6 @@ void ray__link_begin(ray__link *link, ray_pull *pull, uint32_t source) {
     pthread_mutex_unlock(&pull->lock);
     link->due_count = 0;
     link->kicked = false;
-    link->asked_ahead = false;
     link->noted = false;
     link->yields = false;
 }

@@ -45,8 +45,6 @@ struct ray__link {
     uint32_t due[RAY__INDICES_MAX];
     uint64_t due_since_ns[RAY__INDICES_MAX]; // UINT64_MAX: asked for elsewhere too
     uint64_t due_bytes;     // raw, of the chunks that are due
-    bool asked_ahead;       // chunk 0, and no card has said yet whether it comes
-    uint64_t ahead_ns;      // when
     bool noted;             // a NOTE has come, and nothing that it could stand in front of
     bool yields;            // asks for no more, since its thread is wanted
     uint32_t due_urgency;   // the class that they count in
@@ -68,10 +66,6 @@ void ray__link_gives_up(ray__link *link);
 ray_status ray__pace(ray_transfer *transfer, const ray__connection *connection, uint32_t urgency, uint64_t size, uint64_t *piece) RAY_NODISCARD;
 
 ray_status ray__link_receive(ray__link *link) RAY_NODISCARD;
-// Writes a REQUEST for what may be all of it, behind the OPEN at the end of the same write; answers its size, 0: that is left to the card.
-uint32_t ray__link_write_ahead(ray__link *link, uint8_t *message);
-// The card says that what was asked for ahead comes, and the pull is open. False when nobody wants it any more.
-bool ray__link_settle_ahead(ray__link *link);
 
 // The parts of ray__link_run, for batch.c.
 void ray__link_begin(ray__link *link, ray_pull *pull, uint32_t source);

@@ -113,7 +113,6 @@ struct ray_pull {
     bool opening;         // a link is asking the caller for a sink
     bool opened;
     bool finishing;
-    bool asked_ahead;     // by one of its links
     bool goes_alone;      // was begun in a batch that had no place for its data
     const ray_card *card; // during opened
     uint64_t open_next_ns; // when the next source is asked, if none has answered
@@ -189,10 +188,6 @@ void ray__pull_schedule_locked(ray_pull *pull, uint64_t now);
 // Takes chunks for this link to ask for, as many as it may have due, and notes them as due; *wait_until_ns is set when a cap or a more
 // urgent class allows none now.
 void ray__pull_take_chunks(ray__link *link, ray__request *request, uint64_t *wait_until_ns);
-// Whether a link may ask this source for chunk 0 before its card: true once at most.
-bool ray__pull_may_ask_ahead(ray_pull *pull, uint32_t source);
-// What was asked for ahead is due on this link. False when it is here, or another's, by now.
-bool ray__pull_due_ahead(ray__link *link);
 // Takes a chunk whose bytes came with the card. False: none is missing any more.
 bool ray__pull_take_inline(ray_pull *pull, uint32_t *index);
 // Whether one of those that are missing may be asked of this source.

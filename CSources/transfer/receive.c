@@ -113,32 +113,6 @@ static ray_status ask(ray__link *link, uint64_t *wait_until_ns) {
     return ray__connection_write(&link->connection, &part, 1, false);
 }
 
-uint32_t ray__link_write_ahead(ray__link *link, uint8_t *message) {
-    link->asked_ahead = ray__pull_may_ask_ahead(link->pull, link->source);
-    if (!link->asked_ahead) {
-        return 0;
-    }
-    link->ahead_ns = ray__now_ns();
-    ray__request request = {.codec = link->pull->codec, .level = link->pull->level, .urgency = (uint16_t)atomic_load(&link->pull->urgency),
-                            .flags = RAY__REQUEST_AHEAD, .count = 1};
-    describe_ability(link->pull, &request.ability);
-    uint32_t size = ray__request_write(&request, message + RAY__MESSAGE_HEADER_SIZE);
-    ray__message_seal(message, RAY__MESSAGE_REQUEST, link->stream, size);
-    return RAY__MESSAGE_HEADER_SIZE + size;
-}
-
-bool ray__link_settle_ahead(ray__link *link) {
-    static const uint32_t first = 0;
-    if (link->asked_ahead) {
-        if (!ray__pull_due_ahead(link)) {
-            return false;
-        }
-        link->asked_ahead = false; // due, as any other
-        ray__link_asked(link, &first, 1);
-    }
-    return true;
-}
-
 // ---- receive -------------------------------------------------------------------------------------------------------------
 
 // Writes what the link holds of a chunk that ends at `end` so far. While another link writes, this one receives on, until it must.

@@ -30,7 +30,6 @@ typedef struct ray__stream {
     ray__offer *offer; // NULL: free
     uint32_t orders;   // under way; the offer stays for them after CLOSE
     bool closed;
-    bool keeps_ahead;          // a REQUEST ahead of its card
     bool held;                 // something of it waits for a slot of the swarm
     bool cannot_read;          // at this look
     ray__watcher coming;       // for chunks that are on their way here

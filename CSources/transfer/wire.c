@@ -176,7 +176,7 @@ ray_status ray__request_read(const uint8_t *body, uint32_t size, ray__request *r
     request->count = ray__get_u32(body + 8);
     if (request->count == 0 || request->count > RAY__INDICES_MAX || size != RAY__REQUEST_FIXED_SIZE + 4 * request->count ||
         request->codec > RAY_CODEC_ZSTD || request->urgency >= RAY_URGENCY_COUNT || request->depth > RAY__DEPTH_MAX ||
-        request->flags > (RAY__REQUEST_NO_REFER | RAY__REQUEST_AHEAD) || !ability_read(body, &request->ability)) {
+        request->flags > RAY__REQUEST_NO_REFER || !ability_read(body, &request->ability)) {
         return ray__fail(RAY_PROTOCOL, "a REQUEST of %u bytes for %u chunks in codec %u, of urgency %u", size, request->count, request->codec,
                          request->urgency);
     }

@@ -70,10 +70,7 @@ ray_status ray__open_read(const uint8_t *body, uint32_t size, ray__open *open) R
 // How many waits lie between the asking end and who has the chunk (docs/decisions/0007). Larger ones are not referred to.
 #define RAY__DEPTH_MAX 200u
 
-enum {
-    RAY__REQUEST_NO_REFER = 1, // send it yourself, or say that you cannot
-    RAY__REQUEST_AHEAD = 2,    // right behind an OPEN, for chunk 0: sent if the card says that the rest is here, and this is all of it
-};
+enum { RAY__REQUEST_NO_REFER = 1 }; // send it yourself, or say that you cannot
 
 #define RAY__CORES_MAX 4096000u      // thousandths of a core that a REQUEST can tell of
 #define RAY__UNPACK_PS_MAX 1000000u  // a microsecond for a byte
@@ -159,12 +156,6 @@ static inline bool ray__chunk_size_is_possible(uint32_t chunk_size) {
 
 static inline uint32_t ray__chunk_count(uint64_t size_bytes, uint32_t chunk_size) {
     return (uint32_t)((size_bytes + chunk_size - 1) / chunk_size);
-}
-
-// Whether a REQUEST ahead is answered. Both ends say the same, by the card.
-static inline bool ray__card_keeps_ahead(const ray__card_message *card) {
-    return card->status == RAY_OK && (card->flags & (RAY__CARD_HERE | RAY__CARD_INLINE | RAY__CARD_PARTIAL)) == RAY__CARD_HERE &&
-           card->size_bytes > 0 && card->size_bytes <= card->chunk_size;
 }
 
 static inline uint32_t ray__chunk_raw_size(uint64_t size_bytes, uint32_t chunk_size, uint32_t index) {

@@ -133,9 +133,6 @@ static void serve_lies(liar *l, ray__connection *c) {
         } else if (message.type == RAY__MESSAGE_REQUEST) {
             ray__request request;
             CHECK_OK(ray__request_read(body, message.body_size, &request));
-            if ((request.flags & RAY__REQUEST_AHEAD) != 0) {
-                continue; // the card rules that out: it has more than a chunk
-            }
             if (l->lie == LIE_NOTE || l->lie == LIE_NOTES || l->lie == LIE_LONG_NOTE) {
                 send_lying_notes(l, c, message.stream);
                 return;

@@ -125,9 +125,7 @@ static void serve(half *h, ray__connection *c) {
         } else if (message.type == RAY__MESSAGE_REQUEST) {
             ray__request request;
             CHECK_OK(ray__request_read(body, message.body_size, &request));
-            if ((request.flags & RAY__REQUEST_AHEAD) == 0) { // the card rules that out: it has more than a chunk
-                answer(h, c, message.stream, &request);
-            }
+            answer(h, c, message.stream, &request);
         }
     }
 }

@@ -122,9 +122,6 @@ static ray_status answer(source *s, ray__connection *c, const ray__message *mess
         return RAY_OK;
     }
     CHECK_OK(ray__request_read(body, message->body_size, &request));
-    if ((request.flags & RAY__REQUEST_AHEAD) != 0) {
-        return RAY_OK; // the card rules that out: it has more than a chunk
-    }
     atomic_fetch_add(&s->request_count, 1);
     if (s->manner == WAITS) {
         return wait_for_ever(s, c, message->stream);
