@@ -14,12 +14,29 @@
 
 #define AGAIN_NS (10 * RAY__MS)
 
+// A holder that a card named belongs to the cluster: who does not prove that at its port is not the one that was meant, but has taken the port of one that ended.
+static ray_status prove_link(ray__link *link) {
+    ray_pull *pull = link->pull;
+    ray_status status = ray__connection_prove(&link->connection, &pull->transfer->key, RAY_ROLE_CONNECTING, RAY__PROVE_NS);
+    if (status != RAY_KEY_REFUSED && status != RAY_PROTOCOL) {
+        return status;
+    }
+    pthread_mutex_lock(&pull->lock);
+    const ray__pull_source *source = &pull->sources[link->source];
+    // An answer says that it was the one: what it says now was misheard.
+    bool another = source->learned && !source->answered;
+    pthread_mutex_unlock(&pull->lock);
+    char text[RAY__TEXT_MAX];
+    snprintf(text, sizeof text, "%.250s", ray_last_error_message());
+    return another ? ray__fail(RAY_UNREACHABLE, "%s", text) : status;
+}
+
 static ray_status connect_link(ray__link *link, const ray_endpoint *endpoint, bool fresh, bool *reused) {
     ray_transfer *transfer = link->pull->transfer;
     *reused = !fresh && ray__idle_take(transfer, endpoint, link->pull->stop, &link->connection);
     if (!*reused) {
         RAY_TRY(ray__connection_open(endpoint, RAY__CONNECT_NS, link->pull->stop, transfer->port, &link->connection));
-        RAY_TRY(ray__connection_prove(&link->connection, &transfer->key, RAY_ROLE_CONNECTING, RAY__PROVE_NS));
+        RAY_TRY(prove_link(link));
     }
     link->connection.silent_ns = RAY__SILENT_NS;
     return RAY_OK;

@@ -1,6 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // A pull whose only holder goes in the middle: it asks who knew of that one for another, and goes on from there with what it has.
+#include <errno.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
 #include "fault_proxy.h"
+#include "transfer/connection_internal.h"
 #include "transfer_fixture.h"
 
 #define SIZE (40 * MIB)
@@ -180,6 +186,66 @@ static void withoutABeginningNobodyWaits(void) {
     pthread_mutex_destroy(&known.lock);
 }
 
+static void *answer_as_a_web_server(void *listener) {
+    static const char answer[] = "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    for (;;) {
+        struct pollfd waiting = {.fd = *(int *)listener, .events = POLLIN};
+        CHECK(poll(&waiting, 1, -1) == 1);
+        int one = accept(*(int *)listener, NULL, NULL);
+        if (one < 0 && errno == EINVAL) { // shut down
+            return NULL;
+        }
+        if (one >= 0) {
+            char asked[64];
+            CHECK(read(one, asked, sizeof asked) > 0);
+            CHECK(write(one, answer, sizeof answer - 1) > 0);
+            // Not before the other end has seen it.
+            while (read(one, asked, sizeof asked) > 0) {
+            }
+            close(one);
+        }
+    }
+}
+
+// The port of a holder that ended is another's now: that says nothing of the object.
+static void aStrangerAtTheHoldersPortCountsAsUnreachable(void) {
+    ray_transfer_options strange = {.struct_size = sizeof strange, .bind_host = "127.0.0.1"};
+    ray_key_random(&strange.key);
+    ray_transfer *stranger = NULL;
+    CHECK_OK(ray_transfer_create(&strange, &stranger));
+    uint16_t other_port = 0;
+    int listener = -1;
+    CHECK_OK(ray__listener_open("127.0.0.1", 0, &listener, &other_port));
+    pthread_t web;
+    CHECK_EQUAL(pthread_create(&web, NULL, answer_as_a_web_server, &listener), 0);
+    uint16_t ports[] = {ray_transfer_port(stranger), other_port};
+    for (int i = 0; i < 2; i++) {
+        directory known = {.holder = ports[i]};
+        pthread_mutex_init(&known.lock, NULL);
+        ray_transfer_options guiding = {
+            .struct_size = sizeof guiding, .key = fixture_key, .bind_host = "127.0.0.1", .find = find, .context = &known};
+        ray_transfer *guide = NULL;
+        CHECK_OK(ray_transfer_create(&guiding, &guide));
+        ray_store *here = fixture_store(64 * MIB);
+        ray_transfer *receiver = fixture_transfer(NULL, here, false);
+        fixture_pull p;
+        CHECK_STATUS(fixture_pull_now(&p, receiver, 1, ray_transfer_port(guide), NULL, NULL), RAY_UNREACHABLE);
+        char named[32];
+        snprintf(named, sizeof named, "127.0.0.1:%u", ports[i]);
+        CHECK(strstr(p.message, named) != NULL);
+        // Asked by its caller's own choice it refuses.
+        CHECK_STATUS(fixture_pull_now(&p, receiver, 1, ports[i], NULL, NULL), i == 0 ? RAY_KEY_REFUSED : RAY_PROTOCOL);
+        ray_transfer_destroy(receiver);
+        ray_transfer_destroy(guide);
+        ray_store_close(here);
+        pthread_mutex_destroy(&known.lock);
+    }
+    CHECK_EQUAL(shutdown(listener, SHUT_RDWR), 0);
+    CHECK_EQUAL(pthread_join(web, NULL), 0);
+    close(listener);
+    ray_transfer_destroy(stranger);
+}
+
 int main(void) {
     bytes = fixture_bytes(SIZE, 5, false);
     RUN(aNewHolderIsAskedForWhatIsMissing);
@@ -187,6 +253,7 @@ int main(void) {
     RUN(waitingForAHolderEndsWithPatience);
     RUN(waitingForAHolderEndsWithTheTimeOfThePull);
     RUN(withoutABeginningNobodyWaits);
+    RUN(aStrangerAtTheHoldersPortCountsAsUnreachable);
     free(bytes);
     return 0;
 }

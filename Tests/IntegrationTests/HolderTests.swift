@@ -164,16 +164,21 @@ import Testing
         }
     }
 
-    @Test(.timeLimit(.minutes(2))) func aPartThatNobodyHasNowEndsAtItsTimeAndSaysWhatItWaitedFor() async throws {
+    /// How its holder ends: gone at once, or still there for who connects, and silent.
+    enum Fall: CaseIterable { case killed, stopped }
+
+    @Test(.timeLimit(.minutes(2)), arguments: Fall.allCases)
+    func aPartThatNobodyHasNowEndsAtItsTimeAndSaysWhatItWaitedFor(_ fall: Fall) async throws {
         try await withScene([Scene.first]) { scene in
             let session = try await scene.cluster.session(Scene.reader)
             let there: ObjectRef<Bytes> = try await session.open(scene.text)
-            scene.signal(Scene.first, SIGKILL)
+            scene.signal(Scene.first, fall == .killed ? SIGKILL : SIGSTOP)
             let error = await failure { _ = try await session.read(there, 5..<100, timeout: .seconds(8)) }
-            #expect(error?.code == .timedOut && error?.object == there.id)
+            #expect(error?.code == .timedOut && error?.object == there.id, "\(String(describing: error))")
             let message = error?.message ?? ""
             // Its holder cannot be reached, until the owner knows that it has gone.
-            let reason = try #require(message.split(separator: "did not arrive in time; ", maxSplits: 1).dropFirst().first)
+            let reason = try #require(
+                message.split(separator: "did not arrive in time; ", maxSplits: 1).dropFirst().first, "\(message)")
             #expect(reason.contains("holder") || reason.contains("127.0.0.1"), "\(message)")
             await session.close()
         }

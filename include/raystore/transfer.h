@@ -446,7 +446,7 @@ RAY_API ray_status ray_pull_explain_source(ray_pull *pull, uint32_t index, ray_s
 // may change; programs read the numbers.
 RAY_API size_t ray_pull_explain(ray_pull *pull, char *RAY_NULLABLE text, size_t capacity);
 
-// Why nothing comes now, as the sources last said; "" while something does, and after the end. Otherwise as ray_pull_explain.
+// Why nothing comes now, as the sources last said, or which has not answered yet; "" while something does, and after the end. Otherwise as ray_pull_explain.
 RAY_API size_t ray_pull_standstill(ray_pull *pull, char *RAY_NULLABLE text, size_t capacity);
 
 // Gives the handle up; does not cancel. Accepts NULL.

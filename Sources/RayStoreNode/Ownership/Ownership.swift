@@ -253,8 +253,8 @@ actor Ownership {
     /// Lets the transfer engine tell who else has a copy, or that one may come back.
     func publishHolders(of id: ObjectID) {
         let holders = (owned[id]?.holders ?? []).compactMap { peers[$0] }
-        catalog.setHolders(holders.map { BulkEndpoint(host: $0.host, port: $0.bulkPort) }, of: id)
-        catalog.setWait(for: id, holders.isEmpty ? wait(for: id) : nil)
+        catalog.setHolders(
+            holders.map { BulkEndpoint(host: $0.host, port: $0.bulkPort) }, of: id, wait: holders.isEmpty ? wait(for: id) : nil)
     }
 
     private func wait(for id: ObjectID) -> RayStoreError? {

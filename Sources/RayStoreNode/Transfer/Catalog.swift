@@ -81,17 +81,17 @@ final class Catalog: Sendable {
         }
     }
 
-    func setHolders(_ endpoints: [BulkEndpoint], of id: ObjectID) {
-        contents.withLock { $0.holders[id] = endpoints.isEmpty ? nil : endpoints }
+    /// - Parameter wait: says that nobody has the object now and somebody may have it again; nil when somebody has it.
+    func setHolders(_ endpoints: [BulkEndpoint], of id: ObjectID, wait: RayStoreError?) {
+        // Both at once: without holders and without this an object counts as lost.
+        contents.withLock { contents in
+            contents.holders[id] = endpoints.isEmpty ? nil : endpoints
+            contents.waits[id] = wait.map(PeerFailure.init)
+        }
     }
 
     func holders(of id: ObjectID) -> [BulkEndpoint] {
         contents.withLock { $0.holders[id] ?? [] }
-    }
-
-    /// Says that nobody has the object now and somebody may have it again; nil when somebody has it.
-    func setWait(for id: ObjectID, _ reason: RayStoreError?) {
-        contents.withLock { $0.waits[id] = reason.map(PeerFailure.init) }
     }
 
     /// Why whoever wants the object has to wait for a holder, if that is so.

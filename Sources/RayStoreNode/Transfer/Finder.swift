@@ -23,6 +23,8 @@ final class Finder: Sendable {
     }
 
     func find(_ id: ObjectID, _ answer: OpaquePointer) -> ray_status {
+        // Before it is looked what is here, so that whoever loses its last holder meanwhile is found to wait for another.
+        let holders = catalog.holders(of: id)
         var isHere = true
         var absence: RayStoreError?
         if let file = catalog.file(id) {
@@ -42,11 +44,10 @@ final class Finder: Sendable {
                 absence = RayStoreError(entry!.failure, "object \(id): \(entry!.failure.text)", object: id)
             default:
                 isHere = offerRecord(of: id, answer) || offerMoved(id, answer)
-                let isMoved = catalog.moved[id] != nil && catalog.holders(of: id).isEmpty
+                let isMoved = catalog.moved[id] != nil && holders.isEmpty
                 absence = isHere ? nil : isMoved ? catalog.moved.answerWanted(id) : missing(id)
             }
         }
-        let holders = catalog.holders(of: id)
         for holder in holders {
             ray_answer_holder(answer, holder.host, holder.port)
         }
