@@ -7,6 +7,8 @@ internal import Synchronization
 package final class SpawnedProcess: Sendable {
     package let processIdentifier: Int32
     private let status = Mutex<Int32?>(nil)
+    /// The signal of its end, if one ended it that no test sends.
+    private let crashSignal = Mutex<Int32?>(nil)
 
     /// - Parameters:
     ///   - environment: all of its variables; nil for ours.
@@ -36,6 +38,10 @@ package final class SpawnedProcess: Sendable {
             var raw: Int32 = 0
             guard waitpid(processIdentifier, &raw, blocking ? 0 : WNOHANG) == processIdentifier else { return nil }
             status = raw & 0x7f == 0 ? (raw >> 8) & 0xff : raw & 0x7f
+            let signal = raw & 0x7f
+            if [SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, SIGSYS].contains(signal) {
+                crashSignal.withLock { $0 = signal }
+            }
             return status
         }
     }
@@ -44,6 +50,12 @@ package final class SpawnedProcess: Sendable {
 
     /// Its exit code, or the number of the signal that ended it; -1 while it runs.
     package var terminationStatus: Int32 { poll(blocking: false) ?? -1 }
+
+    /// What it crashed with; nil while it runs, and when it ended in another way.
+    package var crash: Int32? {
+        _ = poll(blocking: false)
+        return crashSignal.withLock { $0 }
+    }
 
     package func waitUntilExit() {
         _ = poll(blocking: true)

@@ -98,6 +98,15 @@ package final class TestCluster: @unchecked Sendable {
         }
     }
 
+    /// Of each node that crashed: with what, and the end of its log. A test that expects an error may be content with what a crash looks like from outside.
+    package func crashes() -> [String] {
+        members.enumerated().compactMap { place, member in
+            guard let signal = member.process.crash else { return nil }
+            let log = (try? String(contentsOfFile: member.state + ".log", encoding: .utf8)) ?? ""
+            return "node \(place) crashed with signal \(signal); the end of its log: \(log.suffix(2000))"
+        }
+    }
+
     package func end() {
         for member in members { member.process.end() }
         try? FileManager.default.removeItem(atPath: directory)
@@ -108,7 +117,13 @@ package final class TestCluster: @unchecked Sendable {
 package func withCluster(_ count: Int, memory: String = "256MiB", _ body: (TestCluster) async throws -> Void) async throws {
     let cluster = try await TestCluster(nodes: count, memory: memory)
     defer { cluster.end() }
-    try await body(cluster)
+    do {
+        try await body(cluster)
+    } catch {
+        for crash in cluster.crashes() { print(crash) }
+        throw error
+    }
+    if let crash = cluster.crashes().first { throw SetUpFailure(crash) }
 }
 
 /// A port that nothing listens on.

@@ -60,6 +60,8 @@ package final class TestProcess: @unchecked Sendable {
 
     package var pid: Int32 { process.processIdentifier }
     package var isRunning: Bool { process.isRunning }
+    /// The signal that it crashed with.
+    package var crash: Int32? { process.crash }
 
     /// The lines up to and without the one that is `mark`; nil when the output ends before it, or the time does.
     package func output(until mark: String, within limit: Duration = patience) async -> [String]? {
