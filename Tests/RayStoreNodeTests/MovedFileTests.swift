@@ -192,6 +192,31 @@ struct MovedFileTests {
         }
     }
 
+    /// Nobody waits for a storage that refuses the node's credentials: it is said at once, and when they are mended all is as before.
+    @Test(.timeLimit(.minutes(2))) func aStorageThatRefusesIsSaid() async throws {
+        let scratch = try Scratch()
+        defer { scratch.remove() }
+        let switched = SwitchedStorage()
+        let storage = switched.over(FilesystemStorage(directories: [scratch.path + "/storage"], owner: "n"))
+        try await Scene.with(storage, scratch) { scene in
+            let refs = [try await scene.put(1), try await scene.put(2), try await scene.put(3), try await scene.put(4)]
+            #expect(refs.map(scene.isHere) == [false, true, true, true])
+            let moved = refs[0]
+            let there = try await scene.other.open(moved.shared())
+            switched.isRefusing = true
+            let part = await failure { _ = try await scene.owner.read(moved, 5..<9) }
+            let here = await failure { _ = try await scene.owner.get(moved) }
+            let farPart = await failure { _ = try await scene.other.read(there, 5..<9) }
+            let far = await failure { _ = try await scene.other.get(there) }
+            for (what, error) in [("part", part), ("whole", here), ("part elsewhere", farPart), ("whole elsewhere", far)] {
+                #expect(error?.code == .keyRefused && error?.message.contains("credentials") == true, "\(what): \(error?.message ?? "")")
+            }
+            switched.isRefusing = false
+            #expect(try read(await scene.other.get(there, timeout: .seconds(60)).path) == pattern(Self.size, seed: 1))
+            #expect(try read(await scene.owner.get(moved, timeout: .seconds(60)).path) == pattern(Self.size, seed: 1))
+        }
+    }
+
     private func damage(_ url: String, isGone: Bool) throws {
         let path = url.hasPrefix("file://") ? String(url.dropFirst(7)) : url
         guard !isGone else { return try FileManager.default.removeItem(atPath: path) }

@@ -224,9 +224,9 @@ extension Ownership {
     }
 
     /// Failures that end by themselves: the object is sealed later, or there is a holder again, or the membership decides that the node is gone. In use is a file whose
-    /// last pull has told of its end and not yet given up the lock. All of the cluster have its key: who refuses it has the port of a node that ended.
+    /// last pull has told of its end and not yet given up the lock.
     static func mayPass(_ code: RayStoreError.Code) -> Bool {
-        [.notSealed, .notLocal, .noHolder, .unreachable, .peerClosed, .fetchTimedOut, .inUse, .keyRefused].contains(code)
+        [.notSealed, .notLocal, .noHolder, .unreachable, .peerClosed, .fetchTimedOut, .inUse].contains(code)
     }
 
     /// Tells the owner of the new copy. One that has ended meanwhile is dropped again.

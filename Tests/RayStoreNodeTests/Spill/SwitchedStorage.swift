@@ -22,6 +22,8 @@ import Synchronization
         var isUnreadable = false
         /// How many have failed so.
         var unreadableCount = 0
+        /// Reads are refused, as by a server that does not know the credentials any more.
+        var isRefusing = false
     }
 
     private let switches = Mutex(Switches())
@@ -76,6 +78,7 @@ import Synchronization
                 switched.switches.withLock { $0.unreadableCount += 1 }
                 throw RayStoreError(.system, "reading \(file) at byte \(offset): Input/output error", systemErrno: EIO)
             }
+            if switched.isRefusing { throw RayStoreError(.keyRefused, "reading \(file): the credentials are refused") }
             try await storage.restore(file, from: offset, into: memory)
         }
 
