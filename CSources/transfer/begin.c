@@ -142,7 +142,8 @@ ray_status ray_pull_add_source(ray_pull *pull, const ray_endpoint *source) {
 
 // One that is being asked and says nothing, before anything has come; NULL if there is none.
 static const ray_endpoint *silent_source_locked(const ray_pull *pull) {
-    for (uint32_t i = 0; i < pull->source_count && !pull->opened; i++) {
+    uint32_t count = pull->opened ? 0 : pull->source_count;
+    for (uint32_t i = 0; i < count; i++) {
         const ray__pull_source *source = &pull->sources[i];
         if (source->links > 0 && !source->answered && !source->guides) {
             return &source->endpoint;
@@ -153,12 +154,11 @@ static const ray_endpoint *silent_source_locked(const ray_pull *pull) {
 
 size_t ray_pull_standstill(ray_pull *pull, char *text, size_t capacity) {
     pthread_mutex_lock(&pull->lock);
-    bool begins = !pull->opened && pull->source_status != RAY_OK;
-    bool still = (pull->still_since_ns != 0 || begins) && !atomic_load(&pull->ended);
-    const ray_endpoint *silent = atomic_load(&pull->ended) ? NULL : silent_source_locked(pull);
-    int size = still            ? snprintf(text, capacity, "%s", pull->source_message)
-               : silent != NULL ? snprintf(text, capacity, "%s:%u has not answered yet", silent->host, silent->port)
-                                : snprintf(text, capacity, "%s", "");
+    bool ended = atomic_load(&pull->ended);
+    bool has_failed = pull->still_since_ns != 0 || (!pull->opened && pull->source_status != RAY_OK);
+    const ray_endpoint *silent = ended || has_failed ? NULL : silent_source_locked(pull);
+    int size = silent != NULL ? snprintf(text, capacity, "%s:%u has not answered yet", silent->host, silent->port)
+                              : snprintf(text, capacity, "%s", has_failed && !ended ? pull->source_message : "");
     pthread_mutex_unlock(&pull->lock);
     return size < 0 ? 0 : (size_t)size;
 }
