@@ -35,6 +35,14 @@ static ray_status find(void *context, const ray_object_id *id, ray_answer *answe
     return RAY_OK;
 }
 
+static ray_transfer *guide_start(directory *known) {
+    ray_transfer_options options = {
+        .struct_size = sizeof options, .key = fixture_key, .bind_host = "127.0.0.1", .find = find, .context = known};
+    ray_transfer *guide = NULL;
+    CHECK_OK(ray_transfer_create(&options, &guide));
+    return guide;
+}
+
 typedef struct holder {
     fixture_table table;
     ray_store *store;
@@ -83,9 +91,7 @@ static scene *begin(ray_pull_options options) {
     holder_start(&s->second);
     s->here = fixture_store(64 * MIB);
     s->receiver = fixture_transfer(NULL, s->here, false);
-    ray_transfer_options guiding = {
-        .struct_size = sizeof guiding, .key = fixture_key, .bind_host = "127.0.0.1", .find = find, .context = &s->known};
-    CHECK_OK(ray_transfer_create(&guiding, &s->guide));
+    s->guide = guide_start(&s->known);
     fault_proxy_options before = {.to = ray_transfer_port(s->first.transfer), .bytes_per_second = RATE};
     s->before_first = fault_proxy_start(&before);
     CHECK(s->before_first != NULL);
@@ -171,10 +177,7 @@ static void waitingForAHolderEndsWithTheTimeOfThePull(void) {
 static void withoutABeginningNobodyWaits(void) {
     directory known = {.holder = 0};
     pthread_mutex_init(&known.lock, NULL);
-    ray_transfer_options guiding = {
-        .struct_size = sizeof guiding, .key = fixture_key, .bind_host = "127.0.0.1", .find = find, .context = &known};
-    ray_transfer *guide = NULL;
-    CHECK_OK(ray_transfer_create(&guiding, &guide));
+    ray_transfer *guide = guide_start(&known);
     ray_store *here = fixture_store(64 * MIB);
     ray_transfer *receiver = fixture_transfer(NULL, here, false);
     fixture_pull p;
@@ -223,10 +226,7 @@ static void aStrangerAtTheHoldersPortCountsAsUnreachable(void) {
     for (int i = 0; i < 2; i++) {
         directory known = {.holder = ports[i]};
         pthread_mutex_init(&known.lock, NULL);
-        ray_transfer_options guiding = {
-            .struct_size = sizeof guiding, .key = fixture_key, .bind_host = "127.0.0.1", .find = find, .context = &known};
-        ray_transfer *guide = NULL;
-        CHECK_OK(ray_transfer_create(&guiding, &guide));
+        ray_transfer *guide = guide_start(&known);
         ray_store *here = fixture_store(64 * MIB);
         ray_transfer *receiver = fixture_transfer(NULL, here, false);
         fixture_pull p;
