@@ -6,9 +6,8 @@ internal import Synchronization
 /// A process that a test started; see `test_spawn.h` for why it is not Foundation's.
 package final class SpawnedProcess: Sendable {
     package let processIdentifier: Int32
+    /// As waitpid told it; nil while it runs.
     private let status = Mutex<Int32?>(nil)
-    /// The signal of its end, if one ended it that no test sends.
-    private let crashSignal = Mutex<Int32?>(nil)
 
     /// - Parameters:
     ///   - environment: all of its variables; nil for ours.
@@ -31,31 +30,33 @@ package final class SpawnedProcess: Sendable {
         processIdentifier = pid
     }
 
-    /// Its exit code, or the number of the signal that ended it; nil while it runs.
     private func poll(blocking: Bool) -> Int32? {
         status.withLock { status in
             if let status { return status }
             var raw: Int32 = 0
             guard waitpid(processIdentifier, &raw, blocking ? 0 : WNOHANG) == processIdentifier else { return nil }
-            status = raw & 0x7f == 0 ? (raw >> 8) & 0xff : raw & 0x7f
-            let signal = raw & 0x7f
-            if [SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, SIGSYS].contains(signal) {
-                crashSignal.withLock { $0 = signal }
-            }
-            return status
+            status = raw
+            return raw
         }
     }
 
     package var isRunning: Bool { poll(blocking: false) == nil }
 
     /// Its exit code, or the number of the signal that ended it; -1 while it runs.
-    package var terminationStatus: Int32 { poll(blocking: false) ?? -1 }
-
-    /// What it crashed with; nil while it runs, and when it ended in another way.
-    package var crash: Int32? {
-        _ = poll(blocking: false)
-        return crashSignal.withLock { $0 }
+    package var terminationStatus: Int32 {
+        guard let raw = poll(blocking: false) else { return -1 }
+        return Self.signal(in: raw) == 0 ? (raw >> 8) & 0xff : Self.signal(in: raw)
     }
+
+    /// The signal that it crashed with, one that no test sends; nil while it runs, and when it ended in another way.
+    package var crash: Int32? {
+        guard let raw = poll(blocking: false) else { return nil }
+        let crashes = [SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, SIGSYS]
+        return crashes.contains(Self.signal(in: raw)) ? Self.signal(in: raw) : nil
+    }
+
+    /// The number of the signal that ended a process; 0: it ended by itself.
+    private static func signal(in raw: Int32) -> Int32 { raw & 0x7f }
 
     package func waitUntilExit() {
         _ = poll(blocking: true)
