@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/uio.h>
 
 #include "base/clock_internal.h"
 #include "base/error_internal.h"
@@ -45,11 +46,33 @@ void ray__session_end_unused(ray__session *s, ray__stream *ended) {
     }
 }
 
-static ray_status send_card(ray__session *s, uint32_t name, ray__offer *offer, bool with_data, uint32_t urgency) {
+// A link over which packing so little would cost more than it saves: what the stream drained lately at such a rate.
+#define FAST_RATE 400000000ull
+#define JUDGED_BYTES (8u << 20)
+
+static void judge_link(ray__session *s) {
+    uint64_t bytes = s->drain.acked_bytes - s->judged.acked_bytes;
+    if (bytes >= JUDGED_BYTES) {
+        s->is_fast = bytes >= (s->drain.limited_ns - s->judged.limited_ns) / RAY__MS * (FAST_RATE / 1000);
+        s->judged = s->drain;
+    }
+}
+
+// How much data may travel with the card: none where the caps allow nothing now. It is asked for then, and waits its turn.
+static uint64_t card_data_max(ray__session *s, const ray__open *open) {
+    uint64_t again_ns = 0;
+    if (!ray__flow_is_open(&s->transfer->sending, open->urgency, ray__now_ns(), &again_ns)) {
+        return 0;
+    }
+    judge_link(s);
+    return s->is_fast && (open->flags & RAY__OPEN_LARGE_CARD) != 0 ? RAY__CARD_DATA_MAX : RAY_INLINE_MAX;
+}
+
+static ray_status send_card(ray__session *s, uint32_t name, ray__offer *offer, uint64_t data_max, uint32_t urgency) {
     ray__card_message card;
-    ray__offer_card(offer, with_data, &card);
-    // The message, and before it a file's data.
-    uint64_t taken = RAY__MESSAGE_HEADER_SIZE + ray__card_size(&card) + card.inline_size;
+    ray__offer_card(offer, data_max, &card);
+    // The message without its data, and a file's data.
+    uint64_t taken = RAY__MESSAGE_HEADER_SIZE + ray__card_size(&card) - (offer->file >= 0 ? 0 : card.inline_size);
     RAY_TRY(ray__share_wait(&s->transfer->cards_sent, taken, s->connection->stop));
     uint8_t *file_data = NULL;
     if ((card.flags & RAY__CARD_INLINE) != 0 && offer->file >= 0) {
@@ -67,15 +90,17 @@ static ray_status send_card(ray__session *s, uint32_t name, ray__offer *offer, b
             ray__spilled_note(s->transfer, offer, status);
         }
     }
-    uint32_t size = ray__card_size(&card);
+    // The data leaves from where it lies.
+    uint32_t size = ray__card_size(&card) - card.inline_size;
     uint8_t *message = malloc(RAY__MESSAGE_HEADER_SIZE + size);
     ray_status status;
     if (message == NULL) {
         status = ray__fail(RAY_OUT_OF_MEMORY, "a card of %u bytes", size);
     } else {
-        ray__card_write(&card, message + RAY__MESSAGE_HEADER_SIZE);
-        ray__message_seal(message, RAY__MESSAGE_CARD, name, size);
-        status = ray__session_send(s, message, RAY__MESSAGE_HEADER_SIZE + size, false);
+        ray__card_write_but_data(&card, message + RAY__MESSAGE_HEADER_SIZE);
+        ray__message_seal_card(message, name, &card);
+        struct iovec parts[] = {{message, RAY__MESSAGE_HEADER_SIZE + size}, {(void *)(uintptr_t)card.inline_data, card.inline_size}};
+        status = ray__connection_write(s->connection, parts, 2, false);
     }
     if (status == RAY_OK && card.inline_size > 0) {
         s->useful_ns = ray__now_ns();
@@ -129,10 +154,7 @@ static ray_status take_open(ray__session *s, uint32_t name, const uint8_t *body,
     RAY_TRY(opened);
     ray__connection_drain(s->connection, &s->drain);
     ray__gauge_drained(offer, &s->drain, s->connection, NULL);
-    // Where the caps allow nothing now the data does not travel with the card: it is asked for, and then waits its turn.
-    uint64_t again_ns = 0;
-    bool with_data = ray__flow_is_open(&s->transfer->sending, open.urgency, ray__now_ns(), &again_ns);
-    ray_status status = send_card(s, name, offer, with_data, open.urgency);
+    ray_status status = send_card(s, name, offer, card_data_max(s, &open), open.urgency);
     if (status != RAY_OK || offer->status != RAY_OK || offer->answer.kind == RAY__ANSWER_NOTHING) {
         ray__offer_release(s->transfer, offer);
         return status;

@@ -48,6 +48,10 @@ uint32_t ray__link_write_open(ray__link *link, uint8_t *message) {
     if (link->pull->name == NULL && link->pull->range_offset == 0 && link->pull->range_size == 0) {
         open.port = link->pull->transfer->advertise_port;
         memcpy(open.host, link->pull->transfer->advertise_host, sizeof open.host);
+        pthread_mutex_lock(&link->pull->lock);
+        bool is_only = link->pull->source_count == 1;
+        pthread_mutex_unlock(&link->pull->lock);
+        open.flags = is_only && link->pull->codec == RAY_CODEC_AUTO ? RAY__OPEN_LARGE_CARD : 0;
     }
     if (link->pull->name != NULL) {
         snprintf(open.name, sizeof open.name, "%s", link->pull->name);
@@ -76,7 +80,9 @@ ray_status ray__link_read_card(ray_transfer *transfer, ray__connection *connecti
     *stream = message.stream;
     RAY_TRY(ray__share_wait(&transfer->cards_received, message.body_size, connection->stop));
     body->size = message.body_size;
-    body->bytes = malloc(message.body_size);
+    body->is_large = message.body_size > RAY_INLINE_MAX / 2 && message.body_size <= RAY__CARD_BUFFER;
+    body->bytes = body->is_large ? atomic_exchange(&transfer->spare_card, NULL) : NULL;
+    body->bytes = body->bytes != NULL ? body->bytes : malloc(body->is_large ? RAY__CARD_BUFFER : message.body_size);
     if (body->bytes == NULL) {
         return ray__fail(RAY_OUT_OF_MEMORY, "a card of %u bytes", message.body_size);
     }
@@ -86,7 +92,10 @@ ray_status ray__link_read_card(ray_transfer *transfer, ray__connection *connecti
 }
 
 void ray__card_body_free(ray_transfer *transfer, ray__card_body *body) {
-    free(body->bytes);
+    uint8_t *none = NULL;
+    if (!body->is_large || !atomic_compare_exchange_strong(&transfer->spare_card, &none, body->bytes)) {
+        free(body->bytes);
+    }
     if (body->size > 0) {
         ray__share_give(&transfer->cards_received, body->size);
     }

@@ -283,7 +283,7 @@ void ray__offer_sent(ray_transfer *transfer, ray__offer *offer, uint32_t raw_siz
     atomic_fetch_add(&offer->wire_bytes, stored_size);
 }
 
-void ray__offer_card(const ray__offer *offer, bool with_data, ray__card_message *card) {
+void ray__offer_card(const ray__offer *offer, uint64_t data_max, ray__card_message *card) {
     memset(card, 0, sizeof *card);
     card->status = offer->status;
     card->holder_count = offer->answer.holder_count;
@@ -304,7 +304,8 @@ void ray__offer_card(const ray__offer *offer, bool with_data, ray__card_message 
     card->descriptor_size = offer->answer.descriptor_size;
     // A slow source is not waited for by a connection, which others use too.
     bool is_slow = offer->answer.source.read != NULL && offer->size_bytes > 0;
-    if (with_data && !is_slow && offer->size_bytes <= RAY_INLINE_MAX) {
+    uint64_t most = offer->pinned || data_max < RAY_INLINE_MAX ? data_max : RAY_INLINE_MAX;
+    if (!is_slow && offer->size_bytes <= most) {
         card->flags |= RAY__CARD_INLINE;
         card->inline_size = (uint32_t)offer->size_bytes;
         card->inline_data = offer->view.data; // a file's is read by the caller

@@ -122,8 +122,8 @@ typedef struct ray__offer {
 // may_wait: for memory. Else RAY_AGAIN, as an answer or as the offer's status.
 ray_status ray__offer_open(ray_transfer *transfer, const ray__open *open, const char *peer, bool may_wait, ray__offer **offer) RAY_NODISCARD;
 void ray__offer_release(ray_transfer *transfer, ray__offer *offer);
-// Fills a card; its pointers are valid as long as the offer is.
-void ray__offer_card(const ray__offer *offer, bool with_data, ray__card_message *card);
+// Fills a card, with the data if it has so many bytes at most (of a file RAY_INLINE_MAX); its pointers are valid as long as the offer is.
+void ray__offer_card(const ray__offer *offer, uint64_t data_max, ray__card_message *card);
 // Reads from the file. RAY_SOURCE_CHANGED when it is not what it was.
 ray_status ray__offer_read(ray__offer *offer, void *bytes, uint64_t offset, size_t size) RAY_NODISCARD;
 // Counts what was sent of it.

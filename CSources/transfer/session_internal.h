@@ -56,6 +56,8 @@ typedef struct ray__session {
     ray__order *free_orders[RAY__ORDERS_MAX];
     ray__order orders[RAY__ORDERS_MAX];
     ray__drain drain;
+    ray__drain judged; // the drain when the link was judged for the last time
+    bool is_fast;      // as it was judged then
     uint64_t due_bytes[RAY_URGENCY_COUNT]; // raw, asked for and not yet sent
 } ray__session;
 _Static_assert(sizeof(ray__session) <= RAY__SESSION_MAX, "what memory_internal.h reserves is enough");

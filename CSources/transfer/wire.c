@@ -30,16 +30,39 @@ static uint64_t check_of(const uint8_t *header, const uint8_t *body, size_t body
     return ray__checksum_of(both, sizeof both);
 }
 
+// Of a body whose tail lies elsewhere.
+static uint64_t check_of_two(const uint8_t *header, const uint8_t *body, size_t body_size, const uint8_t *tail, size_t tail_size) {
+    ray__checksum sum;
+    ray__checksum_begin(&sum);
+    ray__checksum_add(&sum, body, body_size);
+    ray__checksum_add(&sum, tail, tail_size);
+    uint8_t both[16];
+    ray__put_u64(both, ray__checksum_of(header, AT_CHECK));
+    ray__put_u64(both + 8, ray__checksum_end(&sum));
+    return ray__checksum_of(both, sizeof both);
+}
+
 static size_t checked_size(uint16_t type, uint32_t body_size) {
     return type == RAY__MESSAGE_CHUNK ? RAY_CHUNK_HEADER_SIZE : body_size;
 }
 
-void ray__message_seal(uint8_t *bytes, uint16_t type, uint32_t stream, uint32_t body_size) {
+static void write_header(uint8_t *bytes, uint16_t type, uint32_t stream, uint32_t body_size) {
     ray__put_u32(bytes + AT_MAGIC, MAGIC);
     ray__put_u16(bytes + AT_TYPE, type);
     ray__put_u16(bytes + AT_ZERO, 0);
     ray__put_u32(bytes + AT_BODY_SIZE, body_size);
     ray__put_u32(bytes + AT_STREAM, stream);
+}
+
+void ray__message_seal_card(uint8_t *bytes, uint32_t stream, const ray__card_message *card) {
+    uint32_t size = ray__card_size(card);
+    write_header(bytes, RAY__MESSAGE_CARD, stream, size);
+    size_t here = size - card->inline_size;
+    ray__put_u64(bytes + AT_CHECK, check_of_two(bytes, bytes + HEADER_END, here, card->inline_data, card->inline_size));
+}
+
+void ray__message_seal(uint8_t *bytes, uint16_t type, uint32_t stream, uint32_t body_size) {
+    write_header(bytes, type, stream, body_size);
     ray__put_u64(bytes + AT_CHECK, check_of(bytes, bytes + HEADER_END, checked_size(type, body_size)));
 }
 
@@ -91,7 +114,7 @@ ray_status ray__message_verify(const uint8_t *header, const ray__message *messag
     return RAY_OK;
 }
 
-// ---- OPEN: id 28, token u64, threads u16, name size u16, chunk size u32, urgency u16, port u16, host size u16, zero u16, host, name
+// ---- OPEN: id 28, token u64, threads u16, name size u16, chunk size u32, urgency u16, port u16, host size u16, flags u16, host, name
 
 uint32_t ray__open_write(const ray__open *open, uint8_t *body) {
     size_t name_size = strnlen(open->name, RAY_NAME_MAX);
@@ -104,7 +127,7 @@ uint32_t ray__open_write(const ray__open *open, uint8_t *body) {
     ray__put_u16(body + 44, open->urgency);
     ray__put_u16(body + 46, open->port);
     ray__put_u16(body + 48, (uint16_t)host_size);
-    ray__put_u16(body + 50, 0);
+    ray__put_u16(body + 50, open->flags);
     memcpy(body + RAY__OPEN_BODY_SIZE, open->host, host_size);
     memcpy(body + RAY__OPEN_BODY_SIZE + host_size, open->name, name_size);
     return RAY__OPEN_BODY_SIZE + (uint32_t)host_size + (uint32_t)name_size;
@@ -127,7 +150,8 @@ ray_status ray__open_read(const uint8_t *body, uint32_t size, ray__open *open) {
     open->chunk_size = ray__get_u32(body + 40);
     open->urgency = ray__get_u16(body + 44);
     open->port = ray__get_u16(body + 46);
-    if (!ray__chunk_size_is_possible(open->chunk_size) || open->urgency >= RAY_URGENCY_COUNT || ray__get_u16(body + 50) != 0) {
+    open->flags = ray__get_u16(body + 50);
+    if (!ray__chunk_size_is_possible(open->chunk_size) || open->urgency >= RAY_URGENCY_COUNT || open->flags > RAY__OPEN_LARGE_CARD) {
         return ray__fail(RAY_PROTOCOL, "an OPEN that asks for chunks of %u bytes, with urgency %u", open->chunk_size, open->urgency);
     }
     return RAY_OK;
@@ -293,7 +317,7 @@ static uint8_t *put_part(uint8_t *at, const uint8_t *part, uint32_t size) {
     return at + size;
 }
 
-void ray__card_write(const ray__card_message *card, uint8_t *body) {
+void ray__card_write_but_data(const ray__card_message *card, uint8_t *body) {
     ray__put_u32(body + CARD_STATUS, (uint32_t)card->status);
     ray__put_u16(body + CARD_KIND, card->kind);
     ray__put_u16(body + CARD_FLAGS, card->flags);
@@ -315,8 +339,12 @@ void ray__card_write(const ray__card_message *card, uint8_t *body) {
         ray__put_u16(at + 2, (uint16_t)length);
         at = put_part(at + 4, (const uint8_t *)card->holders[i].host, length);
     }
-    at = put_part(at, (const uint8_t *)card->text, text_size(card->text));
-    put_part(at, card->inline_data, card->inline_size);
+    put_part(at, (const uint8_t *)card->text, text_size(card->text));
+}
+
+void ray__card_write(const ray__card_message *card, uint8_t *body) {
+    ray__card_write_but_data(card, body);
+    put_part(body + ray__card_size(card) - card->inline_size, card->inline_data, card->inline_size);
 }
 
 ray_status ray__card_read(const uint8_t *body, uint32_t size, ray__card_message *card) {
@@ -337,7 +365,7 @@ ray_status ray__card_read(const uint8_t *body, uint32_t size, ray__card_message 
     bool is_inline = (card->flags & RAY__CARD_INLINE) != 0;
     if (whole != size || card->metadata_size > RAY_METADATA_MAX || card->descriptor_size > RAY__DESCRIPTOR_MAX ||
         card->holder_count > RAY__HOLDERS_MAX || text >= RAY__TEXT_MAX || card->kind > RAY_KIND_FILE ||
-        (is_inline ? card->inline_size != card->size_bytes || card->size_bytes > RAY_INLINE_MAX : card->inline_size != 0) ||
+        (is_inline ? card->inline_size != card->size_bytes || card->size_bytes > RAY__CARD_DATA_MAX : card->inline_size != 0) ||
         (card->size_bytes >> 62) != 0) {
         return ray__fail(RAY_PROTOCOL, "a card of %u bytes whose parts do not fit together", size);
     }

@@ -28,9 +28,10 @@ enum {
 #define RAY__TEXT_MAX 512u
 #define RAY__DESCRIPTOR_MAX RAY_METADATA_MAX
 #define RAY__CARD_FIXED_SIZE 56u
+#define RAY__CARD_DATA_MAX (256u << 10) // of an object in memory, if the OPEN takes it and the link is known to be fast; else RAY_INLINE_MAX
 #define RAY__CARD_BODY_MAX                                                                                                   \
     (RAY__CARD_FIXED_SIZE + RAY_METADATA_MAX + RAY__DESCRIPTOR_MAX + RAY__HOLDERS_MAX * (4u + RAY_HOST_MAX) + RAY__TEXT_MAX + \
-     RAY_INLINE_MAX)
+     RAY__CARD_DATA_MAX)
 // What a CHUNK has before its packed bytes.
 #define RAY__CHUNK_PREFIX_SIZE (RAY__MESSAGE_HEADER_SIZE + RAY_CHUNK_HEADER_SIZE)
 
@@ -57,9 +58,11 @@ typedef struct ray__open {
     uint32_t chunk_size;
     uint16_t urgency; // RAY_URGENCY_*
     uint16_t port;    // at which the receiver serves what it has of it, 0: it does not
+    uint16_t flags;   // RAY__OPEN_*
     char host[RAY_HOST_MAX];     // of that port; "": where the connection comes from
     char name[RAY_NAME_MAX + 1]; // "": the id says all
 } ray__open;
+enum { RAY__OPEN_LARGE_CARD = 1 }; // all of it is wanted, from nobody else, and in no codec of the receiver's choice
 #define RAY__OPEN_BODY_SIZE 52u // without host and name
 #define RAY__OPEN_BODY_MAX (RAY__OPEN_BODY_SIZE + RAY_HOST_MAX - 1u + RAY_NAME_MAX)
 
@@ -145,6 +148,9 @@ typedef struct ray__card_message {
 
 uint32_t ray__card_size(const ray__card_message *card);
 void ray__card_write(const ray__card_message *card, uint8_t *body);
+// The same without the data, which follows from where it lies; and the header in front of that body, of all of it.
+void ray__card_write_but_data(const ray__card_message *card, uint8_t *body);
+void ray__message_seal_card(uint8_t *bytes, uint32_t stream, const ray__card_message *card);
 // The parts of *card point into body.
 ray_status ray__card_read(const uint8_t *body, uint32_t size, ray__card_message *card) RAY_NODISCARD;
 // The holder at *cursor (0 at first) of a card that was read; false at the end.

@@ -167,6 +167,7 @@ static void wire(void) {
     wire_seed("open_name", 3, RAY__MESSAGE_OPEN, message, ray__open_write(&open, body));
     open.port = 7003;
     strcpy(open.host, "10.0.0.3");
+    open.flags = RAY__OPEN_LARGE_CARD;
     wire_seed("open_serves", 3, RAY__MESSAGE_OPEN, message, ray__open_write(&open, body));
     ray__refer refer = {.index = 4, .depth = 1, .holder = {"10.0.0.2", 7002}};
     wire_seed("refer", 2, RAY__MESSAGE_REFER, message, ray__refer_write(&refer, body));

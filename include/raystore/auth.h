@@ -25,7 +25,7 @@ RAY_ASSUME_NONNULL_BEGIN
 
 #define RAY_KEY_SIZE 32
 #define RAY_AUTH_MESSAGE_MAX 128 // no step reads or writes more at once
-#define RAY_PROTOCOL_VERSION 6   // of every network protocol of this library; both ends must agree
+#define RAY_PROTOCOL_VERSION 7   // of every network protocol of this library; both ends must agree
 
 enum { RAY_PURPOSE_CONTROL = 1, RAY_PURPOSE_BULK = 2 };
 enum { RAY_ROLE_CONNECTING = 1, RAY_ROLE_ACCEPTING = 2 };

@@ -38,7 +38,7 @@
 RAY_BEGIN_DECLS
 RAY_ASSUME_NONNULL_BEGIN
 
-#define RAY_INLINE_MAX (100u << 10)     // data of this size and less travels inside the card
+#define RAY_INLINE_MAX (100u << 10)     // data of this size and less travels inside the card; of objects over fast links, up to 256 KiB
 #define RAY_CONNECTION_COUNT_MAX 16u    // to one source, for one pull
 #define RAY_METADATA_MAX (1u << 20)
 #define RAY_HOST_MAX 256
