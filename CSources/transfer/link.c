@@ -80,9 +80,10 @@ ray_status ray__link_read_card(ray_transfer *transfer, ray__connection *connecti
     *stream = message.stream;
     RAY_TRY(ray__share_wait(&transfer->cards_received, message.body_size, connection->stop));
     body->size = message.body_size;
-    body->is_large = message.body_size > RAY_INLINE_MAX / 2 && message.body_size <= RAY__CARD_BUFFER;
-    body->bytes = body->is_large ? atomic_exchange(&transfer->spare_card, NULL) : NULL;
-    body->bytes = body->bytes != NULL ? body->bytes : malloc(body->is_large ? RAY__CARD_BUFFER : message.body_size);
+    bool is_large = message.body_size >= RAY__CARD_BUFFER_MIN && message.body_size <= RAY__CARD_BUFFER;
+    body->bytes = is_large ? atomic_exchange(&transfer->large_card, NULL) : NULL;
+    body->is_kept = body->bytes != NULL;
+    body->bytes = body->is_kept ? body->bytes : malloc(message.body_size);
     if (body->bytes == NULL) {
         return ray__fail(RAY_OUT_OF_MEMORY, "a card of %u bytes", message.body_size);
     }
@@ -92,8 +93,9 @@ ray_status ray__link_read_card(ray_transfer *transfer, ray__connection *connecti
 }
 
 void ray__card_body_free(ray_transfer *transfer, ray__card_body *body) {
-    uint8_t *none = NULL;
-    if (!body->is_large || !atomic_compare_exchange_strong(&transfer->spare_card, &none, body->bytes)) {
+    if (body->is_kept) {
+        atomic_store(&transfer->large_card, body->bytes);
+    } else {
         free(body->bytes);
     }
     if (body->size > 0) {

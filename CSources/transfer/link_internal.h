@@ -71,13 +71,15 @@ ray_status ray__link_receive(ray__link *link) RAY_NODISCARD;
 void ray__link_begin(ray__link *link, ray_pull *pull, uint32_t source);
 // Writes an OPEN on a new stream of the link's connection; answers its size.
 uint32_t ray__link_write_open(ray__link *link, uint8_t *message);
-// Room for a card with data and little else. One is kept: the allocator would give its pages back to the kernel each time.
+// Room for a card with data and little else. The transfer keeps one, for those of this size and more: the allocator would give their pages
+// back to the kernel each time.
 #define RAY__CARD_BUFFER (RAY__CARD_DATA_MAX + (16u << 10))
+#define RAY__CARD_BUFFER_MIN (64u << 10)
 // Bytes of a card, within the share of cards that are received.
 typedef struct ray__card_body {
     uint8_t *bytes;
     uint32_t size; // as taken of the share
-    bool is_large; // the bytes are RAY__CARD_BUFFER
+    bool is_kept;  // the bytes are the transfer's
 } ray__card_body;
 
 // Waits for room for the body, whose size was checked; *card points into it. To be freed also after a failure.

@@ -16,7 +16,7 @@
 // what it waits for.
 //
 // Not counted: what the kernel buffers, the compressors' own tables and rooms (of two chunks a worker, for filters), a pull's list of its chunks (9 bytes each) and what it keeps of its card
-// while others may have parts from it (64 KiB at most), kept checksums, a spare buffer for a card (272 KiB).
+// while others may have parts from it (64 KiB at most), kept checksums, a buffer for one large card (272 KiB).
 #ifndef RAY_TRANSFER_MEMORY_INTERNAL_H
 #define RAY_TRANSFER_MEMORY_INTERNAL_H
 

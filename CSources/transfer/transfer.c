@@ -112,10 +112,8 @@ static uint32_t at_most(uint32_t count, uint64_t share_bytes) {
     return share_bytes / RAY__BUFFER_SIZE < count ? (uint32_t)(share_bytes / RAY__BUFFER_SIZE) : count;
 }
 
-// As memory_internal.h says. The largest card of an object, and that of a file with its data beside it, fit the cards' share of the least.
-_Static_assert(RAY__MESSAGE_HEADER_SIZE + RAY__CARD_BODY_MAX <= RAY__MEMORY_SHARED_MIN / 16 &&
-                   RAY__MESSAGE_HEADER_SIZE + RAY__CARD_BODY_MAX - RAY__CARD_DATA_MAX + 2 * RAY_INLINE_MAX <= RAY__MEMORY_SHARED_MIN / 16,
-               "a card never waits for room that there cannot be");
+// As memory_internal.h says.
+_Static_assert(RAY__MESSAGE_HEADER_SIZE + RAY__CARD_BODY_MAX <= RAY__MEMORY_SHARED_MIN / 16, "no card waits for room that there cannot be");
 static ray_status deal_memory_out(ray_transfer *transfer) {
     uint64_t fixed = (uint64_t)(transfer->workers.count + RAY__READERS) * RAY_CHUNK_SIZE + (uint64_t)RAY__LINKS_MAX * RAY__LINK_BUFFER_MAX +
                      (uint64_t)RAY__SERVED_MAX * RAY__SESSION_MAX;
@@ -138,6 +136,10 @@ static ray_status start(ray_transfer *transfer, const char *bind_host, uint16_t 
     transfer->stop = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (transfer->stop < 0) {
         return ray__fail_errno(RAY_SYSTEM, "an event for a transfer; raise the limit of open files");
+    }
+    atomic_store(&transfer->large_card, malloc(RAY__CARD_BUFFER));
+    if (atomic_load(&transfer->large_card) == NULL) {
+        return ray__fail(RAY_OUT_OF_MEMORY, "a buffer for cards of %u bytes", RAY__CARD_BUFFER);
     }
     RAY_TRY(ray__sums_cache_create(&transfer->sums));
     RAY_TRY(ray__workers_start(&transfer->workers, &transfer->memory, 0));
@@ -279,7 +281,7 @@ void ray_transfer_destroy(ray_transfer *transfer) {
     ray__share_end(&transfer->answers);
     ray__share_end(&transfer->cards_sent);
     ray__share_end(&transfer->cards_received);
-    free(atomic_load(&transfer->spare_card));
+    free(atomic_load(&transfer->large_card));
     if (transfer->stop >= 0) {
         close(transfer->stop);
     }

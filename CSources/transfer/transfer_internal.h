@@ -51,7 +51,7 @@ struct ray_transfer {
     ray__share answers;
     ray__share cards_sent;
     ray__share cards_received;
-    _Atomic(uint8_t *) spare_card; // of RAY__CARD_BUFFER bytes, for the next large card; or NULL
+    _Atomic(uint8_t *) large_card; // RAY__CARD_BUFFER bytes; NULL while a link reads a card into them
     ray__flow sending;
     ray__flow receiving;
     ray__buffers send_buffers;

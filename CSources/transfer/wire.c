@@ -23,11 +23,15 @@ enum {
 static_assert(HEADER_END == RAY__MESSAGE_HEADER_SIZE, "the header ends with its check");
 
 // A message is small, so the check of its parts is the hash of one's value and the other's bytes.
-static uint64_t check_of(const uint8_t *header, const uint8_t *body, size_t body_size) {
+static uint64_t check_of_hash(const uint8_t *header, uint64_t body_hash) {
     uint8_t both[16];
     ray__put_u64(both, ray__checksum_of(header, AT_CHECK));
-    ray__put_u64(both + 8, ray__checksum_of(body, body_size));
+    ray__put_u64(both + 8, body_hash);
     return ray__checksum_of(both, sizeof both);
+}
+
+static uint64_t check_of(const uint8_t *header, const uint8_t *body, size_t body_size) {
+    return check_of_hash(header, ray__checksum_of(body, body_size));
 }
 
 // Of a body whose tail lies elsewhere.
@@ -36,10 +40,7 @@ static uint64_t check_of_two(const uint8_t *header, const uint8_t *body, size_t 
     ray__checksum_begin(&sum);
     ray__checksum_add(&sum, body, body_size);
     ray__checksum_add(&sum, tail, tail_size);
-    uint8_t both[16];
-    ray__put_u64(both, ray__checksum_of(header, AT_CHECK));
-    ray__put_u64(both + 8, ray__checksum_end(&sum));
-    return ray__checksum_of(both, sizeof both);
+    return check_of_hash(header, ray__checksum_end(&sum));
 }
 
 static size_t checked_size(uint16_t type, uint32_t body_size) {
