@@ -15,6 +15,7 @@
 #include "codec/bytes_internal.h"
 #include "plasma/glimpse_internal.h"
 #include "transfer/answer_internal.h"
+#include "transfer/filters_internal.h"
 
 static const char *when(const ray__offer *offer) {
     return offer->name != NULL ? "while it was fetched" : "after it was put";
@@ -206,8 +207,7 @@ ray_status ray__offer_open(ray_transfer *transfer, const ray__open *open, const 
     if (made->status == RAY_OK && made->answer.kind != RAY__ANSWER_NOTHING && made->size_bytes > RAY_INLINE_MAX && made->partial == NULL) {
         made->sums = acquire_sums(transfer, made);
     }
-    made->element_width = made->status == RAY_OK ? element_width(made) : 0;
-    atomic_store(&made->filter_ways, 1); // deltas, until tried
+    ray__filters_begin(made, made->status == RAY_OK ? element_width(made) : 0);
     pthread_mutex_lock(&transfer->offers_lock);
     made->next = transfer->offers;
     transfer->offers = made;

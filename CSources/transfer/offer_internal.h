@@ -114,7 +114,7 @@ typedef struct ray__offer {
     ray__gauge gauge;
     uint32_t reading; // chunks that readers have (reads.c), under the lock of the reads
     uint32_t element_width;        // of an array of numbers, by its metadata; else 0
-    _Atomic uint32_t filter_ways;  // that helped last (order.c)
+    _Atomic uint32_t filter_ways;  // that helped last (filters.c)
     _Atomic uint32_t filter_age;   // chunks since
     ray__notes notes;
 } ray__offer;

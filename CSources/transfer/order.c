@@ -10,42 +10,11 @@
 #include "base/clock_internal.h"
 #include "base/error_internal.h"
 #include "codec/frame_internal.h"
+#include "transfer/filters_internal.h"
 #include "transfer/transfer_internal.h"
 
 static uint64_t offset_of(const ray__order *order) {
     return (uint64_t)order->index * order->offer->chunk_size;
-}
-
-// ---- what to do to numbers before packing: by trial, now and then ------------------------------------------------------------------
-
-// Chunks for which the ways that were tried last hold.
-#define FILTER_HOLDS 64u
-
-enum { WAY_DELTAS = 1, WAY_SHUFFLE = 2, WAY_COUNT = 4 };
-
-static ray__filter_wish wish_of(const ray__offer *offer, uint32_t ways) {
-    return (ray__filter_wish){
-        .width = offer->element_width, .may_delta = (ways & WAY_DELTAS) != 0, .shuffles = (ways & WAY_SHUFFLE) != 0};
-}
-
-// Of an array, whose width of an element is known, a block is packed in all ways. Of all else it is enough to look for deltas.
-static ray_status choose_filter(ray__order *order, ray__worker *worker, const uint8_t *block, uint32_t size) {
-    ray__offer *offer = order->offer;
-    uint32_t best = WAY_DELTAS;
-    uint32_t least = UINT32_MAX;
-    for (uint32_t ways = 0; offer->element_width != 0 && ways < WAY_COUNT; ways++) {
-        uint32_t stored = 0;
-        uint16_t filter;
-        RAY_TRY(ray__chunk_pack_filtered(worker->codec, RAY_CODEC_ZSTD, 1, wish_of(offer, ways), block, size,
-                                         worker->raw + RAY_CHUNK_SIZE / 2, &stored, &filter));
-        // What saves less than a fiftieth is not worth the time of either end.
-        if (stored != 0 && stored < least - least / 50) {
-            least = stored;
-            best = ways;
-        }
-    }
-    atomic_store(&offer->filter_ways, best);
-    return RAY_OK;
 }
 
 // A block out of the middle of the chunk: the filter is chosen with it, and packed with zstd 1 it tells the tuner what to expect; that
@@ -58,12 +27,12 @@ static ray_status sample(ray__order *order, ray__worker *worker, const uint8_t *
     if (raw == NULL) {
         RAY_TRY(ray__offer_read(offer, worker->raw, offset_of(order) + from, size));
     }
-    RAY_TRY(choose_filter(order, worker, block, size));
+    RAY_TRY(ray__filters_sample(offer, worker, block, size));
     if (for_tuner) {
         uint32_t stored = 0;
         uint16_t filter;
         uint64_t start = ray__thread_core_ns();
-        RAY_TRY(ray__chunk_pack_filtered(worker->codec, RAY_CODEC_ZSTD, 1, wish_of(offer, atomic_load(&offer->filter_ways)), block, size,
+        RAY_TRY(ray__chunk_pack_filtered(worker->codec, RAY_CODEC_ZSTD, 1, ray__filters_wish(offer), block, size,
                                          worker->raw + RAY_CHUNK_SIZE / 2, &stored, &filter));
         ray__tuner_sampled(&offer->tuner, size, stored, ray__thread_core_ns() - start);
         ray__gauge_learned(offer);
@@ -85,7 +54,8 @@ static ray_status choose(ray__order *order, ray__worker *worker, const uint8_t *
         return RAY_OK;
     }
     bool for_tuner = ray__tuner_wants_sample(&order->offer->tuner, order->offer->size_bytes);
-    if (for_tuner || (order->offer->element_width != 0 && atomic_fetch_add(&order->offer->filter_age, 1) % FILTER_HOLDS == FILTER_HOLDS - 1)) {
+    bool for_filter = ray__filters_want_sample(order->offer);
+    if (for_tuner || for_filter) {
         RAY_TRY(sample(order, worker, raw, raw_size, for_tuner));
     }
     ray__backlog backlog;
@@ -106,12 +76,15 @@ static ray_status pack(ray__order *order, ray__worker *worker, const uint8_t **r
         status = ray__offer_read(order->offer, worker->raw, offset_of(order), raw_size);
         *raw = worker->raw;
     }
+    if (status == RAY_OK && order->is_tuned) {
+        status = ray__filters_try(order->offer, worker, *raw, raw_size, buffer);
+    }
     uint32_t stored = 0;
     uint16_t filter = 0;
     uint64_t start = ray__thread_core_ns();
     if (status == RAY_OK) {
         // A codec that somebody fixed is used alone.
-        ray__filter_wish wish = wish_of(order->offer, order->is_tuned ? atomic_load(&order->offer->filter_ways) : 0);
+        ray__filter_wish wish = order->is_tuned ? ray__filters_wish(order->offer) : (ray__filter_wish){0};
         status = ray__chunk_pack_filtered(worker->codec, choice.codec, choice.level, wish, *raw, raw_size, buffer, &stored, &filter);
     }
     if (status != RAY_OK || stored == 0) {
