@@ -181,6 +181,11 @@ uint64_t ray__connection_round_trip_ns(const ray__connection *connection) {
     return is_known && info.tcpi_min_rtt != UINT32_MAX ? (uint64_t)info.tcpi_min_rtt * 1000 : 0;
 }
 
+void ray__connection_bound_unsent(const ray__connection *connection, uint32_t bytes) {
+    // Where the kernel refuses, it holds what it held before.
+    (void)setsockopt(connection->socket, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes, sizeof bytes);
+}
+
 void ray__connection_drain(const ray__connection *connection, ray__drain *drain) {
     struct tcp_info info;
     memset(&info, 0, sizeof info);

@@ -54,5 +54,7 @@ typedef struct ray__drain {
 // The least time to the peer and back that the kernel has seen lately; 0: not known.
 uint64_t ray__connection_round_trip_ns(const ray__connection *connection);
 void ray__connection_drain(const ray__connection *connection, ray__drain *drain);
+// Of what is written the kernel takes so many bytes at most that it does not send at once; 0: as many as it likes.
+void ray__connection_bound_unsent(const ray__connection *connection, uint32_t bytes);
 
 #endif

@@ -79,6 +79,31 @@ static ray_status send_stored(ray__session *s, ray__order *order, uint8_t *prefi
     return RAY_OK;
 }
 
+// What the kernel has taken and not sent yet is out of sight: the tuner counts it as sent, and what is more urgent waits behind it. So it may
+// hold as much as the link takes in this time; by itself it holds 4 MiB and more, 40 ms of a link of 1 Gbit/s.
+#define UNSENT_NS (8 * RAY__MS)
+#define UNSENT_MIN (128u << 10)
+#define UNSENT_MAX (4u << 20) // beyond, the kernel's own bounds are enough
+// The link is judged by so much of it: the kernel counts in ticks.
+#define JUDGED_NS (20 * RAY__MS)
+#define JUDGED_BYTES (32u << 20)
+
+static void bound_unsent(ray__session *s) {
+    uint64_t bytes = s->drain.acked_bytes - s->bounded.acked_bytes;
+    uint64_t busy_ns = s->drain.limited_ns - s->bounded.limited_ns;
+    if (bytes < JUDGED_BYTES && (busy_ns < JUDGED_NS || bytes < UNSENT_MIN)) {
+        return;
+    }
+    double taken = (double)bytes * (double)UNSENT_NS / (double)(busy_ns > 0 ? busy_ns : 1);
+    uint32_t most = taken > UNSENT_MAX ? 0 : taken < UNSENT_MIN ? UNSENT_MIN : (uint32_t)taken;
+    s->bounded = s->drain;
+    // A quarter more or less is not worth a call.
+    if (most == 0 ? s->unsent_max != 0 : most < s->unsent_max - s->unsent_max / 4 || most > s->unsent_max + s->unsent_max / 4) {
+        ray__connection_bound_unsent(s->connection, most);
+        s->unsent_max = most;
+    }
+}
+
 static ray_status send_chunk(ray__session *s, ray__order *order) {
     uint8_t prefix[RAY__CHUNK_PREFIX_SIZE];
     ray__offer *offer = order->offer;
@@ -95,6 +120,7 @@ static ray_status send_chunk(ray__session *s, ray__order *order) {
     if (status == RAY_OK) {
         ray__offer_sent(s->transfer, offer, order->header.raw_size, order->header.stored_size);
         ray__gauge_drained(offer, &s->drain, s->connection, &order->header);
+        bound_unsent(s);
     }
     return status;
 }
