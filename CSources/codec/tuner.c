@@ -19,7 +19,8 @@
 // The link's rate must change by this factor for the price to be taken anew from what is known of the rungs.
 #define LINK_CHANGED 1.7
 // Packing is begun without a free core when half of the threads can pack all, or when what they can pack makes this much of the size.
-#define CLEAR_RATIO 0.65
+#define CLEAR_RATIO 0.70
+#define CLEAR_STILL_RATIO 0.76 // where it was so; else what is measured of link and cores would turn it on and off
 // Whatever the codec: what is packed is read, written and unpacked besides, which raw chunks, that the kernel moves, are not. Of a core for a raw
 // byte, so a link that takes more than the threads can is filled best with raw chunks, even by zeros.
 #define PACKED_SECONDS 1e-9
@@ -60,7 +61,8 @@ static void look_at_gain(ray__tuner *tuner) {
     (void)ray__ladder_price(tuner, 0.5 * tuner->cores, &ratio);
     const ray__rung *first = &tuner->rungs[tuner->hull[tuner->hull_length > 1 ? 1 : 0]];
     bool keeps_up = tuner->hull_length > 1 && first->seconds * tuner->link_rate < 0.5 * tuner->cores * first->ratio;
-    tuner->is_clear = (keeps_up || ratio < CLEAR_RATIO) && tuner->link_rate * PACKED_SECONDS < tuner->cores;
+    bool shrinks = ratio < (tuner->is_clear ? CLEAR_STILL_RATIO : CLEAR_RATIO);
+    tuner->is_clear = (keeps_up || shrinks) && tuner->link_rate * PACKED_SECONDS < tuner->cores;
     (void)ray__ladder_price(tuner, (tuner->idle - CORES_FREE) * tuner->threads, &ratio);
     tuner->is_worth_it = ratio < WORTH_RATIO;
 }
@@ -108,12 +110,16 @@ static uint32_t keep_flowing(const ray__tuner *tuner, uint32_t rung, const ray__
     if (rung == 0 && tuner->is_clear && 1 / tuner->link_rate > others) {
         return first;
     }
+    // One that would wait for the link for longer than a thread packs it only keeps a place from those that are packed.
+    double waits = (double)backlog->ready_bytes / backlog->chunk_size / tuner->link_rate;
+    if (rung == 0 && tuner->is_clear && waits > tuner->rungs[first].seconds) {
+        return first;
+    }
     // One that the threads cannot keep up with is for when enough waits for the link meanwhile.
     uint32_t place = 0;
     while (place + 1 < tuner->hull_length && tuner->hull[place] != rung) {
         place++;
     }
-    double waits = (double)backlog->ready_bytes / backlog->chunk_size / tuner->link_rate;
     while (place > 1) {
         const ray__rung *of = &tuner->rungs[tuner->hull[place]];
         if (of->seconds / tuner->cores <= of->ratio / tuner->link_rate || of->seconds <= waits) {
@@ -233,12 +239,13 @@ void ray__tuner_packed(ray__tuner *tuner, ray__choice choice, uint32_t raw_size,
     bool is_first = !ray__ladder_is_measured(tuner);
     // The first times have cold caches and new memory in them.
     double weight = !of->is_measured ? 1 : of->count < 4 ? 0.5 : 0.2;
-    of->seconds += weight * (seconds - of->seconds);
+    of->measured += weight * (seconds - of->measured);
+    of->uses += of->uses < UINT32_MAX;
     of->ratio += weight * (ratio - of->ratio);
     // What changes in the data or at the cores changes the others as well: those that were not used since go along.
     for (uint32_t other = 1; before.is_measured && other < RAY_TUNER_RUNGS; other++) {
         if (other != rung && tuner->rungs[other].is_measured && tuner->rungs[other].age > 16) {
-            tuner->rungs[other].seconds *= of->seconds / before.seconds;
+            tuner->rungs[other].measured *= of->measured / before.measured;
             double moved = tuner->rungs[other].ratio * of->ratio / before.ratio;
             tuner->rungs[other].ratio = moved > 1 ? 1 : moved;
         }

@@ -57,6 +57,7 @@ void ray__tuner_sampled(ray__tuner *tuner, uint32_t raw_size, uint32_t stored_si
     if (is_other_data(tuner, ratio)) {
         for (uint32_t rung = 1; rung < RAY_TUNER_RUNGS; rung++) {
             tuner->rungs[rung].is_measured = false;
+            tuner->rungs[rung].uses = 0;
         }
         tuner->hold = 0;
         tuner->hold_length = 0;

@@ -42,11 +42,13 @@ typedef struct ray__choice {
 
 typedef struct ray__rung {
     double seconds;  // of a core for a raw byte, packing
+    double measured; // the same as measured, of which few measurements are believed in part
     double ratio;    // stored / raw
     bool is_measured; // else both are guesses
     bool is_old;     // measured long ago
     uint32_t age;    // choices since it was last used
     uint32_t count;  // chunks that used it
+    uint32_t uses;   // measurements, those of earlier transfers of such data too
 } ray__rung;
 
 // Why the latest chunk got what it got.

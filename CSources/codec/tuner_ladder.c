@@ -75,10 +75,13 @@ static double seconds_of(const ray__tuner *tuner, uint32_t rung) {
     return tuner->rungs[rung].seconds + ray__ladder_unpack(tuner, rung);
 }
 
-// The nearest measured rung on either side says by how much the guesses are off; between two, it is the mean by distance.
-static void guess(ray__tuner *tuner, uint32_t rung) {
-    uint32_t below = rung;
-    uint32_t above = rung;
+// Measurements that are believed.
+#define USES_MIN 3u
+
+// What the nearest measured rungs on either side say of this one: by how much the guesses are off; between two, the mean by distance.
+static void guess(const ray__tuner *tuner, uint32_t rung, double *seconds, double *ratio) {
+    uint32_t below = rung - 1;
+    uint32_t above = rung + 1;
     while (below > 0 && !tuner->rungs[below].is_measured) {
         below--;
     }
@@ -94,13 +97,39 @@ static void guess(ray__tuner *tuner, uint32_t rung) {
         uint32_t low = below > 0 ? below : above;
         uint32_t high = above < RAY_TUNER_RUNGS ? above : below;
         double part = high > low ? (double)(rung - low) / (double)(high - low) : 0;
-        slower = (1 - part) * tuner->rungs[low].seconds / ladder[low].seconds + part * tuner->rungs[high].seconds / ladder[high].seconds;
+        slower = (1 - part) * tuner->rungs[low].measured / ladder[low].seconds + part * tuner->rungs[high].measured / ladder[high].seconds;
         larger = ((1 - part) * tuner->rungs[low].ratio / ladder[low].size + part * tuner->rungs[high].ratio / ladder[high].size) /
                  sample;
     }
-    tuner->rungs[rung].seconds = ladder[rung].seconds * slower;
-    double ratio = sample * ladder[rung].size * larger;
-    tuner->rungs[rung].ratio = ratio > 1 ? 1 : ratio;
+    *seconds = ladder[rung].seconds * slower;
+    *ratio = sample * ladder[rung].size * larger;
+    *ratio = *ratio > 1 ? 1 : *ratio;
+}
+
+static bool is_other_measured(const ray__tuner *tuner, uint32_t rung) {
+    for (uint32_t other = 1; other < RAY_TUNER_RUNGS; other++) {
+        if (other != rung && tuner->rungs[other].is_measured) {
+            return true;
+        }
+    }
+    return false;
+}
+
+// A measurement is of a moment: a cold cache, a core that somebody else used half. The hull is narrow, so one that says a tenth too much would
+// keep a rung from being used, and so from being measured again. Of a rung that was used little it is believed in part; the rest is what its
+// neighbours say, where that is less.
+static void believe(ray__tuner *tuner, uint32_t rung) {
+    ray__rung *of = &tuner->rungs[rung];
+    double seconds;
+    double ratio;
+    guess(tuner, rung, &seconds, &ratio);
+    if (!of->is_measured) {
+        of->seconds = seconds;
+        of->ratio = ratio;
+        return;
+    }
+    double part = of->uses < USES_MIN && is_other_measured(tuner, rung) ? (double)of->uses / USES_MIN : 1;
+    of->seconds = part * of->measured + (1 - part) * (seconds < of->measured ? seconds : of->measured);
 }
 
 bool ray__ladder_is_measured(const ray__tuner *tuner) {
@@ -114,9 +143,7 @@ bool ray__ladder_is_measured(const ray__tuner *tuner) {
 void ray__ladder_update(ray__tuner *tuner) {
     tuner->rungs[0].ratio = 1;
     for (uint32_t rung = 1; rung < RAY_TUNER_RUNGS; rung++) {
-        if (!tuner->rungs[rung].is_measured) {
-            guess(tuner, rung);
-        }
+        believe(tuner, rung);
     }
     // From raw, each time to the rung with the steepest way down.
     uint32_t at = 0;

@@ -49,6 +49,8 @@ bool ray__past_apply_locked(ray__tuner *tuner) {
     }
     for (uint32_t rung = 1; rung < RAY_TUNER_RUNGS; rung++) {
         tuner->rungs[rung].seconds = lesson->rungs[rung].seconds;
+        tuner->rungs[rung].measured = lesson->rungs[rung].measured;
+        tuner->rungs[rung].uses = lesson->rungs[rung].uses;
         tuner->rungs[rung].ratio = lesson->rungs[rung].ratio;
         tuner->rungs[rung].is_measured = lesson->rungs[rung].is_measured;
         tuner->rungs[rung].age = AGE;

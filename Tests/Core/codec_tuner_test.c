@@ -484,6 +484,41 @@ static void aSlowLinkGetsTheStrongestThatGains(void) {
     ray__tuner_end(&tuner);
 }
 
+static bool is_on_hull(const ray__tuner *tuner, uint32_t rung) {
+    bool is = false;
+    for (uint32_t i = 0; i < tuner->hull_length; i++) {
+        is = is || tuner->hull[i] == rung;
+    }
+    return is;
+}
+
+// Between neighbours that were measured well one bad moment would put a rung above the hull, where it is not used and so not measured again.
+static void aColdMeasurementDoesNotKeepARungOutOfUse(void) {
+    enum { RAW = 1000000 };
+    static const struct {
+        uint32_t rung;
+        uint32_t stored;
+        uint64_t core_ns;
+        uint32_t times;
+    } measured[] = {{5, 481500, 5800000, 1}, {4, 564500, 3900000, 5}, {6, 463000, 5030000, 5}};
+    ray__tuner tuner;
+    ray__tuner_init(&tuner, 2, 2);
+    ray__tuner_sampled(&tuner, RAY_TUNER_SAMPLE, RAY_TUNER_SAMPLE / 2, 300000);
+    ray__tuner_link(&tuner, gigabit);
+    for (size_t i = 0; i < sizeof measured / sizeof measured[0]; i++) {
+        for (uint32_t n = 0; n < measured[i].times; n++) {
+            ray__tuner_packed(&tuner, ray__ladder_choice(measured[i].rung), RAW, measured[i].stored, measured[i].core_ns);
+        }
+    }
+    CHECK(is_on_hull(&tuner, 5));
+    // What is measured again and again is believed.
+    for (uint32_t n = 0; n < 3; n++) {
+        ray__tuner_packed(&tuner, ray__ladder_choice(5), RAW, 481500, 5800000);
+    }
+    CHECK(!is_on_hull(&tuner, 5));
+    ray__tuner_end(&tuner);
+}
+
 int main(void) {
     RUN(onSharedCoresItFindsTheBestForEachLinkAndData);
     RUN(betweenTwoMachinesItFindsTheBestForSlowLinks);
@@ -511,5 +546,6 @@ int main(void) {
     RUN(ofEachKindOfDataSomethingElseIsKept);
     RUN(dataThatDoesNotShrinkIsSentRawAndRarelyLookedAt);
     RUN(aSlowLinkGetsTheStrongestThatGains);
+    RUN(aColdMeasurementDoesNotKeepARungOutOfUse);
     return 0;
 }
