@@ -47,13 +47,15 @@ class Node:
     def cpu(self):
         return cpu_seconds([self.pid])
 
-    def rest(self, seconds=0.2):
+    def rest(self, seconds=0.2, within=300):
         """Returns when the node has done next to nothing for so long."""
-        while True:
+        until = time.monotonic() + within
+        while time.monotonic() < until:
             before = self.cpu()
             time.sleep(seconds)
             if self.cpu() - before < seconds / 10:
                 return
+        raise Failed(f"the node was still at work after {within} s")
 
     def own_bytes(self):
         """Memory of the node's process but for the store's segments, which are shared memory."""

@@ -168,16 +168,18 @@ def boto3_turn(chosen, server, values):
         program.ask("remove")
 
 
-def settled(node):
+def settled(node, within=300):
     """The node's counters once no file is being written any more. While it works it is not asked: a question takes a process, and as much of
     a core as a twentieth of a second has."""
-    while True:
+    until = time.monotonic() + within
+    while time.monotonic() < until:
         node.rest()
         before = node.counters()
         time.sleep(0.1)
         after = node.counters()
         if after["spillSeconds"] == before["spillSeconds"]:
             return after
+    raise Failed(f"files were still being written after {within} s")
 
 
 def s3_turn(kind, chosen, folder, values, boto3):
