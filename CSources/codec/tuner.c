@@ -102,6 +102,11 @@ static double error_of(const ray__tuner *tuner, const ray__backlog *backlog) {
     return error > 1 ? 1 : error;
 }
 
+// Whether the link has nothing to do before this chunk is packed, and no other is about to be.
+static bool is_waited_for(const ray__backlog *backlog) {
+    return backlog->under_way <= 1 && backlog->ready == 0;
+}
+
 // What the price alone would do wrong, since a chunk is answered for only when it has left.
 static uint32_t keep_flowing(const ray__tuner *tuner, uint32_t rung, const ray__backlog *backlog) {
     // A raw chunk that takes the link longer than all others take the threads would make the threads wait for it.
@@ -175,6 +180,9 @@ static uint32_t choose_by_price(ray__tuner *tuner, const ray__backlog *backlog) 
     keep_price_in_range(tuner);
     tuner->usual_price += tuner->usual_price > 0 ? USUAL_PART * (tuner->price - tuner->usual_price) : tuner->price;
     double price = tuner->price * (1 - NUDGE * error);
+    if (is_waited_for(backlog) && price < tuner->link_rate) {
+        price = tuner->link_rate; // a second of packing is a second of the link
+    }
     tuner->rung = keep_flowing(tuner, ray__ladder_rung(tuner, price), backlog);
     if (ray__receiver_choose_locked(tuner, price, &tuner->rung)) {
         tuner->reason = RAY__REASON_RECEIVER;

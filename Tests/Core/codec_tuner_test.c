@@ -519,6 +519,34 @@ static void aColdMeasurementDoesNotKeepARungOutOfUse(void) {
     ray__tuner_end(&tuner);
 }
 
+// While it is packed the link would stand still, and at the end everything would be that much later.
+static void theFirstChunkDoesNotKeepALinkWaiting(void) {
+    enum { RAW = 1000000 };
+    static const struct {
+        uint32_t rung;
+        uint32_t stored;
+        uint64_t core_ns;
+    } measured[] = {{5, 403000, 10000000}, {7, 337000, 13000000}, {11, 304000, 43000000}};
+    ray__tuner tuner;
+    ray__tuner_init(&tuner, 2, 2);
+    ray__tuner_sampled(&tuner, RAY_TUNER_SAMPLE, RAY_TUNER_SAMPLE * 2 / 5, 300000);
+    ray__tuner_link(&tuner, hundred_megabit);
+    for (size_t i = 0; i < sizeof measured / sizeof measured[0]; i++) {
+        for (uint32_t n = 0; n < 4; n++) {
+            ray__tuner_packed(&tuner, ray__ladder_choice(measured[i].rung), RAW, measured[i].stored, measured[i].core_ns);
+        }
+    }
+    tuner.price = 8e5;
+    // 41 ms a MB of packing and sending, one after the other; what the price alone takes has 69.
+    ray__backlog first = {.under_way = 1, .chunk_size = RAY_CHUNK_SIZE};
+    CHECK_EQUAL(ray__tuner_choose(&tuner, &first).level, 3);
+    ray__backlog beside = {.under_way = 2, .chunk_size = RAY_CHUNK_SIZE};
+    CHECK_EQUAL(ray__tuner_choose(&tuner, &beside).level, 7);
+    ray__backlog later = {.under_way = 6, .ready = 2, .ready_bytes = RAY_CHUNK_SIZE * 6 / 10, .chunk_size = RAY_CHUNK_SIZE};
+    CHECK_EQUAL(ray__tuner_choose(&tuner, &later).level, 7);
+    ray__tuner_end(&tuner);
+}
+
 int main(void) {
     RUN(onSharedCoresItFindsTheBestForEachLinkAndData);
     RUN(betweenTwoMachinesItFindsTheBestForSlowLinks);
@@ -547,5 +575,6 @@ int main(void) {
     RUN(dataThatDoesNotShrinkIsSentRawAndRarelyLookedAt);
     RUN(aSlowLinkGetsTheStrongestThatGains);
     RUN(aColdMeasurementDoesNotKeepARungOutOfUse);
+    RUN(theFirstChunkDoesNotKeepALinkWaiting);
     return 0;
 }
