@@ -204,6 +204,7 @@ final class ClientDesk: ClientHostDelegate {
             let what = try payload.text()
             return Array(try await rooms.reports.answer(what, arguments: try payload.text(), namespace: session.namespace).utf8)
         case Int(RAY_REQUEST_STOP):
+            _ = try payload.integer(UInt32.self)  // flags, of which there are none yet
             rooms.stopRequested.fire()
         default:
             throw RayStoreError(
