@@ -16,6 +16,7 @@ package final class LocalCluster: Sendable {
     private struct State {
         var nodes: [NodeID: Node] = [:]
         var unreachable: Set<NodeID> = []
+        var silent: Set<NodeID> = []
     }
 
     package init() async throws {
@@ -63,6 +64,15 @@ package final class LocalCluster: Sendable {
         _ = state.withLock { $0.unreachable.remove(node.description.id) }
     }
 
+    /// Control messages to the node have no answer until it is heard again: they arrive then.
+    package func silence(_ node: Node) {
+        _ = state.withLock { $0.silent.insert(node.description.id) }
+    }
+
+    package func hear(_ node: Node) {
+        _ = state.withLock { $0.silent.remove(node.description.id) }
+    }
+
     /// Every file under every node's state directory that belongs to an object.
     package func files() -> [String] {
         let all = FileManager.default.enumerator(atPath: directory)?.compactMap { $0 as? String } ?? []
@@ -85,6 +95,11 @@ package final class LocalCluster: Sendable {
         let me: NodeID
 
         func call(_ request: PeerRequest, on node: NodeDescription) async throws(RayStoreError) -> PeerAnswer {
+            while cluster.state.withLock({ $0.silent.contains(node.id) }) {
+                do { try await Task.sleep(for: .milliseconds(10)) } catch {
+                    throw RayStoreError(.cancelled, "the question to node \(node.id.short) was given up")
+                }
+            }
             let target = cluster.state.withLock { state in
                 state.unreachable.contains(node.id) || state.unreachable.contains(me) ? nil : state.nodes[node.id]
             }

@@ -24,29 +24,15 @@ extension Ownership {
         ids.filter { borrowed[$0] == nil && (try? record(of: $0)) != nil }
     }
 
-    /// Gives up the memory of copies that their owners, or others, have too. The owner is asked first, so that it never counts on a copy that
-    /// is going.
+    /// Gives up the memory of copies that their owners, or others, have too.
     ///
     /// - Returns: what each has freed.
     func giveUpReplicas(_ ids: [ObjectID]) async -> [UInt64] {
-        var byOwner: [NodeID: [ObjectID]] = [:]
-        for id in ids {
-            if let owner = borrowed[id]?.owner { byOwner[owner, default: []].append(id) }
-        }
         var freed: [UInt64] = []
-        for (owner, ids) in byOwner {
-            guard case .outcomes(let outcomes)? = try? await links.ask(owner, .letGo(ids)), outcomes.count == ids.count else {
-                // It may have heard all the same.
-                links.tell(owner, .hold(ids.filter { borrowed[$0] != nil && store.entry(of: $0)?.state == .sealed }))
-                continue
-            }
-            for (id, outcome) in zip(ids, outcomes) where outcome == nil && borrowed[id] != nil {
-                if let bytes = store.evict(id) {
-                    freed.append(bytes)
-                } else {
-                    links.tell(owner, .hold([id]))
-                }
-            }
+        _ = await letGo(of: ids) { id in
+            guard let bytes = store.evict(id) else { return false }
+            freed.append(bytes)
+            return true
         }
         return freed
     }

@@ -33,6 +33,8 @@ actor Ownership {
     var borrowed: [ObjectID: BorrowedObject] = [:]
     var prefetches: [ObjectID: Prefetch] = [:]
     var nextPrefetch: UInt64 = 0
+    /// Owners that did not say whether copies may go, and until when they are not asked again.
+    var silentOwners: [NodeID: Duration] = [:]
     /// Where a session of this node has shares to end.
     var sharedAt: [UInt64: Set<NodeID>] = [:]
     /// Who waits for a local object to be sealed.

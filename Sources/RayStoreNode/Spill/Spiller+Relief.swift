@@ -28,8 +28,10 @@ extension Spiller {
         if !storage.canSpill && !hasReplicas { return 0 }
         // Among what was used longest ago only: what has just come back, or from elsewhere, must stay until who asked for it has pinned it.
         let window = max(bytes, file)
-        let victims = await victims(window)
+        var victims = await victims(window)
         var freed = hasReplicas ? await giveUpReplicas(victims, upTo: bytes) : 0
+        // Copies that must stay, since their owners do not answer or have no other, are not to be in the way of what can go.
+        if freed < bytes, hasReplicas { victims = await ownVictims(window) }
         if freed < bytes { freed += dropHeld(bytes - freed, onlyStale: true) }
         if freed < bytes { freed += evictClean(victims, upTo: bytes - freed) }
         // A copy that is older than half of the store goes before anything is written; where nothing can be, it may lie behind all that must stay.
@@ -111,6 +113,18 @@ extension Spiller {
             }
             // Small ones that may not go are in the way.
             if found.count == limit { limit *= 8 } else { asked *= 4 }
+        }
+    }
+
+    /// The same of those that this node owns, whatever lies between them.
+    private func ownVictims(_ bytes: UInt64) async -> [Victim] {
+        var asked = bytes
+        while true {
+            let found = await victims(asked)
+            let own = found.filter { $0.standing == .primary }
+            let others = found.reduce(UInt64(0)) { $0 + ($1.standing == .primary ? 0 : $1.entry.memoryBytes) }
+            guard asked < bytes + others, asked < capacity else { return own }
+            asked = bytes + others
         }
     }
 

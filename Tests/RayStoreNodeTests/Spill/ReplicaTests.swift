@@ -132,4 +132,60 @@ import Testing
             #expect(written == 0)
         }
     }
+
+    /// What others allow, and what can be written, need not wait for it, and the next who want room do not wait at all.
+    @Test(.timeLimit(.minutes(2))) func anOwnerThatDoesNotAnswerIsWaitedForOnce() async throws {
+        let scratch = try Scratch()
+        defer { scratch.remove() }
+        let cluster = try await LocalCluster()
+        let owner = try await cluster.addNode(capacity: 64 << 20)
+        let clock = ManualClock()
+        let borrower = try await cluster.addNode(
+            capacity: 48 << 20, storage: FilesystemStorage(directories: [scratch.path], owner: "b"), clock: clock)
+        let giver = try await Session.connect(socket: owner.socketPath)
+        let taker = try await Session.connect(socket: borrower.socketPath)
+        let refs = try [1, 2].map { try giver.put(bytes: pattern(6 << 20, seed: $0)) }
+        var copies: [ObjectRef<Bytes>] = []
+        for ref in refs {
+            copies.append(try await taker.open(ref.shared()))
+            _ = try await taker.get(copies.last!, timeout: .seconds(30))
+        }
+        func counted() async throws -> [Bool] {
+            let report = try JSONDecoder().decode(ObjectsReport.self, from: Data(try await giver.report("list").utf8))
+            return refs.map { ref in report.objects.first { $0.object == ref.id && $0.isOwner }?.holders == 1 }
+        }
+        #expect(try await eventually { try await counted() == [true, true] })
+        let own = try (0..<16).map { try taker.put(bytes: pattern(1 << 20, seed: UInt64(10 + $0))) }
+
+        cluster.silence(owner)
+        let freed = Task { await borrower.freeMemory(8 << 20) }
+        let moving = Task {
+            while !Task.isCancelled {
+                try await Task.sleep(for: .milliseconds(5))
+                clock.advance(by: .milliseconds(50))
+            }
+        }
+        #expect(await freed.value >= 8 << 20)
+        moving.cancel()
+        _ = await moving.result
+        // Time stands still from here on: an answer that is waited for never comes.
+        #expect(await borrower.freeMemory(2 << 20) >= 2 << 20)
+        #expect(try copies.allSatisfy { try taker.contains($0) })
+        #expect(!spillFiles(scratch.path).isEmpty)
+
+        // It allows both to go, too late: they have stayed and count as before. The next question is asked again, for one of them.
+        cluster.hear(owner)
+        #expect(
+            try await eventually {
+                _ = await borrower.freeMemory(1 << 20)
+                return try !taker.contains(copies[0])
+            })
+        #expect(try taker.contains(copies[1]))
+        #expect(try await eventually { try await counted() == [false, true] })
+        #expect(equal(try await taker.get(copies[0], timeout: .seconds(30)), pattern(6 << 20, seed: 1)))
+        for ref in own { _ = try await taker.get(ref, timeout: .seconds(30)) }
+        await giver.close()
+        await taker.close()
+        await cluster.stop()
+    }
 }
