@@ -41,8 +41,8 @@ typedef struct ray__choice {
 } ray__choice;
 
 typedef struct ray__rung {
-    double seconds;  // of a core for a raw byte, packing
-    double measured; // the same as measured, of which few measurements are believed in part
+    double seconds;  // of a core for a raw byte, packing: what is believed
+    double measured; // the same by measurements alone; while they are few they are believed in part
     double ratio;    // stored / raw
     bool is_measured; // else both are guesses
     bool is_old;     // measured long ago

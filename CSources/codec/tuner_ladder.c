@@ -106,6 +106,7 @@ static void guess(const ray__tuner *tuner, uint32_t rung, double *seconds, doubl
     *ratio = *ratio > 1 ? 1 : *ratio;
 }
 
+// Whether one was measured that is not this (0: any).
 static bool is_other_measured(const ray__tuner *tuner, uint32_t rung) {
     for (uint32_t other = 1; other < RAY_TUNER_RUNGS; other++) {
         if (other != rung && tuner->rungs[other].is_measured) {
@@ -133,11 +134,7 @@ static void believe(ray__tuner *tuner, uint32_t rung) {
 }
 
 bool ray__ladder_is_measured(const ray__tuner *tuner) {
-    uint32_t rung = 1;
-    while (rung < RAY_TUNER_RUNGS && !tuner->rungs[rung].is_measured) {
-        rung++;
-    }
-    return rung < RAY_TUNER_RUNGS;
+    return is_other_measured(tuner, 0);
 }
 
 void ray__ladder_update(ray__tuner *tuner) {
