@@ -204,6 +204,28 @@ struct DiskRoomTests {
         }
     }
 
+    /// Readers have their time from when the file came, however long the way took.
+    @Test func whoReadsWhatCameSlowlyIsWaitedForAsLong() async throws {
+        try await Scene.with(receive: .mebibytes(14)) { scene in
+            let first = try await scene.remote(1, size: 40 << 20)
+            let second = try await scene.remote(2, size: 40 << 20)
+            let contents = pattern(first.size, seed: 1)
+            let began = Mutex(false)
+            let reading = Task {
+                let file = try await scene.here.get(first.ref, timeout: .seconds(60)) { progress in
+                    if progress.done.bytes > 0 { began.withLock { $0 = true } }
+                }
+                // Longer than what has just come is left alone, much shorter than a reader is waited for.
+                try await Task.sleep(for: .milliseconds(500))
+                return try read(file.path) == contents
+            }
+            #expect(await eventually { began.withLock { $0 } })
+            try await scene.touch(second, timeout: .seconds(60))
+            #expect(try await reading.value)
+            #expect([first, second].map(scene.isHere) == [false, true])
+        }
+    }
+
     @Test func aWaitForRoomEndsWithItsGet() async throws {
         try await Scene.with(receive: .mebibytes(4)) { scene in
             let first = try await scene.remote(1, size: 40 << 20)

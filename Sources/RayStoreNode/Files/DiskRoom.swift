@@ -19,8 +19,10 @@ final class DiskRoom: Sendable {
         let id: ObjectID
         let ticket: UInt64
         let waiter: Waiter
-        /// Since when it is the first and there is too little.
-        var lackedSince: Duration?
+        /// Whether there was too little when its turn came.
+        var hasLacked = false
+        /// Since when readers of copies are its only hope.
+        var readersSince: Duration?
     }
 
     private struct Reservation {
@@ -166,7 +168,7 @@ final class DiskRoom: Sendable {
     private enum Step: Sendable {
         case done
         case granted
-        case lacks(ObjectID, size: UInt64, bytes: UInt64, changeCount: UInt64, mayCome: Bool, since: Duration)
+        case lacks(ObjectID, size: UInt64, bytes: UInt64, changeCount: UInt64, mayCome: Bool)
     }
 
     /// Serves the queue until it is empty.
@@ -177,20 +179,30 @@ final class DiskRoom: Sendable {
             switch step {
             case .done: return
             case .granted: continue
-            case .lacks(let id, let size, let bytes, let changeCount, var mayCome, let since):
+            case .lacks(let id, let size, let bytes, let changeCount, var mayCome):
                 let reliever = state.withLock { $0.reliever }
                 let relief = await reliever?.relieveDisk(of: bytes) ?? .open(0)
                 if relief == .went || state.withLock({ $0.changeCount != changeCount }) { continue }
-                switch relief {
-                case .went, .soon: mayCome = true
-                case .open(let held): mayCome = mayCome || (held >= bytes && clock.now - since < Self.readerPatience)
-                }
-                if mayCome {
+                var heldBytes: UInt64 = 0
+                if case .open(let held) = relief { heldBytes = held } else { mayCome = true }
+                let readersTime = readersTime(of: id, isOver: mayCome)
+                if mayCome || (heldBytes >= bytes && readersTime < Self.readerPatience) {
                     await awaitChange(since: changeCount)
                 } else {
                     refuse(id, await refusal(id, size, holds: reliever?.whatHoldsTheDisk() ?? ""))
                 }
             }
+        }
+    }
+
+    /// For how long readers have been the only hope of the head. What runs, or has just come, is another one: the time begins after it.
+    private func readersTime(of id: ObjectID, isOver: Bool) -> Duration {
+        let now = clock.now
+        return state.withLock { state in
+            guard state.queue.first?.id == id else { return .zero }
+            let since = isOver ? nil : state.queue[0].readersSince ?? now
+            state.queue[0].readersSince = since
+            return now - (since ?? now)
         }
     }
 
@@ -207,20 +219,17 @@ final class DiskRoom: Sendable {
                 state.reservations[head.id]?.phase = .running
                 return (.granted, head)
             }
-            let since = head.lackedSince ?? clock.now
-            state.queue[0].lackedSince = since
+            state.queue[0].hasLacked = true
             // What runs may end without its file, or with one that can be let go of.
             let coming = state.reservations.reduce(into: UInt64(0)) { sum, other in
                 if case .waiting = other.value.phase { return }
                 sum = sum.addingReportingOverflow(other.value.size).partialValue
             }
             return (
-                .lacks(
-                    head.id, size: size, bytes: bytes, changeCount: state.changeCount, mayCome: coming >= bytes, since: since),
-                nil
+                .lacks(head.id, size: size, bytes: bytes, changeCount: state.changeCount, mayCome: coming >= bytes), nil
             )
         }
-        granted?.waiter.resume(returning: .success(granted!.lackedSince != nil))
+        granted?.waiter.resume(returning: .success(granted!.hasLacked))
         return step
     }
 

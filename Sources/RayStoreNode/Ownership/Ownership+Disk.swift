@@ -37,6 +37,8 @@ extension Ownership: DiskReliever {
                 }
             }
             if await letGo(of: batch, by: drop) > 0 { return .went }
+            // Somebody may have come to read one of them meanwhile.
+            for id in batch where files.has(id) && !mayLetGo(id) { openBytes += files.descriptor(of: id)?.size ?? 0 }
             // In its turn, or those that were used later would go first.
             if isEarly { return .soon }
         }
