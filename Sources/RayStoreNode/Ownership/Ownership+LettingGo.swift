@@ -7,7 +7,7 @@ extension Ownership {
     /// How long an owner may take to answer: one that cannot be reached must not hold up what others would allow, or what can be done without any.
     /// The cluster gives up a node that is silent for as long; one that only this node does not reach stays in it.
     private static let ownerPatience = Duration.seconds(2)
-    /// For how long an owner that did not answer at all is not asked again.
+    /// For how long an owner that did not answer counts as silent.
     private static let ownerSilence = Duration.seconds(10)
 
     /// Lets go of the copies among these whose owners allow it. All owners are asked at once, each in its turn with what else it is told, so
@@ -18,7 +18,7 @@ extension Ownership {
     func letGo(of ids: [ObjectID], by drop: (ObjectID) async -> Bool) async -> Int {
         var byOwner: [NodeID: [ObjectID]] = [:]
         for id in ids {
-            if let owner = borrowed[id]?.owner, !isSilent(owner) { byOwner[owner, default: []].append(id) }
+            if let owner = borrowed[id]?.owner { byOwner[owner, default: []].append(id) }
         }
         return await withTaskGroup(of: (owner: NodeID, allowed: [ObjectID]).self) { group in
             for (owner, ids) in byOwner {
@@ -34,8 +34,9 @@ extension Ownership {
         }
     }
 
-    private func isSilent(_ owner: NodeID) -> Bool {
-        guard let until = silentOwners[owner] else { return false }
+    /// Whether its owner did not answer when it was last asked, a short while ago.
+    func hasSilentOwner(_ id: ObjectID) -> Bool {
+        guard let owner = borrowed[id]?.owner, let until = silentOwners[owner] else { return false }
         if clock.now < until { return true }
         silentOwners[owner] = nil
         return false

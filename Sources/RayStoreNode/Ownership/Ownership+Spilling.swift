@@ -26,10 +26,12 @@ extension Ownership {
 
     /// Gives up the memory of copies that their owners, or others, have too.
     ///
+    /// - Parameter isLastHope: whether owners that did not answer a short while ago are asked as well, and waited for. Else there is another
+    ///   way to make room.
     /// - Returns: what each has freed.
-    func giveUpReplicas(_ ids: [ObjectID]) async -> [UInt64] {
+    func giveUpReplicas(_ ids: [ObjectID], isLastHope: Bool) async -> [UInt64] {
         var freed: [UInt64] = []
-        _ = await letGo(of: ids) { id in
+        _ = await letGo(of: isLastHope ? ids : ids.filter { !hasSilentOwner($0) }) { id in
             guard let bytes = store.evict(id) else { return false }
             freed.append(bytes)
             return true

@@ -33,7 +33,7 @@ actor Ownership {
     var borrowed: [ObjectID: BorrowedObject] = [:]
     var prefetches: [ObjectID: Prefetch] = [:]
     var nextPrefetch: UInt64 = 0
-    /// Owners that did not say whether copies may go, and until when they are not asked again.
+    /// Owners that did not say whether copies may go, and until when they count as silent.
     var silentOwners: [NodeID: Duration] = [:]
     /// Where a session of this node has shares to end.
     var sharedAt: [UInt64: Set<NodeID>] = [:]

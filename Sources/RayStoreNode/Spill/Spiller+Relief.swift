@@ -31,7 +31,7 @@ extension Spiller {
         var victims = await victims(window)
         var freed = hasReplicas ? await giveUpReplicas(victims, upTo: bytes) : 0
         // Copies that must stay, since their owners do not answer or have no other, are not to be in the way of what can go.
-        if freed < bytes, hasReplicas { victims = await ownVictims(window) }
+        if freed < bytes, hasReplicas { victims = await ownVictims(window, among: victims) }
         if freed < bytes { freed += dropHeld(bytes - freed, onlyStale: true) }
         if freed < bytes { freed += evictClean(victims, upTo: bytes - freed) }
         // A copy that is older than half of the store goes before anything is written; where nothing can be, it may lie behind all that must stay.
@@ -117,14 +117,17 @@ extension Spiller {
     }
 
     /// The same of those that this node owns, whatever lies between them.
-    private func ownVictims(_ bytes: UInt64) async -> [Victim] {
+    ///
+    /// - Parameter window: what was found for so many bytes.
+    private func ownVictims(_ bytes: UInt64, among window: [Victim]) async -> [Victim] {
         var asked = bytes
+        var found = window
         while true {
-            let found = await victims(asked)
-            let own = found.filter { $0.standing == .primary }
-            let others = found.reduce(UInt64(0)) { $0 + ($1.standing == .primary ? 0 : $1.entry.memoryBytes) }
-            guard asked < bytes + others, asked < capacity else { return own }
+            // What went since it was found is in nobody's way.
+            let others = found.reduce(UInt64(0)) { $0 + ($1.standing == .primary ? 0 : store.entry(of: $1.entry.id)?.memoryBytes ?? 0) }
+            guard asked < bytes + others, asked < capacity else { return found.filter { $0.standing == .primary } }
             asked = bytes + others
+            found = await victims(asked)
         }
     }
 
@@ -151,7 +154,7 @@ extension Spiller {
                 chosenBytes += victim.entry.memoryBytes
             }
         }
-        guard !chosen.isEmpty, let freed = await ownership?.giveUpReplicas(chosen.map(\.id)) else { return 0 }
+        guard !chosen.isEmpty, let freed = await ownership?.giveUpReplicas(chosen.map(\.id), isLastHope: !storage.canSpill) else { return 0 }
         return noteEvicted(freed)
     }
 
