@@ -95,7 +95,12 @@ package final class LocalCluster: Sendable {
         let me: NodeID
 
         func call(_ request: PeerRequest, on node: NodeDescription) async throws(RayStoreError) -> PeerAnswer {
+            let began = ContinuousClock.now
             while cluster.state.withLock({ $0.silent.contains(node.id) }) {
+                // Longer than any test; whoever still asks then was not cancelled when its node stopped.
+                guard ContinuousClock.now - began < .seconds(120) else {
+                    throw RayStoreError(.unreachable, "node \(node.id.short) does not answer")
+                }
                 do { try await Task.sleep(for: .milliseconds(10)) } catch {
                     throw RayStoreError(.cancelled, "the question to node \(node.id.short) was given up")
                 }
