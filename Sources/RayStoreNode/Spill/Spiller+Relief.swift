@@ -46,14 +46,24 @@ extension Spiller {
             if freed == 0, clock.now < holdOffUntil { freed = await evictAnyClean(bytes) }
             return freed + (freed == 0 ? await awaitSpill() : 0)
         }
+        let left = primaries.reduce(UInt64(0)) { $0 + $1.entry.memoryBytes }
+        let share = left < window ? shareOfLast(left, file: file) : file
         var batch: [StoreEntry] = []
         var batchBytes: UInt64 = 0
-        for victim in primaries where batchBytes < file && batch.count < options.fileObjects {
+        for victim in primaries where batchBytes < share && batch.count < options.fileObjects {
             batch.append(victim.entry)
             batchBytes += victim.entry.memoryBytes
         }
         freed += await spill(batch)
         return freed == 0 && clock.now < holdOffUntil ? await evictAnyClean(bytes) : freed
+    }
+
+    /// How much goes into the next file when there is no more to be written than this. The last files are evened out, or the last of all would be
+    /// small, and written alone while the other writers have nothing left.
+    private func shareOfLast(_ left: UInt64, file: UInt64) -> UInt64 {
+        if left < 2 * file { return left }
+        let writers = UInt64(max(1, options.concurrentFiles))
+        return left < 2 * writers * file ? max(file, left / writers) : file
     }
 
     /// When nothing can be written, what has a record goes wherever it stands among what cannot go.

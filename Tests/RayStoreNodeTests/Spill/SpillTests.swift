@@ -37,6 +37,28 @@ import Testing
         }
     }
 
+    /// When all is to be written, no small file is left for one writer to be busy with while the others have nothing.
+    @Test func theLastFilesAreEven() async throws {
+        try await withSpillingCluster(
+            capacity: 64 << 20,
+            configure: {
+                $0.spill.fileBytes = 4 << 20
+                $0.spill.highWatermark = 1
+            }
+        ) { _, node, session, folder in
+            let refs = try (0..<18).map { try session.put(bytes: pattern(1 << 20, seed: UInt64($0))) }
+            _ = await node.freeMemory(32 << 20)
+            let sizes = try spillFiles(folder).map { file in
+                let size = try FileManager.default.attributesOfItem(atPath: folder + "/" + file)[.size] as? Int
+                return (size ?? 0) >> 20
+            }
+            #expect(sizes.sorted() == [4, 7, 7])
+            for (number, ref) in refs.enumerated() {
+                #expect(equal(try await session.get(ref, timeout: .seconds(30)), pattern(1 << 20, seed: UInt64(number))))
+            }
+        }
+    }
+
     @Test func whatSomebodyReadsKeepsItsMemoryAndIsNotLost() async throws {
         try await withSpilling(capacity: 32 << 20) { node, session, _ in
             let first = try session.put(bytes: pattern(4 << 20, seed: 99))
