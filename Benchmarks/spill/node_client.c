@@ -6,6 +6,7 @@
 //   in                     gets all of them, one after the other: seconds from the first question to the last answer, with a look at a few words of
 //                          each and nothing between
 //   in_batches             gets all of them, BATCH at a time: seconds from each question to the pins; what they hold is compared between
+//   room BYTES             creates an object of so many bytes, which nobody fills: seconds until it has its room
 //   hold COUNT SIZE        puts COUNT objects and keeps them pinned, so that they stay in memory
 //   gets SECONDS           gets and releases those at random: how long each took, in ns
 //   keep COUNT             gives up all but the first COUNT, until the node has nothing of the others any more
@@ -125,6 +126,16 @@ static void in_batches(void) {
     printf("{\"seconds\":%.6f}\n", seconds);
 }
 
+static void room(uint64_t bytes) {
+    ray_object_id id;
+    ray_object_writer writer;
+    double began = now();
+    must(ray_client_create(client, bytes, 0, PUT_TIMEOUT_NS, &id, &writer));
+    double seconds = now() - began;
+    ray_object_abort(ray_client_store(client), &writer);
+    printf("{\"seconds\":%.6f}\n", seconds);
+}
+
 static void hold(void) {
     for (held_count = 0; held_count < count; held_count++) {
         put(held_count, &held_ids[held_count]);
@@ -230,6 +241,8 @@ int main(int words, char **word) {
             in();
         } else if (strcmp(line, "in_batches\n") == 0) {
             in_batches();
+        } else if (sscanf(line, "room %llu", &a) == 1) {
+            room(a);
         } else if (sscanf(line, "hold %llu %llu", &a, &b) == 2) {
             sized(a, b, 1);
             hold();
