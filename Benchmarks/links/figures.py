@@ -66,22 +66,35 @@ class Turns:
     on, with a line that says so, unless it is ours."""
 
     def __init__(self, name, ways, runs=RUNS, warm_up=True, ours=("ours",)):
+        self.name, self.ways, self.ours = name, ways, ours
         self.seconds = {way: [] for way in ways}
         self.cpu = {way: [] for way in ways}
-        for turn in range(-1 if warm_up else 0, runs):
-            for way in list(self.seconds):
-                try:
-                    seconds, cpu = ways[way]()
-                except (Failed, subprocess.CalledProcessError, OSError) as failure:
-                    if way in ours:
-                        raise
-                    say(f"{name}: {way} is left out: {failure}")
-                    del self.seconds[way], self.cpu[way]
-                    continue
-                if turn >= 0:
-                    self.seconds[way].append(seconds)
-                    self.cpu[way].append(cpu)
-        say(f"{name}: " + ", ".join(f"{way} {self.median(way):.4g} s" for way in self.seconds))
+        if warm_up:
+            self._run(list(ways), is_measured=False)
+        for _ in range(runs):
+            self._run(list(self.seconds))
+        self.report()
+
+    def again(self, ways):
+        """One more turn, of these ways in this order."""
+        self._run(ways)
+
+    def report(self):
+        say(f"{self.name}: " + ", ".join(f"{way} {self.median(way):.4g} s" for way in self.seconds))
+
+    def _run(self, ways, is_measured=True):
+        for way in ways:
+            try:
+                seconds, cpu = self.ways[way]()
+            except (Failed, subprocess.CalledProcessError, OSError) as failure:
+                if way in self.ours:
+                    raise
+                say(f"{self.name}: {way} is left out: {failure}")
+                del self.seconds[way], self.cpu[way]
+                continue
+            if is_measured:
+                self.seconds[way].append(seconds)
+                self.cpu[way].append(cpu)
 
     def median(self, way):
         return statistics.median(self.seconds[way])
