@@ -134,7 +134,9 @@ extension Spiller {
         var found = window
         while true {
             // What went since it was found is in nobody's way.
-            let others = found.reduce(UInt64(0)) { $0 + ($1.standing == .primary ? 0 : store.entry(of: $1.entry.id)?.memoryBytes ?? 0) }
+            let others = found.reduce(UInt64(0)) {
+                $0 + ($1.standing == .primary ? 0 : store.entry(of: $1.entry.id)?.memoryBytes ?? 0)
+            }
             guard asked < bytes + others, asked < capacity else { return found.filter { $0.standing == .primary } }
             asked = bytes + others
             found = await victims(asked)
@@ -164,7 +166,9 @@ extension Spiller {
                 chosenBytes += victim.entry.memoryBytes
             }
         }
-        guard !chosen.isEmpty, let freed = await ownership?.giveUpReplicas(chosen.map(\.id), isLastHope: !storage.canSpill) else { return 0 }
+        guard !chosen.isEmpty, let freed = await ownership?.giveUpReplicas(chosen.map(\.id), isLastHope: !storage.canSpill) else {
+            return 0
+        }
         return noteEvicted(freed)
     }
 
