@@ -8,16 +8,18 @@ internal import Synchronization
 extension Spiller {
     /// Frees memory of the store.
     ///
-    /// - Returns: how much, by what was done for this call or beside it. Fewer bytes than wanted when there is no more to give up: what is left is
-    ///   pinned, or cannot be written now.
+    /// - Returns: how much came free meanwhile, by what was done for this call or beside it: two calls for the same request do not free twice as
+    ///   much. Fewer bytes than wanted when there is no more to give up: what is left is pinned, or cannot be written now.
     func free(_ bytes: UInt64) async -> UInt64 {
+        let before = freedBytes
         var freed: UInt64 = 0
         var vain = 0
         // Twice: what was chosen first may have ended, or been pinned, meanwhile.
         while freed < bytes, vain < 2, !isStopping {
-            let more = await freeSome(bytes - freed)
-            vain = more == 0 ? vain + 1 : 0
-            freed += more
+            _ = await freeSome(bytes - freed)
+            let now = freedBytes - before
+            vain = now == freed ? vain + 1 : 0
+            freed = now
         }
         return freed
     }
@@ -257,6 +259,7 @@ extension Spiller {
         let bytes = freed.reduce(0, +)
         counters.evictedObjects += UInt64(freed.count { $0 > 0 })
         counters.evictedBytes += bytes
+        freedBytes += bytes
         return bytes
     }
 }

@@ -19,6 +19,7 @@ extension Spiller {
         claimedBytes += bytes
         let freed = await write(victims.filter { claimed.contains($0.id) }, asFile: number)
         claimedBytes -= bytes
+        freedBytes += freed
         activeSpills -= 1
         index.abandon(Array(claimed))
         for waiter in spillWaiters { waiter.resume(returning: freed) }

@@ -39,6 +39,8 @@ actor Spiller {
 
     // Spilling.
     var activeSpills = 0
+    /// All memory that has come free, in whatever way.
+    var freedBytes: UInt64 = 0
     /// Files that the storage is writing.
     var activeWrites = 0
     /// Bytes of the store that the files under way are to free.

@@ -59,6 +59,34 @@ import Testing
         }
     }
 
+    /// Two writers are at it, and what one of them has freed the other need not free as well.
+    @Test func aHugeRequestWritesWhatItNeedsOnce() async throws {
+        try await withSpillingCluster(
+            capacity: 64 << 20,
+            configure: {
+                $0.spill.fileBytes = 2 << 20
+                $0.spill.highWatermark = 1
+            }
+        ) { _, node, session, _ in
+            let refs = try (0..<56).map { try session.put(bytes: pattern(1 << 20, seed: UInt64($0))) }
+            let huge = try await session.put(bytes: pattern(28 << 20, seed: 77), within: .seconds(60))
+            // Writers may still be busy.
+            #expect(
+                try await eventually {
+                    let before = await node.spillCounters()?.spilledBytes
+                    try await Task.sleep(for: .milliseconds(300))
+                    return await node.spillCounters()?.spilledBytes == before
+                })
+            // A file of each writer may have been begun before the other's was there.
+            #expect(try #require(await node.spillCounters()).spilledBytes <= 34 << 20)
+            #expect(try refs.allSatisfy { try session.contains($0) } == false)
+            #expect(equal(try await session.get(huge), pattern(28 << 20, seed: 77)))
+            for (number, ref) in refs.enumerated() {
+                #expect(equal(try await session.get(ref, timeout: .seconds(30)), pattern(1 << 20, seed: UInt64(number))))
+            }
+        }
+    }
+
     @Test func whatSomebodyReadsKeepsItsMemoryAndIsNotLost() async throws {
         try await withSpilling(capacity: 32 << 20) { node, session, _ in
             let first = try session.put(bytes: pattern(4 << 20, seed: 99))
