@@ -12,7 +12,7 @@ one (at most three) take more, there and back. The others are far behind and the
 
 A machine that is shared is faster and slower by tens of per cent within a minute, which is more than what is to be seen. So automatic is compared
 to what ran beside it in the same turn: the figure is the median of the turns' ratios. There are at least five turns, fifteen where they are
-short; and more, up to LONG_MOST or SHORT_MOST, until the median is known to a hundredth by how the turns differ. That rule sees how far they differ, not
+short; and more, up to LONG_MOST or SHORT_MOST, until the median is known to a fiftieth by how the turns differ. That rule sees how far they differ, not
 in whose favour.
 """
 
@@ -32,9 +32,9 @@ KINDS = ("random", "text", "floats", "zeros")
 FIXED = {"raw": (NONE, 0), "lz4": (LZ4, 0), **{f"zstd{level}": (ZSTD, level) for level in (-5, -1, 1, 3, 5, 9)}}
 NEAR = 1.33
 NEAR_MAX = 3  # of the fixed ones; they are as good as each other then
-SHORT, SHORT_LEAST, SHORT_MOST = 1.5, 15, 41  # seconds, turns
-LONG_LEAST, LONG_MOST = figures.RUNS, 15
-KNOWN = 0.01
+SHORT, SHORT_LEAST, SHORT_MOST = 1.5, 15, 25  # seconds, turns
+LONG_LEAST, LONG_MOST = figures.RUNS, 9
+KNOWN = 0.02
 
 
 def measure(mover, cell, kind):
