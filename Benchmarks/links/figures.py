@@ -12,10 +12,11 @@ import sys
 import tempfile
 import time
 
-from processes import Failed
+from processes import Failed, Theft
 
 PLACE = "/dev/shm"
 RUNS = 5
+STOLEN, AGAIN = 0.03, 2
 GIB = 1 << 30
 _began = time.monotonic()
 
@@ -37,6 +38,8 @@ def run_suite(main):
         sys.exit(130)
     except Failed as failure:
         sys.exit(f"benchmark: {failure}")
+    if Turns.set_aside:
+        show("runs_set_aside", Turns.set_aside, "runs", stolen=STOLEN)
     say("done")
 
 
@@ -63,7 +66,10 @@ def scratch(size, *kinds, made=None):
 
 class Turns:
     """Several ways to bring the same bytes over, each answering (seconds, CPU seconds), run in turns. A way that fails is left out from then
-    on, with a line that says so, unless it is ours."""
+    on, with a line that says so, unless it is ours. A run from which the machine below took more than STOLEN of the processors is run again, at
+    most AGAIN times, ours and others' alike; the last one counts."""
+
+    set_aside = 0  # in the whole suite
 
     def __init__(self, name, ways, runs=RUNS, warm_up=True, ours=("ours",)):
         self.name, self.ways, self.ours = name, ways, ours
@@ -85,7 +91,7 @@ class Turns:
     def _run(self, ways, is_measured=True):
         for way in ways:
             try:
-                seconds, cpu = self.ways[way]()
+                seconds, cpu = self._undisturbed(way)
             except (Failed, subprocess.CalledProcessError, OSError) as failure:
                 if way in self.ours:
                     raise
@@ -95,6 +101,14 @@ class Turns:
             if is_measured:
                 self.seconds[way].append(seconds)
                 self.cpu[way].append(cpu)
+
+    def _undisturbed(self, way):
+        for left in reversed(range(AGAIN + 1)):
+            theft = Theft()
+            took = self.ways[way]()
+            if not left or not theft.exceeds(STOLEN):
+                return took
+            Turns.set_aside += 1
 
     def median(self, way):
         return statistics.median(self.seconds[way])

@@ -16,6 +16,24 @@ class Failed(Exception):
     """Something that was to be measured did not work; the message names it."""
 
 
+class Theft:
+    """What the machine below gave to others since this was made, although processes here could have run (`steal` in /proc/stat)."""
+
+    def __init__(self):
+        self.before = self._read()
+
+    @staticmethod
+    def _read():
+        with open("/proc/stat") as file:
+            ticks = [int(field) for field in file.readline().split()[1:9]]
+        return ticks[7], sum(ticks)
+
+    def exceeds(self, share):
+        """Of all processors' time. A single tick says nothing."""
+        stolen, total = (now - then for now, then in zip(self._read(), self.before))
+        return stolen > max(1, share * total)
+
+
 def cpu_seconds(pids, with_ended_children=False):
     """What these processes have used so far, user and system."""
     total = 0
