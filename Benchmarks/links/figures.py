@@ -66,8 +66,8 @@ def scratch(size, *kinds, made=None):
 
 class Turns:
     """Several ways to bring the same bytes over, each answering (seconds, CPU seconds), run in turns. A way that fails is left out from then
-    on, with a line that says so, unless it is ours. A run from which the machine below took more than STOLEN of the processors is run again, at
-    most AGAIN times, ours and others' alike; the last one counts."""
+    on, with a line that says so, unless it is ours. A run from which the machine below took more than STOLEN of the processors is run again, ours
+    and others' alike, at most AGAIN times; the last one counts. Where it always takes as much, only as many are as make up one turn."""
 
     set_aside = 0  # in the whole suite
 
@@ -75,6 +75,7 @@ class Turns:
         self.name, self.ways, self.ours = name, ways, ours
         self.seconds = {way: [] for way in ways}
         self.cpu = {way: [] for way in ways}
+        self.patience = max(runs, len(ways))
         if warm_up:
             self._run(list(ways), is_measured=False)
         for _ in range(runs):
@@ -106,8 +107,9 @@ class Turns:
         for left in reversed(range(AGAIN + 1)):
             theft = Theft()
             took = self.ways[way]()
-            if not left or not theft.exceeds(STOLEN):
+            if not left or not self.patience or not theft.exceeds(STOLEN):
                 return took
+            self.patience -= 1
             Turns.set_aside += 1
 
     def median(self, way):
