@@ -16,7 +16,8 @@ from processes import Failed, Theft
 
 PLACE = "/dev/shm"
 RUNS = 5
-STOLEN, AGAIN = 0.03, 2
+STOLEN, AGAIN = 0.03, 2  # a share of all processors; times
+REST, REST_MOST = 10, 900  # seconds
 GIB = 1 << 30
 _began = time.monotonic()
 
@@ -38,8 +39,8 @@ def run_suite(main):
         sys.exit(130)
     except Failed as failure:
         sys.exit(f"benchmark: {failure}")
-    if Turns.set_aside:
-        show("runs_set_aside", Turns.set_aside, "runs", stolen=STOLEN)
+    if Undisturbed.set_aside or Undisturbed.rested:
+        show("runs_set_aside", Undisturbed.set_aside, "runs", stolen=STOLEN, rested_s=Undisturbed.rested)
     say("done")
 
 
@@ -64,18 +65,52 @@ def scratch(size, *kinds, made=None):
         shutil.rmtree(folder, ignore_errors=True)
 
 
-class Turns:
-    """Several ways to bring the same bytes over, each answering (seconds, CPU seconds), run in turns. A way that fails is left out from then
-    on, with a line that says so, unless it is ours. A run from which the machine below took more than STOLEN of the processors is run again, ours
-    and others' alike, at most AGAIN times; the last one counts. Where it always takes as much, only as many are as make up one turn."""
+class Undisturbed:
+    """What is measured while the machine below gives the processors to others says nothing about either side. So a run from which more than STOLEN
+    of them was taken is run again after a rest, ours and others' alike: at most AGAIN times, `most` times in all. The last one counts."""
 
-    set_aside = 0  # in the whole suite
+    # In the whole suite.
+    set_aside = 0
+    rested = 0
+
+    def __init__(self, most):
+        self.left = most
+        self.rest()
+
+    def run(self, way):
+        """What way() answers."""
+        for again in reversed(range(AGAIN + 1)):
+            theft = Theft()
+            answer = way()
+            if not again or not self.left or not theft.exceeds(STOLEN):
+                return answer
+            self.left -= 1
+            Undisturbed.set_aside += 1
+            self.rest()
+
+    @staticmethod
+    def rest():
+        """Waits until all processors can be had for half a second, in a whole suite REST_MOST at most."""
+        busy = "import time\nend = time.monotonic() + 0.5\nwhile time.monotonic() < end: pass"
+        while Undisturbed.rested < REST_MOST:
+            theft = Theft()
+            for program in [subprocess.Popen([sys.executable, "-S", "-c", busy]) for _ in range(os.cpu_count())]:
+                program.wait()
+            if not theft.exceeds(STOLEN):
+                return
+            time.sleep(REST)
+            Undisturbed.rested += REST
+
+
+class Turns:
+    """Several ways to bring the same bytes over, each answering (seconds, CPU seconds), run in turns, of which one is repeated at most. A way that fails
+    is left out from then on, with a line that says so, unless it is ours."""
 
     def __init__(self, name, ways, runs=RUNS, warm_up=True, ours=("ours",)):
         self.name, self.ways, self.ours = name, ways, ours
         self.seconds = {way: [] for way in ways}
         self.cpu = {way: [] for way in ways}
-        self.patience = max(runs, len(ways))
+        self.undisturbed = Undisturbed(max(runs, len(ways)))
         if warm_up:
             self._run(list(ways), is_measured=False)
         for _ in range(runs):
@@ -92,7 +127,7 @@ class Turns:
     def _run(self, ways, is_measured=True):
         for way in ways:
             try:
-                seconds, cpu = self._undisturbed(way)
+                seconds, cpu = self.undisturbed.run(self.ways[way])
             except (Failed, subprocess.CalledProcessError, OSError) as failure:
                 if way in self.ours:
                     raise
@@ -102,15 +137,6 @@ class Turns:
             if is_measured:
                 self.seconds[way].append(seconds)
                 self.cpu[way].append(cpu)
-
-    def _undisturbed(self, way):
-        for left in reversed(range(AGAIN + 1)):
-            theft = Theft()
-            took = self.ways[way]()
-            if not left or not self.patience or not theft.exceeds(STOLEN):
-                return took
-            self.patience -= 1
-            Turns.set_aside += 1
 
     def median(self, way):
         return statistics.median(self.seconds[way])
