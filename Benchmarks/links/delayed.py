@@ -12,7 +12,7 @@ import os
 import statistics
 
 import figures
-from figures import show
+from figures import say, show
 from link import Link, line_gbs
 from mover import Mover
 from processes import Conversation
@@ -25,16 +25,13 @@ ONE_WAY_MS = 100
 def measure(mover, name, gbits, connections, address=None):
     """Fetches the file in turns, shows what came after the first second over the line's rate, and answers GB/s of the whole."""
     after, whole = [], []
-
-    def fetch():
-        seconds, cpu = mover.fetch("random.bin", address=address)
-        done = mover.last
+    undisturbed = figures.Undisturbed(figures.RUNS)
+    for _ in range(figures.RUNS):
+        seconds, done = undisturbed.run(lambda: (mover.fetch("random.bin", address=address)[0], mover.last))
         counted = done["bytes"] - done["first_second_bytes"] - connections * CHUNK
         after.append(counted / (seconds - 1) / 1e9 / line_gbs(gbits))
         whole.append(done["bytes"] / seconds / 1e9)
-        return seconds, cpu
-
-    figures.Turns(name, {"ours": fetch}, warm_up=False)
+    say(f"{name}: {statistics.median(whole):.4g} GB/s")
     show(f"transfer.{name}_ratio", statistics.median(after), "ratio", line_gbs=round(line_gbs(gbits), 5), runs=len(after))
     show(f"transfer.{name}_gbs", statistics.median(whole), "GB/s", first_second="included")
     return statistics.median(whole)

@@ -17,7 +17,7 @@ from processes import Failed, Theft
 PLACE = "/dev/shm"
 RUNS = 5
 STOLEN, AGAIN = 0.03, 2  # a share of all processors; times
-REST, REST_MOST = 10, 900  # seconds
+REST, REST_MOST = 10, 300  # seconds; a suite is up to six programs
 GIB = 1 << 30
 _began = time.monotonic()
 
@@ -39,8 +39,9 @@ def run_suite(main):
         sys.exit(130)
     except Failed as failure:
         sys.exit(f"benchmark: {failure}")
-    if Undisturbed.set_aside or Undisturbed.rested:
-        show("runs_set_aside", Undisturbed.set_aside, "runs", stolen=STOLEN, rested_s=Undisturbed.rested)
+    if Undisturbed.is_used:
+        program = os.path.splitext(os.path.basename(sys.argv[0]))[0]
+        show(f"{program}.runs_set_aside", Undisturbed.set_aside, "runs", stolen=STOLEN, rested_s=Undisturbed.rested)
     say("done")
 
 
@@ -67,44 +68,52 @@ def scratch(size, *kinds, made=None):
 
 class Undisturbed:
     """What is measured while the machine below gives the processors to others says nothing about either side. So a run from which more than STOLEN
-    of them was taken is run again after a rest, ours and others' alike: at most AGAIN times, `most` times in all. The last one counts."""
+    of them was taken is run again after a rest, ours and others' alike: at most AGAIN times, `most` times in all. The last one counts, whatever it is;
+    what a run leaves behind beside its answer must be of the last one, too."""
 
-    # In the whole suite.
+    # Of the whole program.
+    is_used = False
     set_aside = 0
     rested = 0
 
     def __init__(self, most):
+        Undisturbed.is_used = True
         self.left = most
         self.rest()
 
     def run(self, way):
         """What way() answers."""
-        for again in reversed(range(AGAIN + 1)):
+        for _ in range(min(AGAIN, self.left)):
             theft = Theft()
             answer = way()
-            if not again or not self.left or not theft.exceeds(STOLEN):
+            if not theft.exceeds(STOLEN):
                 return answer
             self.left -= 1
             Undisturbed.set_aside += 1
             self.rest()
+        return way()
 
     @staticmethod
     def rest():
-        """Waits until all processors can be had for half a second, in a whole suite REST_MOST at most."""
-        busy = "import time\nend = time.monotonic() + 0.5\nwhile time.monotonic() < end: pass"
-        while Undisturbed.rested < REST_MOST:
-            theft = Theft()
-            for program in [subprocess.Popen([sys.executable, "-S", "-c", busy]) for _ in range(os.cpu_count())]:
-                program.wait()
-            if not theft.exceeds(STOLEN):
-                return
+        """Waits until all processors can be had for half a second; REST_MOST at most in the whole program, and then no more."""
+        while Undisturbed.rested < REST_MOST and not _are_ours():
+            say(f"others have the processors: waiting, {Undisturbed.rested} s of at most {REST_MOST} so far")
             time.sleep(REST)
             Undisturbed.rested += REST
 
 
+def _are_ours():
+    """Whether the machine below gives us all processors, for half a second."""
+    busy = "import time\nend = time.monotonic() + 0.5\nwhile time.monotonic() < end: pass"
+    theft = Theft()
+    for program in [subprocess.Popen([sys.executable, "-S", "-c", busy]) for _ in range(os.cpu_count())]:
+        program.wait()
+    return not theft.exceeds(STOLEN)
+
+
 class Turns:
-    """Several ways to bring the same bytes over, each answering (seconds, CPU seconds), run in turns, of which one is repeated at most. A way that fails
-    is left out from then on, with a line that says so, unless it is ours."""
+    """Several ways to bring the same bytes over, each answering (seconds, CPU seconds), run in turns; of disturbed runs as many are repeated
+    as there are turns or ways. A way that fails is left out from then on, with a line that says so, unless it is ours."""
 
     def __init__(self, name, ways, runs=RUNS, warm_up=True, ours=("ours",)):
         self.name, self.ways, self.ours = name, ways, ours
@@ -127,7 +136,7 @@ class Turns:
     def _run(self, ways, is_measured=True):
         for way in ways:
             try:
-                seconds, cpu = self.undisturbed.run(self.ways[way])
+                seconds, cpu = self.undisturbed.run(self.ways[way]) if is_measured else self.ways[way]()
             except (Failed, subprocess.CalledProcessError, OSError) as failure:
                 if way in self.ours:
                     raise
