@@ -49,7 +49,7 @@ setup:
 	done; \
 	if [ -n "$$missing" ]; then \
 	    sudo=""; [ "$$(id -u)" -eq 0 ] || sudo=sudo; \
-	    echo "setup: installing Debian packages:$$missing"; \
+	    echo "setup: installing Debian packages:$$missing" >&2; \
 	    $$sudo apt-get update -q >/dev/null && \
 	    $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $$missing >/dev/null || \
 	    { echo "setup: apt-get failed; install by hand:$$missing" >&2; exit 1; }; \

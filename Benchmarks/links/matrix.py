@@ -32,7 +32,7 @@ KINDS = ("random", "text", "floats", "zeros")
 FIXED = {"raw": (NONE, 0), "lz4": (LZ4, 0), **{f"zstd{level}": (ZSTD, level) for level in (-5, -1, 1, 3, 5, 9)}}
 NEAR = 1.33
 NEAR_MAX = 3  # of the fixed ones; they are as good as each other then
-SHORT, SHORT_LEAST, SHORT_MOST = 1.5, 15, 25  # seconds, turns
+SHORT, SHORT_LEAST, SHORT_MOST = 1.5, 15, 45  # seconds, turns
 LONG_LEAST, LONG_MOST = figures.RUNS, 9
 KNOWN = 0.02
 

@@ -18,11 +18,13 @@ sys.path.insert(0, HERE)
 sys.path.insert(0, os.path.join(HERE, "..", "links"))
 
 import figures  # noqa: E402
+import pages  # noqa: E402
 from processes import Conversation  # noqa: E402
 from server import SERVERS, figure  # noqa: E402
 
 OBJECTS = 8
 OBJECT_BYTES = 128 << 20
+KEPT_PART = 4  # of what is sent: in the server's folder and in the client, and what is between
 AT_ONCE = 2
 TURNS = 3
 
@@ -45,8 +47,9 @@ def main():
     parser.add_argument("python")
     chosen = parser.parse_args()
 
-    for kind in SERVERS:
-        compare(kind, chosen)
+    with pages.kept(KEPT_PART * OBJECTS * OBJECT_BYTES):
+        for kind in SERVERS:
+            compare(kind, chosen)
 
 
 def compare(kind, chosen):

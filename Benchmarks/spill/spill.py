@@ -41,6 +41,7 @@ sys.path.insert(0, os.path.join(HERE, "..", "links"))
 
 import disk  # noqa: E402
 import figures  # noqa: E402
+import pages  # noqa: E402
 from node import Node, Watch  # noqa: E402
 from processes import Conversation, Failed  # noqa: E402
 from server import SERVERS, figure  # noqa: E402
@@ -51,6 +52,7 @@ SIZES = {"50mb": 50_000_000, "1mb": 1_000_000}
 BATCH = 200_000_000
 S3_TOTAL = 1_000_000_000
 S3_MEMORY = 1_400_000_000  # below the mark from which on a node writes by itself
+S3_KEPT = 4_000_000_000  # the server's folder, and the memory of a node or of boto3
 GETS_SECONDS = 2
 
 
@@ -270,8 +272,9 @@ def main():
             if chosen.only in (None, "gets"):
                 gets_beside_spilling(chosen, folder, ours)
             if chosen.s3 and chosen.only in (None, "s3"):
-                for kind in (kind for kind in SERVERS if chosen.server in (None, kind.name)):
-                    s3_turn(kind, chosen, folder, ours, boto3)
+                with pages.kept(S3_KEPT):
+                    for kind in (kind for kind in SERVERS if chosen.server in (None, kind.name)):
+                        s3_turn(kind, chosen, folder, ours, boto3)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         show(ours, ray, boto3)
