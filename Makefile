@@ -18,7 +18,7 @@ SWIFT_FLAGS := -Xcc -O2
 PACKAGES := gcc libc6-dev pkg-config python3 libzstd-dev liblz4-dev libxxhash-dev libsodium-dev libsqlite3-dev zlib1g-dev libcurl4-openssl-dev python3-venv iproute2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-watch test-docs test-core test-swift test-asan test-crash test-lib bench format lint clean
+.PHONY: help setup demo test test-watch test-docs test-bench test-core test-swift test-asan test-crash test-lib bench format lint clean
 
 help:
 	@echo 'make demo [FILE=path]     two nodes, a 1 GiB file from one to the other, verified, then deleted everywhere'
@@ -73,7 +73,7 @@ demo: setup
 
 # ---- tests ---------------------------------------------------------------------------------------------------------------
 test: setup
-	$(MAKE) test-watch test-docs
+	$(MAKE) test-watch test-docs test-bench
 	$(MAKE) test-core
 	$(MAKE) test-protect
 	$(MAKE) test-crash
@@ -89,6 +89,10 @@ test-watch:
 # What the pages name is there: tests, targets, links, flags of the tool.
 test-docs:
 	python3 Tests/Docs/names_test
+
+# What the benchmarks do on a machine that is shared.
+test-bench:
+	python3 Tests/Bench/measuring_test
 
 # The wire that fails, for any of them.
 PROXY := $(BUILD)/libfault_proxy.a
