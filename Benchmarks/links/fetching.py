@@ -16,12 +16,14 @@ import shutil
 
 import figures
 import memory
+import pages
 import pipes
 from figures import Turns, say, show
 from link import Link, Loopback, line_gbs
 from ours import Ours
 from processes import Failed
 
+KEPT_PART = 6  # of a file, for one that arrives, what peers hold in memory, and what is between
 SHORT = 1 << 28  # bytes of the file at 100 Mbit/s, where 1 GiB would take a quarter of an hour in all
 
 
@@ -153,6 +155,7 @@ def main():
         folder = stack.enter_context(figures.scratch(arguments.size, "random", "train", made=arguments.files))
         link = stack.enter_context(Link() if is_root else Loopback())
         ours = stack.enter_context(Ours(link, folder, os.path.abspath(arguments.raystore), os.path.abspath(arguments.fetches)))
+        stack.enter_context(pages.kept(KEPT_PART * arguments.size))
         suite = Suite(link, ours, folder, arguments.size, arguments.peers, arguments.turns, pipes_only)
         peers = servers(stack, link, folder) if arguments.peers and not pipes_only else {}
         for name, gbits, run in plan_of(suite, folder, peers, arguments.environments):

@@ -12,7 +12,6 @@ import sys
 import tempfile
 import time
 
-import pages
 from processes import Failed, Theft
 
 PLACE = "/dev/shm"
@@ -20,7 +19,6 @@ RUNS = 5
 STOLEN, AGAIN = 0.03, 2  # a share of all processors; times
 REST, REST_MOST = 10, 300  # seconds; a suite is up to six programs
 GIB = 1 << 30
-KEPT_PART = 4  # of a file: it is in memory twice, and so is what nodes hold
 _began = time.monotonic()
 
 
@@ -54,8 +52,7 @@ def need_root():
 
 @contextlib.contextmanager
 def scratch(size, *kinds, made=None):
-    """A folder in memory with these files of make_files.py, or links to those in the folder `made`, which is in memory, too; and memory that stays ours for
-    what is made beside them."""
+    """A folder in memory with these files of make_files.py, or links to those in the folder `made`, which is in memory, too."""
     folder = tempfile.mkdtemp(prefix="rsb.", dir=PLACE)
     try:
         for kind in kinds if made else ():
@@ -64,8 +61,7 @@ def scratch(size, *kinds, made=None):
             say(f"making {size >> 20} MiB each of {' '.join(kinds)}")
             maker = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "make_files.py")
             subprocess.run([sys.executable, maker, folder, str(size), *kinds], check=True)
-        with pages.kept(KEPT_PART * size):
-            yield folder
+        yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -22,6 +22,7 @@ import os
 import statistics
 
 import figures
+import pages
 from figures import say, show
 from link import Link, line_gbs
 from mover import LZ4, NONE, ZSTD, Mover
@@ -35,6 +36,7 @@ NEAR_MAX = 3  # of the fixed ones; they are as good as each other then
 SHORT, SHORT_LEAST, SHORT_MOST = 1.5, 15, 45  # seconds, turns
 LONG_LEAST, LONG_MOST = figures.RUNS, 9
 KNOWN = 0.02
+KEPT_PART = 3  # of a file, for one that arrives and what is between
 
 
 def measure(mover, cell, kind):
@@ -75,7 +77,8 @@ def main():
     sizes = {speed: SIZES[speed] // 8 if arguments.quick else SIZES[speed] for speed, _ in speeds}
     kinds = [kind for kind in KINDS if kind in (arguments.kind or KINDS)]
     worst_best, worst_raw = (9.0, ""), (9.0, "")
-    with figures.scratch(max(sizes.values()), *kinds) as folder, Link() as link, Mover(link, folder, os.path.abspath(arguments.mover)) as mover:
+    with figures.scratch(max(sizes.values()), *kinds) as folder, Link() as link, Mover(link, folder, os.path.abspath(arguments.mover)) as mover, \
+            pages.kept(KEPT_PART * max(sizes.values())):
         # Whoever is first pays for memory that was never used, at both ends and in the machine below: that is nobody's figure.
         link.shape(speeds[0][1])
         for wish in (FIXED["raw"], FIXED["zstd1"]):

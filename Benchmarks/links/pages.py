@@ -9,7 +9,7 @@ import contextlib
 import mmap
 
 TOOTH, APART = 4 << 10, 512 << 10
-PART_MAX = 4  # at most such a part of what is free
+PART_MAX = 2  # at most such a part of what is free
 _MADV_POPULATE_WRITE = 23  # not in Python's mmap
 
 
@@ -21,7 +21,8 @@ def _available():
 @contextlib.contextmanager
 def kept(size):
     """Holds a page in each half MiB of `size` bytes while the block lasts. No block between them is large enough to be handed over, and the kernel takes
-    what somebody needs from small blocks before it breaks a large one: so up to that much memory is used again and again."""
+    what somebody needs from small blocks before it breaks a large one: so up to that much memory is used again and again. Whoever takes memory for good,
+    a node its arena, does so before."""
     size = min(size, _available() // PART_MAX) // APART * APART
     if size == 0:
         yield
