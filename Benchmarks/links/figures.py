@@ -3,6 +3,7 @@
 
 import contextlib
 import json
+import math
 import os
 import shutil
 import signal
@@ -16,6 +17,8 @@ from processes import Failed, Theft
 
 PLACE = "/dev/shm"
 RUNS = 5
+NEAR = 1.33  # times as long as the fastest: not worth more turns beyond
+KNOWN = 0.02  # of a ratio: well enough
 STOLEN, AGAIN = 0.03, 2  # a share of all processors; times
 REST, REST_MOST = 10, 300  # seconds; a suite is up to six programs
 GIB = 1 << 30
@@ -111,6 +114,20 @@ def _are_ours():
     return not theft.exceeds(STOLEN)
 
 
+def doubt(ratios):
+    """The standard error of their median, as of a normal distribution with their quartiles; of one nobody knows."""
+    if len(ratios) < 2:
+        return math.inf
+    low, _, high = statistics.quantiles(ratios, n=4)
+    return 1.2533 * (high - low) / 1.349 / math.sqrt(len(ratios))
+
+
+def show_ratio(name, ratios, **more):
+    """The median of what turns say, and its standard error."""
+    error = {"error": float(f"{doubt(ratios):.2g}")} if len(ratios) > 1 else {}
+    show(name, statistics.median(ratios), "ratio", **more, turns=len(ratios), **error)
+
+
 class Turns:
     """Several ways to bring the same bytes over, each answering (seconds, CPU seconds), run in turns; of disturbed runs as many are repeated
     as there are turns or ways. A way that fails is left out from then on, with a line that says so, unless it is ours."""
@@ -126,9 +143,14 @@ class Turns:
             self._run(list(self.seconds))
         self.report()
 
-    def again(self, ways):
-        """One more turn, of these ways in this order."""
-        self._run(ways)
+    def settle(self, ours, others, least, most):
+        """More turns of these, there and back, until there are `least` and the medians of their ratios are known to KNOWN, or there are `most`."""
+        order = [ours, *others]
+        while (count := len(self.seconds[ours])) < most and (count < least or max(doubt(self.ratios(way, ours)) for way in order[1:]) > KNOWN):
+            self._run(order if count % 2 else order[::-1])
+            order = [way for way in order if way in self.seconds]
+            if len(order) == 1:
+                return
 
     def report(self):
         say(f"{self.name}: " + ", ".join(f"{way} {self.median(way):.4g} s" for way in self.seconds))
@@ -152,6 +174,19 @@ class Turns:
 
     def cpu_median(self, way):
         return statistics.median(self.cpu[way])
+
+    def ratios(self, way, ours="ours"):
+        """Of each turn that this way took part in: its time over that of ours beside it."""
+        return [theirs / mine for theirs, mine in zip(self.seconds[way], self.seconds[ours])]
+
+    def cpu_ratio(self, way):
+        """Of the processors' time ours took, over this way's: the median of the turns'."""
+        return statistics.median(mine / theirs for theirs, mine in zip(self.cpu[way], self.cpu["ours"]))
+
+    def near(self, ways):
+        """Those of the ways that are about as good as the best of them, the best first."""
+        ways = sorted(ways, key=self.median)
+        return [way for way in ways if self.median(way) < NEAR * self.median(ways[0])]
 
     def spread(self, way):
         """Slowest over fastest."""

@@ -17,13 +17,12 @@ in whose favour.
 """
 
 import argparse
-import math
 import os
 import statistics
 
 import figures
 import pages
-from figures import say, show
+from figures import say, show, show_ratio
 from link import Link, line_gbs
 from mover import LZ4, NONE, ZSTD, Mover
 
@@ -31,38 +30,20 @@ SPEEDS = (("unshaped", None), ("10g", 10), ("1g", 1), ("100m", 0.1))
 SIZES = {"unshaped": 1 << 30, "10g": 512 << 20, "1g": 256 << 20, "100m": 48 << 20}
 KINDS = ("random", "text", "floats", "zeros")
 FIXED = {"raw": (NONE, 0), "lz4": (LZ4, 0), **{f"zstd{level}": (ZSTD, level) for level in (-5, -1, 1, 3, 5, 9)}}
-NEAR = 1.33
 NEAR_MAX = 3  # of the fixed ones; they are as good as each other then
 SHORT, SHORT_LEAST, SHORT_MOST = 1.5, 15, 45  # seconds, turns
 LONG_LEAST, LONG_MOST = figures.RUNS, 9
-KNOWN = 0.02
 KEPT_PART = 3  # of a file, for one that arrives and what is between
 
 
 def measure(mover, cell, kind):
     ways = {way: lambda wish=wish: mover.fetch(f"{kind}.bin", *wish) for way, wish in {"auto": (0, 0), **FIXED}.items()}
     turns = figures.Turns(cell, ways, 1, warm_up=False, ours=ways)
-    best = min(turns.median(way) for way in FIXED)
-    near = sorted((way for way in FIXED if turns.median(way) < NEAR * best), key=turns.median)[:NEAR_MAX]
+    near = turns.near(FIXED)[:NEAR_MAX]
     is_short = max(map(turns.median, near)) < SHORT
-    least, most = (SHORT_LEAST, SHORT_MOST) if is_short else (LONG_LEAST, LONG_MOST)
-    order = ["auto", *near]
-    while (count := len(turns.seconds["auto"])) < most and (count < least or max(doubt(pairs(turns, way)) for way in near) > KNOWN):
-        order.reverse()
-        turns.again(order)
+    turns.settle("auto", near, *((SHORT_LEAST, SHORT_MOST) if is_short else (LONG_LEAST, LONG_MOST)))
     turns.report()
     return turns, near
-
-
-def pairs(turns, way):
-    """Of each turn that this way took: its time over automatic's."""
-    return [seconds / auto for seconds, auto in zip(turns.seconds[way], turns.seconds["auto"])]
-
-
-def doubt(ratios):
-    """The standard error of their median, as of a normal distribution with their quartiles."""
-    low, _, high = statistics.quantiles(ratios, n=4)
-    return 1.2533 * (high - low) / 1.349 / math.sqrt(len(ratios))
 
 
 def main():
@@ -92,12 +73,11 @@ def main():
                 turns, near = measure(mover, cell, kind)
                 for way in turns.seconds:
                     show(f"transfer.matrix.{cell}.{way}_gbs", sizes[speed] / turns.median(way) / 1e9, "GB/s", runs=len(turns.seconds[way]))
-                over = {way: statistics.median(pairs(turns, way)) for way in near}
+                over = {way: statistics.median(turns.ratios(way, "auto")) for way in near}
                 best = min(over, key=over.get)
                 # Far behind it took one turn.
                 over_raw = over["raw"] if "raw" in over else turns.median("raw") / turns.median("auto")
-                show(f"transfer.matrix.{cell}.auto_vs_best_fixed", over[best], "ratio", best=best, turns=len(turns.seconds["auto"]),
-                     error=float(f"{doubt(pairs(turns, best)):.2g}"))
+                show_ratio(f"transfer.matrix.{cell}.auto_vs_best_fixed", turns.ratios(best, "auto"), best=best)
                 show(f"transfer.matrix.{cell}.auto_vs_raw", over_raw, "ratio")
                 say(f"{cell}: automatic is {over[best]:.3f} x the best fixed ({best}), {over_raw:.3f} x raw")
                 worst_best = min(worst_best, (over[best], f"{cell}, {best}"))

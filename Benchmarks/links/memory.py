@@ -6,7 +6,7 @@ import os
 import statistics
 
 import pipes
-from figures import Turns, say, show
+from figures import Turns, say, show, show_ratio
 from processes import Conversation, Failed
 
 MIB = 1 << 20
@@ -64,7 +64,7 @@ def report(name, turns, value, unit):
     show(name, value(turns.median("ours")), unit, spread=round(turns.spread("ours"), 3))
     for peer in turns.peers():
         show(f"peer.{peer}.{name}", value(turns.median(peer)), unit, spread=round(turns.spread(peer), 3))
-        show(f"ratio.{name}.{peer}", turns.median(peer) / turns.median("ours"), "ratio")
+        show_ratio(f"ratio.{name}.{peer}", turns.ratios(peer))
 
 
 def objects(suite, source, environments):
