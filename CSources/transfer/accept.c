@@ -14,6 +14,7 @@
 #include "base/clock_internal.h"
 #include "base/error_internal.h"
 #include "base/thread_internal.h"
+#include "transfer/pacing_internal.h"
 #include "transfer/serve_internal.h"
 
 struct ray__served {
@@ -42,6 +43,7 @@ static void *serve_connection(void *context) {
     pthread_cond_signal(&transfer->served_changed);
     pthread_mutex_unlock(&transfer->served_lock);
     if (proved == RAY_OK) {
+        ray__pacing_suit(served->connection.socket, ray__connection_round_trip_ns(&served->connection));
         ray__serve(transfer, &served->connection);
     } else {
         note_refusal(transfer, proved);

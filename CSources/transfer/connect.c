@@ -15,6 +15,7 @@
 #include "base/clock_internal.h"
 #include "base/error_internal.h"
 #include "transfer/connection_internal.h"
+#include "transfer/pacing_internal.h"
 
 #define BACKLOG 1024 // beyond, a connect waits for a second and longer
 
@@ -163,6 +164,7 @@ ray_status ray__listener_open(const char *host, uint16_t port, int *listener, ui
     }
     int on = 1;
     setsockopt(made, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    ray__pacing_begin(made);
     if (bind(made, address->ai_addr, address->ai_addrlen) != 0 || listen(made, BACKLOG) != 0) {
         ray_status kind = errno == EADDRINUSE ? RAY_ADDRESS_IN_USE : errno == EADDRNOTAVAIL ? RAY_INVALID_ARGUMENT : RAY_SYSTEM;
         status = ray__fail_errno(kind, "cannot listen at %s:%u; give another port, or 0 for any", host, port);
