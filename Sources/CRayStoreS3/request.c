@@ -7,6 +7,8 @@
 
 #include "base/clock_internal.h"
 #include "s3_internal.h"
+#include "transfer/connection_internal.h"
+#include "transfer/pacing_internal.h"
 
 #define BACKOFF_NS 100000000ull // doubled each time
 #define BACKOFF_MAX_NS 5000000000ull
@@ -110,8 +112,27 @@ static size_t take_header(char *line, size_t size, size_t count, void *context) 
     return length;
 }
 
+// Before it connects.
+static int begin_connection(void *context, curl_socket_t made, curlsocktype purpose) {
+    (void)context;
+    (void)purpose;
+    ray__pacing_begin(made);
+    return CURL_SOCKOPT_OK;
+}
+
+static void suit_connection(const ray__s3_request *request) {
+    curl_socket_t used = CURL_SOCKET_BAD;
+    if (curl_easy_getinfo(request->handle, CURLINFO_ACTIVESOCKET, &used) == CURLE_OK && used != CURL_SOCKET_BAD) {
+        ray__connection connection = {.socket = used};
+        ray__pacing_suit(used, ray__connection_round_trip_ns(&connection));
+    }
+}
+
 static size_t give_body(char *bytes, size_t size, size_t count, void *context) {
     ray__s3_request *request = context;
+    if (request->sent == 0) {
+        suit_connection(request);
+    }
     uint64_t left = request->body.size - request->sent;
     size_t room = size * count < left ? size * count : (size_t)left;
     for (size_t given = 0; given < room;) {
@@ -207,6 +228,7 @@ static bool set_options(const ray_s3 *s3, ray__s3_request *request, const char *
                curl_easy_setopt(handle, CURLOPT_HTTPHEADER, request->headers) == CURLE_OK;
     curl_easy_setopt(handle, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(handle, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(handle, CURLOPT_SOCKOPTFUNCTION, begin_connection);
     curl_easy_setopt(handle, CURLOPT_EXPECT_100_TIMEOUT_MS, 1L); // bodies are sent without waiting to be asked for
     curl_easy_setopt(handle, CURLOPT_CONNECTTIMEOUT, seconds);
     curl_easy_setopt(handle, CURLOPT_LOW_SPEED_LIMIT, 1L);

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import CTestSupport
 import Foundation
 import RayStore
 import RayStoreNode
@@ -31,6 +32,22 @@ import Testing
     @Test(arguments: ["good", "fail-500", "fail-503", "fail-429", "close"])
     func aRequestThatFailsTwiceIsMadeAgain(_ bucket: String) async throws {
         try await withServer { _, service in try await writeAndRead(storage(bucket, service)) }
+    }
+
+    @Test(.enabled(if: test_sockets_begin_paced() != 0, "connections of this machine do not begin with BBR"))
+    func whoIsNearIsNotSentToByTheClock() async throws {
+        try await withServer { _, service in
+            let storage = try storage("good", service)
+            let objects = SpilledObjects(sizes: [70_000])
+            let file = try await storage.spill(objects.layout.batch)
+            let port = try #require(UInt16(service.endpoint.split(separator: ":").last ?? ""))
+            var count: Int32 = 0
+            var paced: Int32 = 0
+            test_sockets_to(port, &count, &paced)
+            #expect(count > 0, "no connection is kept for the next request")
+            #expect(paced == 0)
+            try await storage.delete(file.url)
+        }
     }
 
     @Test func aRefusedConnectionIsTriedAgainAndThenSaid() async throws {
