@@ -65,13 +65,11 @@ def compare(kind, chosen):
                 version = turn(server, [chosen.python, os.path.join(HERE, "boto3_client.py")], boto3)["version"]
     for way in ("out", "in"):
         name = figure(way, kind, "client_")
-        mine = statistics.median(ours[way])
-        figures.show(f"spill.{name}", mine, "GB/s", turns=TURNS, cpu_seconds=statistics.median(ours["cpu_" + way]))
+        figures.show(f"spill.{name}", statistics.median(ours[way]), "GB/s", turns=TURNS, cpu_seconds=statistics.median(ours["cpu_" + way]))
         if chosen.peers:
-            theirs = statistics.median(boto3[way])
-            figures.show(f"peer.boto3.{name}", theirs, "GB/s", turns=TURNS, version=version,
+            figures.show(f"peer.boto3.{name}", statistics.median(boto3[way]), "GB/s", turns=TURNS, version=version,
                          cpu_seconds=statistics.median(boto3["cpu_" + way]))
-            figures.show(f"ratio.spill.{name}.boto3", mine / theirs, "")
+            figures.show_ratio(f"ratio.spill.{name}.boto3", [one / other for one, other in zip(ours[way], boto3[way])])
 
 
 figures.run_suite(main)

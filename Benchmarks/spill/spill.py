@@ -22,7 +22,8 @@ until that has its room, so until the server has taken everything. `s3.out_with_
 as the node notes it. Before that comes back the objects that were never written are given up: making room for what comes back would write them meanwhile, which boto3 has not to do. The
 server is rclone's, over a folder in memory; in the figures with `moto` in their names it is moto's, one Python process.
 
-How many times as good as the peer's a figure is, is the median of what each turn says, for the machine may be faster in one turn than in another.
+How many times as good as the peer's a figure is, is the median of what each turn says, for the machine may be faster in one turn than in another. With
+rclone's server the turns go there and back, ours first in every other one, until that is known to 2 %, or for 15 turns.
 
 Usage: spill.py [--peers RAY_PYTHON] [--s3 PYTHON_WITH_MOTO] [--turns N] [--only NAME] [--server NAME] RAYSTORE CLIENT_PROGRAM FOLDER_ON_THE_DISK
 """
@@ -44,7 +45,7 @@ import figures  # noqa: E402
 import pages  # noqa: E402
 from node import Node, Watch  # noqa: E402
 from processes import Conversation, Failed  # noqa: E402
-from server import SERVERS, figure  # noqa: E402
+from server import SERVERS, Rclone, figure  # noqa: E402
 
 MEMORY = 512 << 20
 TOTAL = 4_000_000_000
@@ -53,6 +54,7 @@ BATCH = 200_000_000
 S3_TOTAL = 1_000_000_000
 S3_MEMORY = 1_400_000_000  # below the mark from which on a node writes by itself
 S3_KEPT = 4_000_000_000  # the server's folder, and the memory of a node or of boto3
+S3_TURNS_MOST = 15
 GETS_SECONDS = 2
 
 
@@ -189,37 +191,54 @@ def settled(node, within=300):
     raise Failed(f"files were still being written after {within} s")
 
 
-def s3_turn(kind, chosen, folder, values, boto3):
+def our_s3_turn(chosen, server, folder, values):
     """Rates are of the bytes that were spilled and restored, as the node counts them."""
-    with kind(chosen.s3) as server:
-        if chosen.peers:
-            boto3_turn(chosen, server, boto3)
-        endpoint, access_key, secret_key, bucket = server.words
-        environment = {"AWS_ENDPOINT_URL": endpoint, "AWS_ACCESS_KEY_ID": access_key, "AWS_SECRET_ACCESS_KEY": secret_key}
-        storage = '{"type": "smart_open", "params": {"uri": "s3://%s"}}' % bucket
-        size = SIZES["50mb"]
-        with Node(chosen.raystore, os.path.join(folder, "state"), str(S3_MEMORY), storage, environment) as node:
-            with node.client(chosen.client) as program:
-                program.ask(f"out {S3_TOTAL // size} {size} 1")
-                node.rest()
-                if node.counters()["spilledBytes"]:
-                    raise Failed("the node began to write before it was asked for room")
-                seconds = program.ask(f"room {S3_MEMORY * 95 // 100}")["seconds"]
-                if node.counters()["spilledBytes"] < S3_TOTAL:
-                    raise Failed("there was room before everything was written")
-                values.add(figure("out", kind), S3_TOTAL / seconds * 1e-9)
-                program.ask("drop")
-        with Node(chosen.raystore, os.path.join(folder, "state"), str(MEMORY), storage, environment) as node:
-            with node.client(chosen.client) as program:
-                out = program.ask(f"out {(S3_TOTAL + MEMORY) // size} {size} {BATCH // size}")
-                spilled = settled(node)
-                program.ask(f"keep {spilled['spilledObjects']}")
-                back = program.ask("in_batches")
-                restored = node.counters()["restoredBytes"] - spilled["restoredBytes"]
-                seconds = max(out["seconds"], spilled["spilledAt"] - out["began"])
-                values.add(figure("out_with_puts", kind), spilled["spilledBytes"] / seconds * 1e-9)
-                values.add(figure("in", kind), restored / back["seconds"] * 1e-9)
-                program.ask("drop")
+    endpoint, access_key, secret_key, bucket = server.words
+    environment = {"AWS_ENDPOINT_URL": endpoint, "AWS_ACCESS_KEY_ID": access_key, "AWS_SECRET_ACCESS_KEY": secret_key}
+    storage = '{"type": "smart_open", "params": {"uri": "s3://%s"}}' % bucket
+    size = SIZES["50mb"]
+    kind = type(server)
+    with Node(chosen.raystore, os.path.join(folder, "state"), str(S3_MEMORY), storage, environment) as node:
+        with node.client(chosen.client) as program:
+            program.ask(f"out {S3_TOTAL // size} {size} 1")
+            node.rest()
+            if node.counters()["spilledBytes"]:
+                raise Failed("the node began to write before it was asked for room")
+            seconds = program.ask(f"room {S3_MEMORY * 95 // 100}")["seconds"]
+            if node.counters()["spilledBytes"] < S3_TOTAL:
+                raise Failed("there was room before everything was written")
+            values.add(figure("out", kind), S3_TOTAL / seconds * 1e-9)
+            program.ask("drop")
+    with Node(chosen.raystore, os.path.join(folder, "state"), str(MEMORY), storage, environment) as node:
+        with node.client(chosen.client) as program:
+            out = program.ask(f"out {(S3_TOTAL + MEMORY) // size} {size} {BATCH // size}")
+            spilled = settled(node)
+            program.ask(f"keep {spilled['spilledObjects']}")
+            back = program.ask("in_batches")
+            restored = node.counters()["restoredBytes"] - spilled["restoredBytes"]
+            seconds = max(out["seconds"], spilled["spilledAt"] - out["began"])
+            values.add(figure("out_with_puts", kind), spilled["spilledBytes"] / seconds * 1e-9)
+            values.add(figure("in", kind), restored / back["seconds"] * 1e-9)
+            program.ask("drop")
+
+
+def s3_turns(kind, chosen, folder, values, boto3):
+    """There and back. With the server that the figures without its name are of, more than were asked for while the ratios are in doubt."""
+    may_go_on = kind is Rclone and chosen.peers and chosen.turns > 1
+    for turn in range(max(chosen.turns, S3_TURNS_MOST) if may_go_on else chosen.turns):
+        names = [figure(way, kind) for way in ("out", "in")]
+        if turn >= chosen.turns and all(figures.doubt(ratios(name, values, boto3)) <= figures.KNOWN for name in names):
+            return
+        with kind(chosen.s3) as server:
+            if chosen.peers and turn % 2 == 0:
+                boto3_turn(chosen, server, boto3)
+            our_s3_turn(chosen, server, folder, values)
+            if chosen.peers and turn % 2 == 1:
+                boto3_turn(chosen, server, boto3)
+
+
+def ratios(name, ours, theirs):
+    return [ours_one / theirs_one for ours_one, theirs_one in zip(ours.all[name], theirs.all[name])]
 
 
 def show_beside(name, ours, peer, theirs, client):
@@ -227,8 +246,8 @@ def show_beside(name, ours, peer, theirs, client):
     if name in theirs:
         figures.show(f"peer.{peer}.spill.{name}", theirs.median(name), "GB/s", turns=len(theirs.all[name]), spread=theirs.spread(name),
                      version=theirs.version, client=client)
-        turns = [ours_one / theirs_one for ours_one, theirs_one in zip(ours.all[name], theirs.all[name])]
-        figures.show(f"ratio.spill.{name}.{peer}", statistics.median(turns), "", turns=[float(f"{turn:.3g}") for turn in turns])
+        turns = ratios(name, ours, theirs)
+        figures.show_ratio(f"ratio.spill.{name}.{peer}", turns, each=[float(f"{turn:.3g}") for turn in turns])
 
 
 def show(ours, ray, boto3):
@@ -271,10 +290,10 @@ def main():
                     ray_turn(chosen, folder, ray)
             if chosen.only in (None, "gets"):
                 gets_beside_spilling(chosen, folder, ours)
-            if chosen.s3 and chosen.only in (None, "s3"):
-                with pages.kept(S3_KEPT):
-                    for kind in (kind for kind in SERVERS if chosen.server in (None, kind.name)):
-                        s3_turn(kind, chosen, folder, ours, boto3)
+        if chosen.s3 and chosen.only in (None, "s3"):
+            with pages.kept(S3_KEPT):
+                for kind in (kind for kind in SERVERS if chosen.server in (None, kind.name)):
+                    s3_turns(kind, chosen, folder, ours, boto3)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         show(ours, ray, boto3)
