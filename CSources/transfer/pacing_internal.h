@@ -10,5 +10,7 @@
 void ray__pacing_begin(int listener);
 // Once it is known how far the peer of an accepted connection is; 0: near.
 void ray__pacing_suit(int connection, uint64_t round_trip_ns);
+// Once the link has proved to be the limit: what the machine begins with keeps its queues short, and what it costs is nothing there.
+void ray__pacing_allow(int connection);
 
 #endif

@@ -8,6 +8,7 @@
 #include "base/error_internal.h"
 #include "codec/frame_internal.h"
 #include "plasma/store_internal.h"
+#include "transfer/pacing_internal.h"
 #include "transfer/session_internal.h"
 
 ray_status ray__session_send(ray__session *s, void *bytes, size_t size, bool more) {
@@ -84,6 +85,7 @@ static ray_status send_stored(ray__session *s, ray__order *order, uint8_t *prefi
 #define UNSENT_NS (8 * RAY__MS)
 #define UNSENT_MIN (128u << 10)
 #define UNSENT_MAX (4u << 20) // beyond, the kernel's own bounds are enough
+#define SLOW_PART 2           // such a part of it: of links of 2 Gbit/s and less
 // The link is judged by so much of it: the kernel counts in ticks.
 #define JUDGED_NS (20 * RAY__MS)
 #define JUDGED_BYTES (32u << 20)
@@ -97,6 +99,10 @@ static void bound_unsent(ray__session *s) {
     double taken = (double)bytes * (double)UNSENT_NS / (double)(busy_ns > 0 ? busy_ns : 1);
     uint32_t most = taken > UNSENT_MAX ? 0 : taken < UNSENT_MIN ? UNSENT_MIN : (uint32_t)taken;
     s->bounded = s->drain;
+    if (most != 0 && most < UNSENT_MAX / SLOW_PART && !s->may_be_paced) {
+        ray__pacing_allow(s->connection->socket);
+        s->may_be_paced = true;
+    }
     // A quarter more or less is not worth a call.
     if (most == 0 ? s->unsent_max != 0 : most < s->unsent_max - s->unsent_max / 4 || most > s->unsent_max + s->unsent_max / 4) {
         ray__connection_bound_unsent(s->connection, most);

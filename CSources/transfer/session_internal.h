@@ -60,6 +60,7 @@ typedef struct ray__session {
     bool is_fast;      // as it was judged then
     ray__drain bounded;  // the drain when it was last judged how much the kernel may hold unsent
     uint32_t unsent_max; // as it was judged then; 0: what it likes
+    bool may_be_paced;   // the link was judged slow once
     uint64_t due_bytes[RAY_URGENCY_COUNT]; // raw, asked for and not yet sent
 } ray__session;
 _Static_assert(sizeof(ray__session) <= RAY__SESSION_MAX, "what memory_internal.h reserves is enough");

@@ -59,6 +59,18 @@ static int accepted(int *client) {
     return in.socket;
 }
 
+static void check_a_slow_link(choice usual) {
+    int client;
+    int served = accepted(&client);
+    ray__pacing_allow(served);
+    CHECK(strcmp(choice_of(served).name, usual.name) == 0);
+    ray__pacing_allow(served); // once more does nothing
+    CHECK(strcmp(choice_of(served).name, usual.name) == 0);
+    close(served);
+    close(client);
+    ray__pacing_allow(-1);
+}
+
 static void check_near_and_far(choice usual) {
     bool may_do_without = may_choose("cubic") || may_choose("reno");
     int client;
@@ -112,6 +124,7 @@ int main(void) {
     close(fd);
     fprintf(stderr, "  this machine begins with %s\n", usual.name);
     check_near_and_far(usual);
+    check_a_slow_link(usual);
     check_another_is_left_alone();
     check_a_listener_that_paces();
     return 0;
