@@ -73,7 +73,7 @@ void ray__entry_info(ray_store *store, uint32_t index, uint64_t word, ray_object
 // ---- the store -----------------------------------------------------------------------------------------------------------
 
 static void count_objects(ray_store *store, ray_store_stats *found) {
-    for (uint32_t i = 0; i < store->layout.table_size; i++) {
+    for (uint32_t i = ray__table_next(store, 0); i < store->layout.table_size; i = ray__table_next(store, i + 1)) {
         const ray__entry *entry = &store->table[i];
         uint32_t state = ray__word_state(ray__shm_load_relaxed(&entry->state));
         found->sealed_count += state == RAY_STATE_SEALED;
@@ -210,7 +210,7 @@ ray_status ray_store_clients_list(ray_store *store, ray_store_client *infos, uin
     if (status == RAY_OK) {
         begin_rows(store, all);
         ray__store_unlock(store);
-        for (uint32_t i = 0; i < store->layout.table_size; i++) {
+        for (uint32_t i = ray__table_next(store, 0); i < store->layout.table_size; i = ray__table_next(store, i + 1)) {
             count_entry(store, i, all);
         }
         for (uint32_t i = 0; i < RAY_CLIENT_ROWS_MAX; i++) {

@@ -109,7 +109,12 @@ static ray_status check_table(ray_store *store) {
     uint32_t used = 0;
     for (uint32_t i = 0; i < store->layout.table_size; i++) {
         RAY_TRY(check_entry(store, i, slots));
-        used += !ray__state_is_free(ray__word_state(ray__shm_load(&store->table[i].state)));
+        bool is_used = !ray__state_is_free(ray__word_state(ray__shm_load(&store->table[i].state)));
+        bool is_said = (ray__shm_load(&store->used[i / 64]) >> i % 64 & 1u) != 0;
+        if (is_used != is_said) {
+            return BROKEN("T7", "entry %u is %s, its bit says otherwise", i, is_used ? "in use" : "empty");
+        }
+        used += is_used;
     }
     if (used != store->header->entry_count) {
         return BROKEN("T5", "%u entries are in use, %u were counted", used, store->header->entry_count);

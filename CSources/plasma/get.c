@@ -227,6 +227,10 @@ ray_status ray_store_list(ray_store *store, uint64_t *cursor, ray_object_info *i
     }
     // Entries do not move, so the cursor is the number of the next place.
     while (*cursor < store->layout.table_size && *count < capacity) {
+        *cursor = ray__table_next(store, (uint32_t)*cursor);
+        if (*cursor == store->layout.table_size) {
+            break;
+        }
         const ray__entry *entry = &store->table[*cursor];
         uint64_t word = ray__shm_load(&entry->state);
         bool stable = true;

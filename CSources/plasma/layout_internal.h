@@ -11,7 +11,7 @@
 #include "raystore/store.h"
 
 #define RAY__MAGIC 0x45524f5453594152u // "RAYSTORE" in memory
-#define RAY__LAYOUT_VERSION 4u         // raise it when a field changes its meaning but not its place
+#define RAY__LAYOUT_VERSION 5u         // raise it when a field changes its meaning but not its place
 #define RAY__PAGE 4096u
 #define RAY__UNIT 64u                 // data is handed out in units of this size: a cache line, and the alignment of views
 #define RAY__LARGE_BYTES (1u << 20)   // blocks from here on start and end at a page
@@ -255,6 +255,8 @@ typedef struct ray__layout {
     uint64_t slots_offset;
     uint64_t buckets_offset;
     uint64_t attention_offset[3];
+    uint32_t used_words; // a bit an entry: set while it is in use
+    uint64_t used_offset;
     uint64_t sealed_offset; // RAY__SEALED_RING words: bits 0-31 entry, 32-63 how many were sealed up to this one
     uint64_t arena_offset;
     uint64_t blocks_offset;

@@ -27,13 +27,15 @@ ray_status ray__store_poison(ray_store *store, const char *format, ...) {
     return ray__fail(RAY_POISONED, "the store is damaged and must be made anew: %s", text);
 }
 
-// An eviction that ended half-way is undone; the sums, the counts of ways and the allocator are made again.
+// An eviction that ended half-way is undone; the sums, what is in use, the counts of ways and the allocator are made again.
 static ray_status repair(ray_store *store) {
     uint32_t used = 0;
     for (uint32_t i = 0; i < store->layout.table_size; i++) {
         ray__entry *entry = &store->table[i];
         uint64_t word = ray__shm_load(&entry->state);
-        used += !ray__state_is_free(ray__word_state(word));
+        bool is_used = !ray__state_is_free(ray__word_state(word));
+        ray__table_set_used(store, i, is_used);
+        used += is_used;
         if (ray__word_state(word) == RAY_STATE_DELETING && ray__entry_failure(entry) == RAY_OK) {
             if ((word & RAY__FLAG_DOOMED) != 0) {
                 ray__entry_set_failure(entry, RAY_OBJECT_FREED); // it was going, and goes with the next look

@@ -68,6 +68,7 @@ static ray_status map_parts(ray_store *store) {
     }
     store->arena = (ray__arena *)(void *)(base + layout->arena_offset);
     store->blocks = (ray__block *)(void *)(base + layout->blocks_offset);
+    store->used = (uint64_t *)(void *)(base + layout->used_offset);
     store->sealed = (uint64_t *)(void *)(base + layout->sealed_offset);
     store->origins = (ray__origin *)(void *)(base + layout->origins_offset);
     store->table = (ray__entry *)(void *)(base + layout->table_offset);

@@ -29,6 +29,7 @@ struct ray_store {
     ray__slot *slots;
     ray__bucket *buckets;
     uint64_t *attention[3];
+    uint64_t *used; // a bit a place of the table: there is an entry
     uint64_t *sealed; // large objects sealed lately
     ray__arena *arena;
     ray__block *blocks;
@@ -125,6 +126,13 @@ static inline void ray__table_warm(ray_store *store, uint64_t hash) {
     __builtin_prefetch(entry, 1);
     (void)ray__shm_load_acquire(&entry->state);
 }
+
+// The next place from `at` on that has an entry, or the table's size: what is empty of a large table costs a bit each. Without the lock it may be
+// one whose entry is going.
+uint32_t ray__table_next(const ray_store *store, uint32_t at);
+
+// Under the lock: says whether a place has an entry.
+void ray__table_set_used(ray_store *store, uint32_t index, bool is_used);
 
 // Under the lock: writes the id into a free place, not yet visible. The caller commits with ray__table_commit.
 void ray__table_prepare(ray_store *store, uint32_t index, const ray_object_id *id);

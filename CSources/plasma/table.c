@@ -119,6 +119,27 @@ static void set_passed(ray__entry *entry, uint32_t passed) {
     RAY_CRASH_POINT();
 }
 
+// Only who has the lock changes these bits; others look for entries by them.
+void ray__table_set_used(ray_store *store, uint32_t index, bool is_used) {
+    uint64_t *word = &store->used[index / 64];
+    uint64_t bit = 1ull << index % 64;
+    uint64_t bits = ray__shm_load_relaxed(word);
+    ray__shm_store_relaxed(word, is_used ? bits | bit : bits & ~bit);
+}
+
+uint32_t ray__table_next(const ray_store *store, uint32_t at) {
+    for (uint32_t word = at / 64; word < store->layout.used_words; word++) {
+        uint64_t bits = ray__shm_load_relaxed(&store->used[word]);
+        if (word == at / 64) {
+            bits &= ~0ull << at % 64;
+        }
+        if (bits != 0) {
+            return word * 64 + (uint32_t)__builtin_ctzll(bits);
+        }
+    }
+    return store->layout.table_size;
+}
+
 void ray__table_commit(ray_store *store, uint32_t index, uint32_t state, uint32_t flags) {
     for (uint32_t at = home_of(store, index); at != index; at = (at + 1) & store->table_mask) {
         uint32_t passed = ray__word_passed(ray__shm_load(&store->table[at].state));
@@ -127,6 +148,8 @@ void ray__table_commit(ray_store *store, uint32_t index, uint32_t state, uint32_
         }
     }
     store->header->entry_count++;
+    RAY_CRASH_POINT();
+    ray__table_set_used(store, index, true);
     RAY_CRASH_POINT();
     ray__entry *entry = &store->table[index];
     uint64_t before = ray__shm_load(&entry->state);
@@ -146,6 +169,8 @@ void ray__table_remove(ray_store *store, uint32_t index) {
     while (!ray__shm_swap_if(&entry->state, &word,
                              (word & (RAY__GENERATION_MASK | RAY__PASSED_MASK | RAY__FLAGS_NODE)) | RAY_STATE_EMPTY)) {
     }
+    RAY_CRASH_POINT();
+    ray__table_set_used(store, index, false);
     RAY_CRASH_POINT();
     for (uint32_t at = home_of(store, index); at != index; at = (at + 1) & store->table_mask) {
         uint32_t passed = ray__word_passed(ray__shm_load(&store->table[at].state));

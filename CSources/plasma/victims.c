@@ -84,7 +84,8 @@ ray_status ray_node_victims(ray_store *store, uint64_t needed_bytes, uint32_t fl
         return ray__fail(RAY_INVALID_ARGUMENT, "look for victims with room for %u, flags %#x", capacity, flags);
     }
     choice chosen = {.heap = infos, .capacity = capacity, .needed = needed_bytes};
-    for (uint32_t i = 0; i < store->layout.table_size && needed_bytes != 0; i++) {
+    uint32_t size = store->layout.table_size;
+    for (uint32_t i = ray__table_next(store, 0); i < size && needed_bytes != 0; i = ray__table_next(store, i + 1)) {
         const ray__entry *entry = &store->table[i];
         uint64_t word = ray__shm_load_acquire(&entry->state);
         if (!is_candidate(entry, word, flags)) {
