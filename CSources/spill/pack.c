@@ -16,6 +16,7 @@
 #include "codec/frame_internal.h"
 #include "spill/announce_internal.h"
 #include "spill/pace_internal.h"
+#include "spill/sums_internal.h"
 
 #define FRAME_ROOM (RAY_CHUNK_HEADER_SIZE + RAY_CHUNK_SIZE + RAY__FILTER_PLAN_MAX)
 #define NOTHING UINT32_MAX
@@ -23,6 +24,7 @@
 // A block is looked at in so many places, of so many bytes, before it is packed; smaller ones are packed at once.
 #define LOOKS 4u
 #define LOOK_BYTES (16u << 10)
+#define LOOKED_MIN (2 * LOOKS * LOOK_BYTES)
 
 _Static_assert(RAY_SPILL_SUM_BYTES == RAY_CHUNK_SIZE, "a block is a chunk");
 
@@ -113,7 +115,7 @@ static ray__choice usual_choice(const ray_spill_packing *packing) {
 // Packs a few places of the block, for its data may be of two kinds, and chooses.
 static ray_status look(const ray_spill_packing *packing, room *in, const uint8_t *raw, uint32_t size, ray__choice *choice) {
     *choice = usual_choice(packing);
-    if (size < 2 * LOOKS * LOOK_BYTES) {
+    if (size < LOOKED_MIN) {
         return RAY_OK;
     }
     uint64_t begin_ns = ray__thread_core_ns();
@@ -174,12 +176,17 @@ static void end_object(packed_object *object) {
     object->choices = NULL;
 }
 
-// Chooses for each block. Bytes that do not shrink are not touched again.
+// Chooses for each block; what is left over for a small last one is taken for more of the same. Bytes that do not shrink are not touched again.
 static ray_status look_at_blocks(const ray_spill_packed *packed, room *in, packed_object *object, uint32_t count, bool *any) {
     *any = false;
     for (uint32_t block = 0; block < count; block++) {
         ray__choice *choice = &object->choices[block];
-        RAY_TRY(look(&packed->packing, in, begin_of_block(object, block), size_of_block(object, block), choice));
+        uint32_t size = size_of_block(object, block);
+        if (block > 0 && size < LOOKED_MIN) {
+            *choice = object->choices[block - 1];
+        } else {
+            RAY_TRY(look(&packed->packing, in, begin_of_block(object, block), size, choice));
+        }
         *any = *any || choice->codec != RAY_CODEC_NONE;
     }
     return RAY_OK;
@@ -201,12 +208,15 @@ static ray_status make_first(const ray_spill_packed *packed, room *in, packed_ob
 }
 
 // Packs all blocks. The object stays unpacked when too little is gained, or when there is no place for it.
-static ray_status pack_blocks(ray_spill_packed *packed, room *in, packed_object *object, bool *is_kept, uint64_t *total) {
+static ray_status pack_blocks(ray_spill_packed *packed, room *in, packed_object *object, ray_spill_object *laid, bool *is_kept, uint64_t *total) {
     uint32_t count = (uint32_t)ray_spill_sum_count(object->data_size);
     uint64_t kept_before = packed->kept_size;
     bool any = false;
     in->object = NOTHING;
     ray_status status = look_at_blocks(packed, in, object, count, &any);
+    if (any && !laid->is_summed) {
+        ray__spill_sum(laid); // frames have the sums of their blocks
+    }
     *is_kept = true;
     *total = 0;
     for (uint32_t block = 0; block < count && any && status == RAY_OK; block++) {
@@ -246,7 +256,7 @@ static ray_status announce(packed_object *object, const ray_spill_object *laid) 
     return RAY_OK;
 }
 
-static ray_status pack_object(ray_spill_packed *packed, room *in, packed_object *object, const ray_spill_object *laid, ray_spill_part *parts) {
+static ray_status pack_object(ray_spill_packed *packed, room *in, packed_object *object, ray_spill_object *laid, ray_spill_part *parts) {
     object->id = laid->id;
     object->data = laid->data;
     object->data_size = laid->data_size;
@@ -262,7 +272,7 @@ static ray_status pack_object(ray_spill_packed *packed, room *in, packed_object 
         if (object->frames == NULL || object->begins == NULL || object->choices == NULL) {
             return ray__fail(RAY_OUT_OF_MEMORY, "the sizes of %llu packed blocks", (unsigned long long)count);
         }
-        RAY_TRY(pack_blocks(packed, in, object, &is_kept, &total));
+        RAY_TRY(pack_blocks(packed, in, object, laid, &is_kept, &total));
     }
     if (object->frames == NULL && !ray_spill_is_announced(laid->metadata, laid->metadata_size)) {
         return RAY_OK;

@@ -6,7 +6,7 @@
 #include "base/checksum_internal.h"
 #include "base/error_internal.h"
 #include "codec/bytes_internal.h"
-#include "raystore/spill.h"
+#include "spill/sums_internal.h"
 
 void ray_spill_name(const ray_object_id *first, uint32_t count, char *name) {
     char text[RAY_OBJECT_ID_HEX_SIZE];
@@ -23,36 +23,7 @@ uint64_t ray_spill_sum_count(uint64_t data_size) {
     return data_size / RAY_SPILL_SUM_BYTES + (data_size % RAY_SPILL_SUM_BYTES != 0);
 }
 
-// The sum of all of it and those of its blocks in one pass: a piece is still in the core's cache when it is added to the second.
-static uint64_t sum_up(const ray_spill_object *object) {
-    if (object->sums == NULL || object->data_size <= RAY_SPILL_SUM_BYTES) {
-        uint64_t checksum = ray__checksum_of(object->data, (size_t)object->data_size);
-        if (object->sums != NULL && object->data_size > 0) {
-            object->sums[0] = checksum;
-        }
-        return checksum;
-    }
-    const uint8_t *data = object->data;
-    ray__checksum all;
-    ray__checksum block;
-    ray__checksum_begin(&all);
-    for (uint64_t at = 0; at < object->data_size;) {
-        if (at % RAY_SPILL_SUM_BYTES == 0) {
-            ray__checksum_begin(&block);
-        }
-        uint64_t left = object->data_size - at;
-        size_t size = left < RAY_CHECKSUM_PIECE ? (size_t)left : RAY_CHECKSUM_PIECE;
-        ray__checksum_add(&all, data + at, size);
-        ray__checksum_add(&block, data + at, size);
-        at += size;
-        if (at % RAY_SPILL_SUM_BYTES == 0 || at == object->data_size) {
-            object->sums[(at - 1) / RAY_SPILL_SUM_BYTES] = ray__checksum_end(&block);
-        }
-    }
-    return ray__checksum_end(&all);
-}
-
-void ray_spill_lay(ray_spill_object *objects, uint32_t count, uint8_t *headers, ray_spill_part *parts) {
+void ray_spill_lay_unsummed(ray_spill_object *objects, uint32_t count, uint8_t *headers, ray_spill_part *parts) {
     uint64_t offset = 0;
     for (uint32_t i = 0; i < count; i++) {
         ray_spill_object *object = &objects[i];
@@ -67,9 +38,16 @@ void ray_spill_lay(ray_spill_object *objects, uint32_t count, uint8_t *headers, 
         parts += RAY_SPILL_PARTS;
         object->offset = offset;
         object->size = RAY_SPILL_HEADER_SIZE + object->owner_size + object->metadata_size + object->data_size;
-        object->checksum = sum_up(object);
+        object->is_summed = false;
         object->metadata_checksum = ray__checksum_of(object->metadata, (size_t)object->metadata_size);
         offset += object->size;
+    }
+}
+
+void ray_spill_lay(ray_spill_object *objects, uint32_t count, uint8_t *headers, ray_spill_part *parts) {
+    ray_spill_lay_unsummed(objects, count, headers, parts);
+    for (uint32_t i = 0; i < count; i++) {
+        ray__spill_sum(&objects[i]);
     }
 }
 

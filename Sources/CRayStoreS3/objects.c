@@ -121,12 +121,13 @@ static ray_status upload_parts(ray_s3 *s3, const char *bucket, const char *key, 
 }
 
 ray_status ray_s3_put(ray_s3 *s3, const char *bucket, const char *key, const ray_spill_part *parts, uint32_t part_count) {
-    return ray_s3_put_packed(s3, bucket, key, parts, part_count, NULL);
+    return ray_s3_put_laid(s3, bucket, key, parts, part_count, NULL, NULL);
 }
 
-ray_status ray_s3_put_packed(ray_s3 *s3, const char *bucket, const char *key, const ray_spill_part *parts, uint32_t part_count,
-                             ray_spill_packed *packed) {
-    ray__s3_span whole = {.pieces = parts, .piece_count = part_count, .size = ray__s3_size_of(parts, part_count), .packed = packed};
+ray_status ray_s3_put_laid(ray_s3 *s3, const char *bucket, const char *key, const ray_spill_part *parts, uint32_t part_count,
+                           ray_spill_packed *packed, ray_spill_summing *summing) {
+    ray__s3_span whole = {
+        .pieces = parts, .piece_count = part_count, .size = ray__s3_size_of(parts, part_count), .packed = packed, .summing = summing};
     if (whole.size <= s3->whole_bytes_max) {
         ray__s3_request request = {.method = "PUT", .bucket = bucket, .key = key, .body = whole};
         ray_status status = run_one(s3, &request);

@@ -15,6 +15,7 @@
 #define HURRY_NS 2000000000ull // without any progress, for a client that is about to end
 #define URL_MAX 4096
 #define PACE_MIN (4u << 20)     // less says nothing of how fast a connection is
+#define GIVEN_MAX (128u << 10)  // is copied and then summed up: it stays in the core's cache in between
 #define PROGRESS_MIN (1u << 20) // an attempt that brought so much is not one of those that are counted
 
 // ---- what libcurl calls ------------------------------------------------------------------------------------------------------
@@ -137,11 +138,14 @@ static size_t give_body(char *bytes, size_t size, size_t count, void *context) {
     size_t room = size * count < left ? size * count : (size_t)left;
     for (size_t given = 0; given < room;) {
         ray__s3_span *body = &request->body;
-        ray_spill_part part = rest_of_piece(body, request->sent, room - given);
+        ray_spill_part part = rest_of_piece(body, request->sent, room - given < GIVEN_MAX ? room - given : GIVEN_MAX);
+        uint64_t into = body->from + request->sent - body->piece_from;
         if (part.bytes != NULL) {
             memcpy(bytes + given, part.bytes, part.size);
+            if (body->summing != NULL) {
+                ray_spill_summing_take(body->summing, body->piece, into, bytes + given, part.size); // of the copy, which is in the cache
+            }
         } else {
-            uint64_t into = body->from + request->sent - body->piece_from;
             request->status = ray_spill_packed_read(body->packed, body->piece, into, bytes + given, part.size);
         }
         if (request->status != RAY_OK) {

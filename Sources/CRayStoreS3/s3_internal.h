@@ -51,6 +51,7 @@ typedef struct ray__s3_span {
     uint64_t from;
     uint64_t size;
     ray_spill_packed *packed; // has what is not in memory; NULL: all of it is
+    ray_spill_summing *summing; // is given what is sent of memory; NULL: nobody is
     // Private to request.c: the piece that was reached, and where it begins in all of them.
     uint32_t piece;
     uint64_t piece_from;

@@ -46,6 +46,7 @@ typedef struct ray_spill_object {
     uint64_t *RAY_NULLABLE sums; // room for ray_spill_sum_count(data_size), set: XXH3-64 of each block; NULL: not wanted
     ray_object_id id;           // needed by ray_spill_pack only
     uint32_t announced_size;    // set by ray_spill_pack: bytes before the object's own metadata, mostly 0
+    bool is_summed;             // set: checksum and sums are
     const uint32_t *RAY_NULLABLE frames; // set by ray_spill_pack: the size of each block's frame; NULL: the data is not packed
 } ray_spill_object;
 
@@ -62,6 +63,23 @@ RAY_API void ray_spill_name(const ray_object_id *first, uint32_t count, char *na
 // Lays count records: fills `headers` (RAY_SPILL_HEADER_SIZE bytes each) and `parts` (RAY_SPILL_PARTS each), which then say in order what the file
 // consists of, and point into headers and the objects' own memory. Reads all of the data, for the checksums.
 RAY_API void ray_spill_lay(ray_spill_object *objects, uint32_t count, uint8_t *headers, ray_spill_part *parts);
+
+// The same without the checksums of data, for who reads it anyway when it is written: they are not set before a ray_spill_summing is ended, but for
+// what ray_spill_pack packs.
+RAY_API void ray_spill_lay_unsummed(ray_spill_object *objects, uint32_t count, uint8_t *headers, ray_spill_part *parts);
+
+// Checksums of objects that were laid unsummed, made of their bytes as they go by: these are in a core's cache then. Used by one thread at a time.
+typedef struct ray_spill_summing ray_spill_summing;
+
+// Of these objects, which stay where they are, and their data with them, until it is destroyed.
+RAY_API ray_status ray_spill_summing_create(ray_spill_object *objects, uint32_t count,
+                                            ray_spill_summing *RAY_NULLABLE *RAY_NULLABLE summing) RAY_NODISCARD;
+// Bytes `from` ... of a part, by its number in the file, have been read. Those that go on where the last ended, or begin another object's data, are summed
+// up; any others, and other parts than data, are passed over. An object's sums are set when all of its bytes have gone by in their order.
+RAY_API void ray_spill_summing_take(ray_spill_summing *summing, uint32_t part, uint64_t from, const void *bytes, size_t size);
+// Sets the sums that are not yet: reads of the data what did not go by. Blocks as long as that takes. Accepts NULL.
+RAY_API void ray_spill_summing_end(ray_spill_summing *RAY_NULLABLE summing);
+RAY_API void ray_spill_summing_destroy(ray_spill_summing *RAY_NULLABLE summing);
 
 // Reads the lengths in the first RAY_SPILL_HEADER_SIZE bytes of a record of record_size bytes. RAY_CORRUPT unless they add up to it.
 RAY_API ray_status ray_spill_lengths_read(const uint8_t *header, uint64_t record_size,
@@ -108,7 +126,7 @@ typedef struct ray_spill_packing {
 // What became of the data of a file's objects by packing it. Freed after its parts are written.
 typedef struct ray_spill_packed ray_spill_packed;
 
-// Packs what ray_spill_lay has laid, with an id and sums for each object: blocks that gain by it, of objects that gain by it. Afterwards objects,
+// Packs what was laid, with an id and sums for each object: blocks that gain by it, of objects that gain by it. Afterwards objects,
 // headers and parts say what the file consists of; metadata_checksum, checksum and sums are still those of the object's own bytes. A part of data whose
 // bytes are NULL is to be had by ray_spill_packed_read. The objects' memory must stay as it is until ray_spill_packed_destroy. RAY_OUT_OF_MEMORY leaves all as
 // it was laid. Blocks as long as reading and packing the data takes.

@@ -14,13 +14,16 @@ final class PinnedBatch: @unchecked Sendable {
     private var views: [ray_object_view]
     private let owner: UnsafeMutableRawBufferPointer
 
-    /// Reads all of the data: blocks as long as that takes.
+    /// Reads the data, unless the storage makes the checksums: blocks as long as that takes.
     ///
     /// - Parameters:
     ///   - owner: what each record says of who owns the object.
     ///   - packing: nil: nothing is packed.
+    ///   - storage: who is to write them.
     /// - Throws: why they cannot be laid down. None is pinned then.
-    init(_ wanted: [ObjectID], owner text: String, packing: SpillPacking?, in store: NodeStore) throws(RayStoreError) {
+    init(
+        _ wanted: [ObjectID], owner text: String, packing: SpillPacking?, for storage: any ExternalStorage, in store: NodeStore
+    ) throws(RayStoreError) {
         self.store = store
         owner = .allocate(byteCount: text.utf8.count, alignment: 1)
         owner.copyBytes(from: text.utf8)
@@ -44,7 +47,7 @@ final class PinnedBatch: @unchecked Sendable {
         var laid: SpillLayout?
         var failure: RayStoreError?
         do throws(RayStoreError) {
-            if !objects.isEmpty { laid = try SpillLayout(objects, packing: packing) }
+            if !objects.isEmpty { laid = try SpillLayout(objects, packing: packing, for: storage) }
         } catch {
             failure = error
         }

@@ -31,12 +31,12 @@ extension Spiller {
     private func write(_ victims: [StoreEntry], asFile number: UInt64) async -> UInt64 {
         // From here on the node has a ref of each: the end of one is told, and its record goes with it.
         guard let owned = await ownership?.claim(victims.map(\.id)), !owned.isEmpty else { return 0 }
-        let (store, owner, packing) = (store, owner, packing)
+        let (store, owner, packing, storage) = (store, owner, packing, storage)
         guard
             let batch = try? await runBlocking(
                 on: threads,
                 { () throws(RayStoreError) in
-                    try PinnedBatch(owned, owner: owner, packing: packing, in: store)
+                    try PinnedBatch(owned, owner: owner, packing: packing, for: storage, in: store)
                 }), let layout = batch.layout
         else { return 0 }
         do throws(RayStoreError) {

@@ -10,7 +10,7 @@ internal import Synchronization
 /// under way at once. Deleting deletes.
 ///
 /// `@unchecked Sendable`: the C client may be used by any thread; it is freed with the last reference.
-public final class S3Storage: ExternalStorage, @unchecked Sendable {
+public final class S3Storage: ExternalStorage, SummingStorage, @unchecked Sendable {
     public let typeName = "smart_open"
     public let canSpill = true
     public let packsByDefault = true
@@ -104,10 +104,12 @@ public final class S3Storage: ExternalStorage, @unchecked Sendable {
         try await call { client throws(RayStoreError) in
             let parts = batch.parts(ofFirst: batch.recordCount)
             try RayStoreError.check {
-                ray_s3_put_packed(
-                    client, place.bucket, key, parts.baseAddress!, UInt32(parts.count), batch.packed?.pointer
+                ray_s3_put_laid(
+                    client, place.bucket, key, parts.baseAddress!, UInt32(parts.count), batch.packed?.pointer,
+                    batch.summing?.pointer
                 ).rawValue
             }
+            batch.finishSums()
         }
         return SpilledFile(url: S3Location(bucket: place.bucket, path: key).url, recordCount: batch.recordCount)
     }

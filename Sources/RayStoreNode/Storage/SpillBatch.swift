@@ -20,11 +20,23 @@ public struct SpillBatch: @unchecked Sendable {
     /// Has the bytes of those that are not in memory; nil when all are.
     let packed: CHandle?
 
-    init(name: String, recordSizes: [UInt64], parts: UnsafeBufferPointer<ray_spill_part>, packed: CHandle? = nil) {
+    /// Is given the bytes of parts in their order, for the checksums; nil when there are all of these.
+    let summing: CHandle?
+
+    init(
+        name: String, recordSizes: [UInt64], parts: UnsafeBufferPointer<ray_spill_part>, packed: CHandle? = nil,
+        summing: CHandle? = nil
+    ) {
         self.name = name
         self.recordSizes = recordSizes
         self.parts = parts
         self.packed = packed
+        self.summing = summing
+    }
+
+    /// Makes the checksums of what was not given to `summing`. Blocks as long as reading that takes.
+    func finishSums() {
+        ray_spill_summing_end(summing?.pointer)
     }
 
     public var recordCount: Int { recordSizes.count }
@@ -91,6 +103,6 @@ extension SpillBatch {
     public func first(_ count: Int) -> SpillBatch {
         SpillBatch(
             name: name.prefix { $0 != "-" } + "-multi-\(count)", recordSizes: Array(recordSizes.prefix(count)),
-            parts: parts(ofFirst: count), packed: packed)
+            parts: parts(ofFirst: count), packed: packed, summing: summing)
     }
 }

@@ -4,7 +4,8 @@ package import RayStore
 
 /// Objects laid down as the records of one file: the lengths that stand before each, and where all the pieces lie.
 ///
-/// `@unchecked Sendable`: nothing changes after `init`; the objects' own memory is held by whoever lays them down.
+/// `@unchecked Sendable`: nothing changes after `init` but checksums of data that a `SummingStorage` makes, before anybody asks for a record; the objects' own
+/// memory is held by whoever lays them down.
 package final class SpillLayout: @unchecked Sendable {
     /// An object where it lies.
     package struct Object {
@@ -23,18 +24,23 @@ package final class SpillLayout: @unchecked Sendable {
     }
 
     private let name: String
-    private let objects: [ray_spill_object]
+    private let objects: UnsafeMutableBufferPointer<ray_spill_object>
     private let headers: UnsafeMutableBufferPointer<UInt8>
     private let parts: UnsafeMutableBufferPointer<ray_spill_part>
     /// Of the objects' blocks, one object after the other.
     private let sums: UnsafeMutableBufferPointer<UInt64>
     /// Nil: nothing is packed, and nothing is announced.
     private let packed: OpaquePointer?
+    /// Nil: there are checksums of all data.
+    private let summing: OpaquePointer?
 
     /// Reads all of the objects' data, for the checksums, and packs it: blocks as long as that takes. Without memory for that it stays unpacked.
     ///
+    /// - Parameter storage: who writes the batch; a `SummingStorage` makes the checksums of what is not packed.
     /// - Throws: why it could not be packed, when the metadata of one begins like an announcement: whoever reads it later would take it for one.
-    package init(_ objects: [Object], packing: SpillPacking? = nil) throws(RayStoreError) {
+    package init(
+        _ objects: [Object], packing: SpillPacking? = nil, for storage: (any ExternalStorage)? = nil
+    ) throws(RayStoreError) {
         precondition(!objects.isEmpty, "a file has at least one record")
         name = withUnsafeTemporaryAllocation(of: CChar.self, capacity: Int(RAY_SPILL_NAME_SIZE)) { text in
             objects[0].id.withC { ray_spill_name(&$0, UInt32(objects.count), text.baseAddress!) }
@@ -47,7 +53,9 @@ package final class SpillLayout: @unchecked Sendable {
         sums = .allocate(capacity: Int(objects.reduce(0) { $0 + ray_spill_sum_count(UInt64($1.data.count)) }))
         sums.initialize(repeating: 0)
         var place = sums.baseAddress
-        var laid = objects.map { object in
+        let laid = UnsafeMutableBufferPointer<ray_spill_object>.allocate(capacity: objects.count)
+        self.objects = laid
+        for (index, object) in objects.enumerated() {
             var spilled = ray_spill_object()
             spilled.owner = object.owner.baseAddress
             spilled.owner_size = UInt64(object.owner.count)
@@ -58,9 +66,17 @@ package final class SpillLayout: @unchecked Sendable {
             spilled.sums = place
             object.id.withC { spilled.id = $0 }
             place = place.map { $0 + Int(ray_spill_sum_count(spilled.data_size)) }
-            return spilled
+            laid.initializeElement(at: index, to: spilled)
         }
-        ray_spill_lay(&laid, UInt32(laid.count), headers.baseAddress!, parts.baseAddress!)
+        let count = UInt32(laid.count)
+        var summing: OpaquePointer?
+        // Without memory for it the sums are made here.
+        if storage is any SummingStorage, ray_spill_summing_create(laid.baseAddress!, count, &summing) == .ok {
+            ray_spill_lay_unsummed(laid.baseAddress!, count, headers.baseAddress!, parts.baseAddress!)
+        } else {
+            ray_spill_lay(laid.baseAddress!, count, headers.baseAddress!, parts.baseAddress!)
+        }
+        self.summing = summing
         var packed: OpaquePointer?
         var failure: RayStoreError?
         let mustAnnounce = laid.contains { ray_spill_is_announced($0.metadata, $0.metadata_size) }
@@ -71,7 +87,7 @@ package final class SpillLayout: @unchecked Sendable {
             let (headers, parts) = (headers.baseAddress!, parts.baseAddress!)
             do throws(RayStoreError) {
                 try RayStoreError.check {
-                    ray_spill_pack(&laid, UInt32(laid.count), &options, headers, parts, &packed).rawValue
+                    ray_spill_pack(laid.baseAddress!, count, &options, headers, parts, &packed).rawValue
                 }
             } catch {
                 packed = nil
@@ -79,12 +95,13 @@ package final class SpillLayout: @unchecked Sendable {
             }
         }
         self.packed = packed
-        self.objects = laid
         if let failure { throw failure }
     }
 
     deinit {
+        ray_spill_summing_destroy(summing)
         ray_spill_packed_destroy(packed)
+        objects.deallocate()
         headers.deallocate()
         parts.deallocate()
         sums.deallocate()
@@ -96,7 +113,8 @@ package final class SpillLayout: @unchecked Sendable {
     /// Valid as long as the layout is.
     package var batch: SpillBatch {
         SpillBatch(
-            name: name, recordSizes: objects.map(\.size), parts: UnsafeBufferPointer(parts), packed: packed.map { CHandle($0) })
+            name: name, recordSizes: objects.map(\.size), parts: UnsafeBufferPointer(parts), packed: packed.map { CHandle($0) },
+            summing: summing.map { CHandle($0) })
     }
 
     /// Where the record of the n-th object lies in the file of this URL.
