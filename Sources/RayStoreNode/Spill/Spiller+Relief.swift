@@ -43,12 +43,16 @@ extension Spiller {
         }
         if freed < bytes { freed += dropHeld(bytes - freed) }
         if freed >= bytes || !storage.canSpill { return freed }
-        let primaries = victims.filter { $0.standing == .primary && !index.isKnown($0.entry.id) }
+        var primaries = unwritten(victims)
+        // Others were among them, or another call has claimed some meanwhile: a file is to have its size all the same.
+        if Self.bytes(of: primaries) < file, primaries.count < options.fileObjects, activeSpills < options.concurrentFiles {
+            primaries = await unwritten(of: file)
+        }
         guard activeSpills < options.concurrentFiles, !primaries.isEmpty, clock.now >= holdOffUntil else {
             if freed == 0, clock.now < holdOffUntil { freed = await evictAnyClean(bytes) }
             return freed + (freed == 0 ? await awaitSpill() : 0)
         }
-        let left = primaries.reduce(UInt64(0)) { $0 + $1.entry.memoryBytes }
+        let left = Self.bytes(of: primaries)
         let share = left < window ? shareOfLast(left, file: file) : file
         var batch: [StoreEntry] = []
         var batchBytes: UInt64 = 0
@@ -143,6 +147,25 @@ extension Spiller {
             asked = bytes + others
             found = await victims(asked)
         }
+    }
+
+    /// Those that only a write makes room of.
+    private func unwritten(_ victims: [Victim]) -> [Victim] {
+        victims.filter { $0.standing == .primary && !index.isKnown($0.entry.id) }
+    }
+
+    /// The same for so many bytes, whatever lies between them.
+    private func unwritten(of bytes: UInt64) async -> [Victim] {
+        var asked = bytes
+        while true {
+            let found = unwritten(await victims(asked))
+            if asked >= capacity || Self.bytes(of: found) >= bytes { return found }
+            asked *= 2
+        }
+    }
+
+    private static func bytes(of victims: [Victim]) -> UInt64 {
+        victims.reduce(0) { $0 + $1.entry.memoryBytes }
     }
 
     private func canGo(_ entry: StoreEntry) -> Bool {

@@ -307,12 +307,13 @@ actor RoomQueue {
     private func relieve() {
         // Writing one file need not wait for another when much is wanted, or next to nothing is free: whoever waits now comes again.
         let most = order.bytes > capacity / 8 || store.usedBytes > capacity - capacity / 8 ? 2 : 1
-        guard let reliever, reliefs < most, let head = order.head, let request = waiting[head]?.request, clock.now >= reliefAfter
-        else { return }
-        reliefs += 1
+        guard let reliever, let head = order.head, let request = waiting[head]?.request, clock.now >= reliefAfter else { return }
         // For those behind the head as well, but not so much that what is used would go.
         let wanted = min(order.bytes, max(request.bytes, capacity / 8))
-        Task { self.noteRelief(await reliever.free(wanted)) }
+        while reliefs < most {
+            reliefs += 1
+            Task { self.noteRelief(await reliever.free(wanted)) }
+        }
     }
 
     private func noteRelief(_ freed: UInt64) {

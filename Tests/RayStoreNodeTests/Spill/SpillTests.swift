@@ -87,6 +87,32 @@ import Testing
         }
     }
 
+    /// Both writers look for objects at the same moment, and neither takes what the other has, nor a file that is too small because of it.
+    @Test func bothWritersHaveAFileFromTheStart() async throws {
+        let storage = SwitchedStorage()
+        try await withSpillingCluster(
+            capacity: 64 << 20, storage: { storage.over(FilesystemStorage(directories: [$0], owner: "node")) },
+            configure: {
+                $0.spill.fileBytes = 4 << 20
+                $0.spill.highWatermark = 1
+            }
+        ) { _, node, session, folder in
+            let refs = try (0..<56).map { try session.put(bytes: pattern(1 << 20, seed: UInt64($0))) }
+            storage.isStuck = true
+            async let put = session.put(bytes: pattern(14 << 20, seed: 77), within: .seconds(60))
+            #expect(await eventually { storage.stuckCount == 2 })
+            storage.isStuck = false
+            let huge = try await put
+            // Their names say it: one of them may be half written.
+            let counts = spillFiles(folder).map { Int($0.split(separator: "-").last ?? "") ?? 0 }
+            #expect(counts.count > 1 && counts.allSatisfy { $0 >= 4 }, "\(counts)")
+            #expect(equal(try await session.get(huge), pattern(14 << 20, seed: 77)))
+            for (number, ref) in refs.enumerated() {
+                #expect(equal(try await session.get(ref, timeout: .seconds(30)), pattern(1 << 20, seed: UInt64(number))))
+            }
+        }
+    }
+
     @Test func whatSomebodyReadsKeepsItsMemoryAndIsNotLost() async throws {
         try await withSpilling(capacity: 32 << 20) { node, session, _ in
             let first = try session.put(bytes: pattern(4 << 20, seed: 99))
