@@ -23,7 +23,7 @@ as the node notes it. Before that comes back the objects that were never written
 server is rclone's, over a folder in memory; in the figures with `moto` in their names it is moto's, one Python process.
 
 How many times as good as the peer's a figure is, is the median of what each turn says, for the machine may be faster in one turn than in another. With
-rclone's server the turns go there and back, ours first in every other one, until that is known to 2 %, or for 15 turns.
+rclone's server the turns go there and back, ours first in every other one, until that is known to 2 %, or for 40 turns.
 
 Usage: spill.py [--peers RAY_PYTHON] [--s3 PYTHON_WITH_MOTO] [--turns N] [--only NAME] [--server NAME] RAYSTORE CLIENT_PROGRAM FOLDER_ON_THE_DISK
 """
@@ -54,7 +54,7 @@ BATCH = 200_000_000
 S3_TOTAL = 1_000_000_000
 S3_MEMORY = 1_400_000_000  # below the mark from which on a node writes by itself
 S3_KEPT = 4_000_000_000  # the server's folder, and the memory of a node or of boto3
-S3_TURNS_MOST = 15
+S3_TURNS_MOST = 40
 GETS_SECONDS = 2
 
 
