@@ -32,8 +32,7 @@ void ray__layout_make(uint64_t capacity, uint32_t entry_count_max, ray__layout *
         layout->attention_words[level] = words;
         layout->attention_offset[level] = take(&end, words * sizeof(uint64_t));
     }
-    layout->used_words = layout->attention_words[0];
-    layout->used_offset = take(&end, layout->used_words * sizeof(uint64_t));
+    layout->used_offset = take(&end, table_size / 64 * sizeof(uint64_t));
     layout->sealed_offset = take(&end, RAY__SEALED_RING * sizeof(uint64_t));
     layout->arena_offset = take(&end, sizeof(ray__arena));
     layout->blocks_offset = take(&end, layout->block_count * sizeof(ray__block));

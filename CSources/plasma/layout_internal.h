@@ -255,8 +255,7 @@ typedef struct ray__layout {
     uint64_t slots_offset;
     uint64_t buckets_offset;
     uint64_t attention_offset[3];
-    uint32_t used_words; // a bit an entry: set while it is in use
-    uint64_t used_offset;
+    uint64_t used_offset;   // a bit an entry: set while it is in use
     uint64_t sealed_offset; // RAY__SEALED_RING words: bits 0-31 entry, 32-63 how many were sealed up to this one
     uint64_t arena_offset;
     uint64_t blocks_offset;

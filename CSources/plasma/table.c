@@ -128,7 +128,7 @@ void ray__table_set_used(ray_store *store, uint32_t index, bool is_used) {
 }
 
 uint32_t ray__table_next(const ray_store *store, uint32_t at) {
-    for (uint32_t word = at / 64; word < store->layout.used_words; word++) {
+    for (uint32_t word = at / 64; word < store->layout.table_size / 64; word++) {
         uint64_t bits = ray__shm_load_relaxed(&store->used[word]);
         if (word == at / 64) {
             bits &= ~0ull << at % 64;
