@@ -33,7 +33,7 @@ extension Spiller {
         var victims = await victims(window)
         var freed = hasReplicas ? await giveUpReplicas(victims, upTo: bytes) : 0
         // Copies that must stay, since their owners do not answer or have no other, are not to be in the way of what can go.
-        if freed < bytes, hasReplicas { victims = await ownVictims(window, among: victims) }
+        if freed < bytes, hasReplicas { victims = await self.victims(window, among: victims) { $0.standing == .primary } }
         if freed < bytes { freed += dropHeld(bytes - freed, onlyStale: true) }
         if freed < bytes { freed += evictClean(victims, upTo: bytes - freed) }
         // A copy that is older than half of the store goes before anything is written; where nothing can be, it may lie behind all that must stay.
@@ -43,12 +43,12 @@ extension Spiller {
         }
         if freed < bytes { freed += dropHeld(bytes - freed) }
         if freed >= bytes || !storage.canSpill { return freed }
-        var primaries = unwritten(victims)
-        // Others were among them, or another call has claimed some meanwhile: a file is to have its size all the same.
-        if Self.bytes(of: primaries) < file, primaries.count < options.fileObjects, activeSpills < options.concurrentFiles {
-            primaries = await unwritten(of: file)
+        var primaries: [Victim] = []
+        if mayWrite {
+            // Others may lie between them, and another call have claimed some meanwhile: a file is to have its size all the same.
+            primaries = await self.victims(file, orCount: options.fileObjects, among: victims, where: isUnwritten)
         }
-        guard activeSpills < options.concurrentFiles, !primaries.isEmpty, clock.now >= holdOffUntil else {
+        guard mayWrite, !primaries.isEmpty else {
             if freed == 0, clock.now < holdOffUntil { freed = await evictAnyClean(bytes) }
             return freed + (freed == 0 ? await awaitSpill() : 0)
         }
@@ -132,37 +132,31 @@ extension Spiller {
         }
     }
 
-    /// The same of those that this node owns, whatever lies between them.
+    /// Those of a kind for so many bytes, or so many of them, whatever lies between them.
     ///
-    /// - Parameter window: what was found for so many bytes.
-    private func ownVictims(_ bytes: UInt64, among window: [Victim]) async -> [Victim] {
+    /// - Parameter seen: what was found for so many bytes, or more.
+    private func victims(
+        _ bytes: UInt64, orCount count: Int = .max, among seen: [Victim], where isWanted: (Victim) -> Bool
+    ) async -> [Victim] {
         var asked = bytes
-        var found = window
+        var found = seen
         while true {
+            let wanted = found.filter(isWanted)
+            let isAll = Self.bytes(of: found) < asked
+            if isAll || asked >= capacity || Self.bytes(of: wanted) >= bytes || wanted.count >= count { return wanted }
             // What went since it was found is in nobody's way.
-            let others = found.reduce(UInt64(0)) {
-                $0 + ($1.standing == .primary ? 0 : store.entry(of: $1.entry.id)?.memoryBytes ?? 0)
-            }
-            guard asked < bytes + others, asked < capacity else { return found.filter { $0.standing == .primary } }
-            asked = bytes + others
+            asked = bytes + found.reduce(0) { $0 + (isWanted($1) ? 0 : store.entry(of: $1.entry.id)?.memoryBytes ?? 0) }
             found = await victims(asked)
         }
     }
 
-    /// Those that only a write makes room of.
-    private func unwritten(_ victims: [Victim]) -> [Victim] {
-        victims.filter { $0.standing == .primary && !index.isKnown($0.entry.id) }
+    /// Whether only a write makes room of it.
+    private func isUnwritten(_ victim: Victim) -> Bool {
+        victim.standing == .primary && !index.isKnown(victim.entry.id)
     }
 
-    /// The same for so many bytes, whatever lies between them.
-    private func unwritten(of bytes: UInt64) async -> [Victim] {
-        var asked = bytes
-        while true {
-            let found = unwritten(await victims(asked))
-            if asked >= capacity || Self.bytes(of: found) >= bytes { return found }
-            asked *= 2
-        }
-    }
+    /// Whether a file may be begun now.
+    private var mayWrite: Bool { activeSpills < options.concurrentFiles && clock.now >= holdOffUntil }
 
     private static func bytes(of victims: [Victim]) -> UInt64 {
         victims.reduce(0) { $0 + $1.entry.memoryBytes }
