@@ -127,7 +127,7 @@ static void whatDidNotGoByIsRead(void) {
 }
 
 // Several requests with a slice each, as a large upload has.
-static void slicesInAnyOrderCostNoMoreThanTheirOwn(void) {
+static void slicesInAnyOrderGiveTheSameSums(void) {
     for (uint64_t seed = 1; seed < 40; seed++) {
         scene *s = begin();
         uint64_t random = seed;
@@ -174,7 +174,7 @@ int main(void) {
     RUN(whatGoesByInItsOrderIsNotReadAgain);
     RUN(whatIsSentAgainCountsOnce);
     RUN(whatDidNotGoByIsRead);
-    RUN(slicesInAnyOrderCostNoMoreThanTheirOwn);
+    RUN(slicesInAnyOrderGiveTheSameSums);
     RUN(packingMakesTheSumsThatItNeeds);
     return 0;
 }

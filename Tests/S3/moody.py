@@ -7,6 +7,7 @@ Prints `READY PORT`, then a line for what a test wants to know, and serves until
   good           nothing; as all others it lies below /below/here as well
   fail-CODE      the first two requests for a key are answered with CODE
   close          the first two requests for a key are ended without an answer
+  cut-body       the first two writes of a key are cut off after 1.25 MiB; `CUT` is printed for each
   page           a read's first answer is a page of some proxy's, with 200
   cut-page       a read's first answer ends after 1.25 MiB, and the second is that page
   flip           the last byte of a read is another one if none of its bytes were read before; `FLIPPED` is printed then
@@ -89,6 +90,10 @@ class Moody(http.server.BaseHTTPRequestHandler):
         if self.bucket == "hush" and hushed.is_set():
             tell(f"SILENT {self.command}")
             threading.Event().wait()
+        if self.bucket == "cut-body" and self.command == "PUT" and self.turn(key) < 2:
+            self.rfile.read(5 << 18)
+            self.close_connection = True
+            return tell("CUT")
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if self.bucket.startswith("fail-") and key and self.turn(key) < 2:
             return self.refuse(int(self.bucket[5:]), "SlowDown")

@@ -51,7 +51,8 @@ RAY_API void ray_s3_hurry(ray_s3 *s3);
 // fails is removed.
 RAY_API ray_status ray_s3_put(ray_s3 *s3, const char *bucket, const char *key, const ray_spill_part *parts, uint32_t part_count) RAY_NODISCARD;
 
-// The same of an object that spill.h has laid down: parts that were packed are packed as they are sent, and the bytes of others are given to `summing` as they go.
+// The same of a file that spill.h has laid down: parts that were packed are packed as they are sent, and the bytes of others are given to `summing` as they
+// go. Who calls ends the summing.
 RAY_API ray_status ray_s3_put_laid(ray_s3 *s3, const char *bucket, const char *key, const ray_spill_part *parts, uint32_t part_count,
                                    ray_spill_packed *RAY_NULLABLE packed, ray_spill_summing *RAY_NULLABLE summing) RAY_NODISCARD;
 

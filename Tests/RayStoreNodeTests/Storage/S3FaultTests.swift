@@ -18,8 +18,9 @@ import Testing
     }
 
     private func writeAndRead(_ storage: S3Storage, size: Int = 70_000) async throws {
-        let objects = SpilledObjects(sizes: [100, size])
+        let objects = SpilledObjects(sizes: [100, size], for: storage)
         let file = try await storage.spill(objects.layout.batch)
+        #expect(objects.areSummed)
         for index in 0..<2 {
             let read = try await restored(objects.layout.location(index, in: file.url), from: storage)
             #expect(read == objects.record(index))
@@ -32,6 +33,14 @@ import Testing
     @Test(arguments: ["good", "fail-500", "fail-503", "fail-429", "close"])
     func aRequestThatFailsTwiceIsMadeAgain(_ bucket: String) async throws {
         try await withServer { _, service in try await writeAndRead(storage(bucket, service)) }
+    }
+
+    /// Each attempt begins anew, with bytes that are summed up already.
+    @Test func aFileThatIsCutOffOnItsWayIsSummedUpOnce() async throws {
+        try await withServer { server, service in
+            try await writeAndRead(storage("cut-body", service), size: 9 << 20)
+            for _ in 0..<2 { #expect(await server.nextLine() == "CUT") }
+        }
     }
 
     @Test(.enabled(if: test_sockets_begin_paced() != 0, "connections of this machine do not begin with BBR"))

@@ -77,8 +77,9 @@ import Testing
         try await withStorage(backend) { storage in
             #expect(storage.canSpill)
             try await storage.validate()
-            let objects = SpilledObjects(sizes: [0, 1, 100, 70_000, 3 << 20, 5])
+            let objects = SpilledObjects(sizes: [0, 1, 100, 70_000, 3 << 20, 5], for: storage)
             let file = try await storage.spill(objects.layout.batch)
+            #expect(objects.areSummed)
             #expect(file.recordCount == 6)
             #expect(try await storage.files() == [file.url])
             for index in 0..<6 {
@@ -103,11 +104,12 @@ import Testing
             var packing = SpillPacking(isByRange: storage.takesBytesByRange)
             packing.keepBytes = keepBytes
             // The larger ones shrink to a part of an S3 object, and to several.
-            let objects = SpilledObjects(sizes: [0, 1, 70_000, 9 << 20, (40 << 20) + 77], packing: packing)
+            let objects = SpilledObjects(sizes: [0, 1, 70_000, 9 << 20, (40 << 20) + 77], packing: packing, for: storage)
             let isPacked = storage.takesBytesByRange || keepBytes > 0
             #expect((objects.layout.batch.byteCount < 40 << 20) == isPacked)
             if !isPacked { #expect(objects.layout.location(4, in: "").size > 40 << 20) }
             let file = try await storage.spill(objects.layout.batch)
+            #expect(objects.areSummed)
             for index in 0..<5 {
                 let location = objects.layout.location(index, in: file.url)
                 #expect(try await restored(location, from: storage) == objects.stored(location))
@@ -121,8 +123,9 @@ import Testing
     func aLargeObjectIsRestored(_ backend: Backend) async throws {
         try await withStorage(backend) { storage in
             try await storage.validate()
-            let objects = SpilledObjects(sizes: [1000, (11 << 20) + 12_345])
+            let objects = SpilledObjects(sizes: [1000, (11 << 20) + 12_345], for: storage)
             let file = try await storage.spill(objects.layout.batch)
+            #expect(objects.areSummed)
             #expect(try await restored(objects.layout.location(1, in: file.url), from: storage) == objects.record(1))
             #expect(try await restored(objects.layout.location(0, in: file.url), from: storage) == objects.record(0))
             try await storage.destroy()
@@ -256,13 +259,16 @@ import Testing
 /// @unchecked: nothing changes after `init`.
 final class SpilledObjects: @unchecked Sendable {
     let layout: SpillLayout
+    private let checksums: [UInt64?]
     private let owner: [UInt8] = Array("node 7 of nowhere".utf8)
     private let metadata: [[UInt8]]
     private let data: [[UInt8]]
     private let memory: [UnsafeRawBufferPointer]
 
-    /// - Parameter packing: nil: as they are, and of bytes that do not shrink.
-    init(sizes: [Int], seed: UInt64 = 1, packing: SpillPacking? = nil) {
+    /// - Parameters:
+    ///   - packing: nil: as they are, and of bytes that do not shrink.
+    ///   - storage: who is to write them, and may make the checksums then.
+    init(sizes: [Int], seed: UInt64 = 1, packing: SpillPacking? = nil, for storage: (any ExternalStorage)? = nil) {
         data = sizes.enumerated().map {
             let seed = seed &* 1000 + UInt64($0) + 1
             return packing == nil ? pattern($1, seed: seed) : packable($1, seed: seed)
@@ -277,12 +283,17 @@ final class SpilledObjects: @unchecked Sendable {
         let metadatas = metadata.map(lasting)
         let datas = data.map(lasting)
         memory = owners + metadatas + datas
-        layout = try! SpillLayout(
-            sizes.indices.map {
-                SpillLayout.Object(
-                    id: objectID(seed: seed, number: $0), owner: owners[$0], metadata: metadatas[$0], data: datas[$0])
-            }, packing: packing)
+        let objects = sizes.indices.map {
+            SpillLayout.Object(
+                id: objectID(seed: seed, number: $0), owner: owners[$0], metadata: metadatas[$0], data: datas[$0])
+        }
+        layout = try! SpillLayout(objects, packing: packing, for: storage)
+        let summed = try! SpillLayout(objects)
+        checksums = sizes.indices.map { summed.location($0, in: "").checksum }
     }
+
+    /// Whether the checksums are those of the data once the file is written, whoever made them.
+    var areSummed: Bool { checksums.indices.allSatisfy { layout.location($0, in: "").checksum == checksums[$0] } }
 
     /// What must lie there.
     func stored(_ location: SpillLocation) -> RecordBytes {
