@@ -23,7 +23,7 @@ as the node notes it. Before that comes back the objects that were never written
 server is rclone's, over a folder in memory; in the figures with `moto` in their names it is moto's, one Python process.
 
 How many times as good as the peer's a figure is, is the median of what each turn says, for the machine may be faster in one turn than in another. With
-rclone's server the turns go there and back, ours first in every other one, until that is known to 2 %, or for 40 turns.
+rclone's server the turns go there and back, ours first in every other one, until that is known to 0.02, or for 40 turns.
 
 Usage: spill.py [--peers RAY_PYTHON] [--s3 PYTHON_WITH_MOTO] [--turns N] [--only NAME] [--server NAME] RAYSTORE CLIENT_PROGRAM FOLDER_ON_THE_DISK
 """
