@@ -143,6 +143,7 @@ static void free_client(ray_client *client) {
     ray__inbox_free(&client->inbox);
     ray__outbox_free(&client->outbox);
     ray__pending_free_all(client);
+    ray__openings_free(client);
     if (client->fd >= 0) {
         close(client->fd);
     }
@@ -169,6 +170,9 @@ static ray_status make_client(const char *socket_path, ray_client **client) {
     made->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     made->socket_path = strdup(socket_path);
     pthread_mutex_init(&made->lock, NULL);
+    for (uint32_t i = 0; i < RAY__OPENINGS_COUNT; i++) {
+        pthread_mutex_init(&made->openings[i].lock, NULL);
+    }
     ray__cond_init(&made->drained);
     if (made->wake_fd < 0 || made->socket_path == NULL) {
         ray_status status = made->wake_fd < 0 ? ray__fail_errno(RAY_SYSTEM, "cannot make an event descriptor")

@@ -35,6 +35,18 @@ struct ray__guarded {
     uint32_t pin_capacity;
 };
 
+struct ray__opening;
+
+// Opens under way of some of all objects, by their hash.
+struct ray__openings {
+    pthread_mutex_t lock;
+    struct ray__opening *first;      // under the lock
+    _Atomic uint32_t count;          // in that list
+    _Atomic uint32_t releasing_count; // releases under way that may not have seen the list
+};
+
+#define RAY__OPENINGS_COUNT 64
+
 struct ray_client {
     int fd;
     int wake_fd; // an eventfd: the reader has something to do beside reading
@@ -47,6 +59,7 @@ struct ray_client {
     char *socket_path;
     _Atomic uint64_t put_count;
     struct ray__inbox inbox; // the reader's alone, once it runs
+    struct ray__openings openings[RAY__OPENINGS_COUNT];
 
     pthread_mutex_t lock; // guards what follows
     pthread_cond_t drained; // the outbox shrank, a request was answered, or the session is over
@@ -109,5 +122,6 @@ ray_status ray__guarded_look(ray_client *client, const ray_object_id *ids, uint3
 void ray__guarded_give_back(ray_client *client, const void *answer, size_t answer_size);
 
 void ray__pending_free_all(ray_client *client);
+void ray__openings_free(ray_client *client);
 
 #endif

@@ -38,14 +38,20 @@ ray_status ray_client_put(ray_client *client, const void *data, uint64_t data_si
     return RAY_OK;
 }
 
-ray_status ray_client_open_ref(ray_client *client, const ray_object_id *id) {
+static ray_status open_and_count(ray_client *client, const ray_object_id *id) {
     ray_status status = RAY_NOT_FOUND;
     for (int attempt = 0; attempt < ATTEMPTS_MAX && status == RAY_NOT_FOUND; attempt++) {
         RAY_TRY(ray_client_call(client, RAY_REQUEST_OPEN_REF, id->bytes, RAY_OBJECT_ID_SIZE, 0, NULL, NULL));
-        // The node has set this process's ref bit. Another thread may have released the process's last ref in between, and the
-        // object with it: then it is opened anew.
+        // The node has set this process's ref bit. Who releases a ref in the store itself, or frees the object, may have ended it since: then it is opened anew.
         status = client->store != NULL ? ray_ref_acquire(client->store, id) : ray__guarded_hold(client, id);
     }
+    return status;
+}
+
+ray_status ray_client_open_ref(ray_client *client, const ray_object_id *id) {
+    RAY_TRY(ray_client_opening_begin(client, id));
+    ray_status status = open_and_count(client, id);
+    ray_client_opening_end(client, id);
     return status;
 }
 

@@ -187,15 +187,6 @@ ray_status ray__guarded_hold(ray_client *client, const ray_object_id *id) {
     return ray_client_call(client, RAY_REQUEST_HOLD_REF, id->bytes, RAY_OBJECT_ID_SIZE, ASK_NS, NULL, NULL);
 }
 
-ray_status ray_client_release_ref(ray_client *client, const ray_object_id *id) {
-    if (client->store != NULL) {
-        return ray_ref_release(client->store, id);
-    }
-    RAY_TRY(ray__client_check_process(client));
-    ray__client_tell(client, RAY__TELL_DROP_REF, id->bytes, RAY_OBJECT_ID_SIZE);
-    return RAY_OK;
-}
-
 // A request whose answer has at least so many bytes.
 static ray_status ask(ray_client *client, uint16_t request, const void *payload, size_t payload_size, size_t least, uint8_t **answer,
                       size_t *size) {

@@ -29,7 +29,7 @@ static int put_and_get(ray_client *client, const char *file) {
     }
     printf("path %s\n", path); // read-only, and there until the view is released
     ray_object_release(ray_client_store(client), &view);
-    return ray_ref_release(ray_client_store(client), &id) == RAY_OK ? 0 : complain();
+    return ray_client_release_ref(client, &id) == RAY_OK ? 0 : complain();
 }
 
 int main(int argc, char **argv) {

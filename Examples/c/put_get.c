@@ -29,7 +29,7 @@ static int put_and_get(ray_client *client) {
     printf("%s: %llu bytes: %.*s\n", name, (unsigned long long)view.data_size, (int)view.data_size, (const char *)view.data);
 
     ray_object_release(ray_client_store(client), &view); // the memory may move or go from here on
-    return ray_ref_release(ray_client_store(client), &id) == RAY_OK ? 0 : complain(); // nobody else has a ref: it goes
+    return ray_client_release_ref(client, &id) == RAY_OK ? 0 : complain(); // nobody else has a ref: it goes
 }
 
 int main(int argc, char **argv) {

@@ -61,7 +61,7 @@ def main():
     print(bytes(ref.bytes).hex(), bytes(seen).decode())
 
     ray.ray_object_release(store, ctypes.byref(view))
-    check(ray.ray_ref_release(store, ctypes.byref(ref)))
+    check(ray.ray_client_release_ref(client, ctypes.byref(ref)))
     ray.ray_client_close(client)
 
 

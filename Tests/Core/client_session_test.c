@@ -50,6 +50,41 @@ static void what_is_put_is_got_by_another_client(void) {
     node_check_empty(&node);
 }
 
+static void a_release_waits_for_the_opens_of_its_object(void) {
+    ray_client *client = connect_to(node.path);
+    ray_store *store = ray_client_store(client);
+    ray_object_id id;
+    ray_object_id other;
+    CHECK_OK(ray_client_put(client, "hello", 5, NULL, 0, &id));
+    CHECK_OK(ray_client_put(client, "world", 5, NULL, 0, &other));
+    CHECK_OK(ray_client_opening_begin(client, &id));
+    CHECK_OK(ray_client_opening_begin(client, &id));
+    CHECK_OK(ray_client_release_ref(client, &id));
+    CHECK(ray_object_contains(store, &id));
+    CHECK_OK(ray_client_release_ref(client, &other));
+    CHECK(!ray_object_contains(store, &other));
+    ray_client_opening_end(client, &id);
+    CHECK(ray_object_contains(store, &id));
+    CHECK_OK(ray_ref_acquire(store, &id));
+    ray_client_opening_end(client, &id);
+    CHECK(ray_object_contains(store, &id)); // what was put is released, and what was opened is not
+    CHECK_OK(ray_client_release_ref(client, &id));
+    CHECK(!ray_object_contains(store, &id));
+
+    // One that ends with nothing opened, and one that the session's close ends.
+    CHECK_OK(ray_client_put(client, "hello", 5, NULL, 0, &id));
+    CHECK_OK(ray_client_opening_begin(client, &id));
+    CHECK_OK(ray_client_release_ref(client, &id));
+    ray_client_opening_end(client, &id);
+    CHECK(!ray_object_contains(store, &id));
+    CHECK_OK(ray_client_put(client, "hello", 5, NULL, 0, &id));
+    CHECK_OK(ray_client_opening_begin(client, &id));
+    CHECK_OK(ray_client_release_ref(client, &id));
+    ray_client_close(client);
+    EVENTUALLY(node_read(&node, &node.detached_count) == node.attached_count);
+    node_check_empty(&node);
+}
+
 static void a_remote_object_is_fetched_and_pinned(void) {
     ray_client *client = connect_to(node.path);
     ray_object_id id = {{1, 2, 3, [27] = 99}};
@@ -430,6 +465,7 @@ int main(void) {
     node_start(&node);
     RUN(a_client_learns_who_it_is);
     RUN(what_is_put_is_got_by_another_client);
+    RUN(a_release_waits_for_the_opens_of_its_object);
     RUN(a_remote_object_is_fetched_and_pinned);
     RUN(a_tuned_get_tells_its_tuning);
     RUN(a_file_gives_its_path);

@@ -86,6 +86,28 @@ import Testing
         }
     }
 
+    /// The reader's node gives the object back as its last ref goes, and is asked for it again meanwhile.
+    @Test(arguments: [SessionAccess.full, .guardedReader])
+    func whatIsGivenBackCanBeOpenedAgainAtOnce(_ access: SessionAccess) async throws {
+        try await withNodes(2) { _, nodes, sessions in
+            let ref = try sessions[0].put(bytes: pattern(1 << 10))
+            let shared = try await ref.shared()
+            let reader = try await Session.connect(socket: nodes[1].socketPath, access: access)
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for _ in 0..<4 {
+                    group.addTask {
+                        for _ in 0..<250 {
+                            let there = try await reader.open(shared)
+                            #expect(try await Array(reader.get(there)) == pattern(1 << 10))
+                        }
+                    }
+                }
+                try await group.waitForAll()
+            }
+            await reader.close()
+        }
+    }
+
     @Test func aSharedRefIsKeptUntilSomebodyOpensIt() async throws {
         try await withNodes(2) { _, _, sessions in
             let shared = try await sessions[0].put(bytes: pattern(1000)).shared()

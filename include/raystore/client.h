@@ -230,8 +230,15 @@ RAY_API ray_status ray_client_list(ray_client *client, uint64_t *cursor, ray_obj
 RAY_API ray_status ray_client_wait_many(ray_client *client, const ray_object_id *ids, uint32_t count, uint32_t ready_count_wanted,
                                         uint64_t timeout_ns, uint8_t *ready, uint32_t *ready_count) RAY_NODISCARD;
 
-// One ref of this process less, as ray_ref_release. Does not block; a guarded reader hears of no failure.
+// One ref of this process less, as ray_ref_release. Does not block; a guarded reader hears of no failure. While this session opens a ref of the
+// object the release is only noted, and done when the open is over.
 RAY_API ray_status ray_client_release_ref(ray_client *client, const ray_object_id *id);
+
+// For who sends RAY_REQUEST_OPEN_REF by himself: begins before it is sent, and ends after ray_ref_acquire, or RAY_REQUEST_HOLD_REF, whatever came of
+// them. In between no ray_client_release_ref takes away what the node has given. Each begin that succeeds needs one end. RAY_OUT_OF_MEMORY,
+// RAY_FORKED. Safe from any thread.
+RAY_API ray_status ray_client_opening_begin(ray_client *client, const ray_object_id *id) RAY_NODISCARD;
+RAY_API void ray_client_opening_end(ray_client *client, const ray_object_id *id);
 
 // For who sends RAY_REQUEST_PIN by himself: takes the index-th pin out of its answer. Each must be taken, once, and released. RAY_NOT_FOUND,
 // RAY_NOT_SEALED, RAY_NOT_LOCAL or the failure, as ray_object_get with timeout 0; RAY_TOO_LARGE when the session has 65,536 pins.

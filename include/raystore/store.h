@@ -265,7 +265,7 @@ RAY_API ray_status ray_ref_acquire(ray_store *store, const ray_object_id *id) RA
 
 // One ref less. The process's last clears its bit; the store's last frees the object, or calls the node's attention. An object that
 // is still being made ends when its maker is done. A bit that ray_node_ref_for set counts as one ref that the process has not acquired
-// itself. RAY_NOT_FOUND when the process has none.
+// itself. RAY_NOT_FOUND when the process has none. Whoever has a session that opens refs uses ray_client_release_ref instead.
 RAY_API ray_status ray_ref_release(ray_store *store, const ray_object_id *id);
 
 // Ends the value: its memory is freed when the last pin goes; until then those who pinned it read on. With refs left the entry stays,

@@ -97,8 +97,8 @@ public class AnyObjectRef: @unchecked Sendable {
         return try PendingRequest.send(.holdRef, payload, over: handle)
     }
 
-    // The node has set the slot's bit. Another thread that drops its last ref of the same object clears it again, so taking
-    // ours may fail; then the node is asked again. True when done.
+    // The node has set the slot's bit. The object may have ended since, so taking ours may fail; then the node is asked again. True when
+    // done.
     private func take(_ answer: PendingRequest.Answer) throws(RayStoreError) -> Bool {
         // Of a guarded reader the node takes it, and has said so.
         if handle.isGuarded, answer.error?.code == .notFound { return false }
@@ -117,6 +117,18 @@ public class AnyObjectRef: @unchecked Sendable {
         isOpen.store(error == nil, ordering: .releasing)
     }
 
+    /// Until the end, no other ref of the object that goes takes away what the node gives for this one.
+    private func beginOpening() throws(RayStoreError) {
+        try handle.withClient { client throws(RayStoreError) in
+            try RayStoreError.check(object: id) { id.withC { ray_client_opening_begin(client, &$0) }.rawValue }
+        }
+    }
+
+    private func endOpening() {
+        // After the session's close there is nothing to end.
+        try? handle.withClient { client throws(RayStoreError) in id.withC { ray_client_opening_end(client, &$0) } }
+    }
+
     private static let attempts = 3
 
     private var goneError: RayStoreError {
@@ -126,6 +138,8 @@ public class AnyObjectRef: @unchecked Sendable {
     /// Registers the ref with the object's owner. A failure is kept and thrown by whatever the ref is used for.
     func open() async {
         do throws(RayStoreError) {
+            try beginOpening()
+            defer { endOpening() }
             for _ in 0..<Self.attempts {
                 let request = try await whenAccepted { () throws(RayStoreError) in try openRequest() }
                 var answer = await request.answer(onCancel: .ignore)
@@ -144,6 +158,8 @@ public class AnyObjectRef: @unchecked Sendable {
 
     func openBlocking() {
         do throws(RayStoreError) {
+            try beginOpening()
+            defer { endOpening() }
             for _ in 0..<Self.attempts {
                 let request = try whenAcceptedBlocking { () throws(RayStoreError) in try openRequest() }
                 var answer = request.answerBlocking()

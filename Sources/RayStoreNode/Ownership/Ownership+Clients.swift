@@ -23,6 +23,7 @@ extension Ownership {
 
     /// Makes sure that the owner has counted this node. An opening is under way, whose end is the caller's to note.
     func borrow(_ id: ObjectID, from owner: NodeID) async throws(RayStoreError) {
+        while let departure = departures[id] { await departure.wait() }
         if borrowed[id] == nil {
             try await adoptFresh(id)
         }

@@ -31,6 +31,8 @@ actor Ownership {
 
     var owned: [ObjectID: OwnedObject] = [:]
     var borrowed: [ObjectID: BorrowedObject] = [:]
+    /// What is being dropped from this node: it has no record any more, and its entry is still there.
+    var departures: [ObjectID: Signal] = [:]
     var prefetches: [ObjectID: Prefetch] = [:]
     var nextPrefetch: UInt64 = 0
     /// Owners that did not say whether copies may go, and until when they count as silent.
@@ -74,7 +76,7 @@ actor Ownership {
     /// - Throws: why there is no such object.
     func record(of id: ObjectID) throws(RayStoreError) -> OwnedObject {
         if let record = owned[id] { return record }
-        guard let entry = store.entry(of: id), entry.state == .sealed || entry.state == .creating else {
+        guard departures[id] == nil, let entry = store.entry(of: id), entry.state == .sealed || entry.state == .creating else {
             throw catalog.absence(of: id)
         }
         // Its last ref may go between the look and the hold; what was made anew then is not the object.
@@ -154,11 +156,14 @@ actor Ownership {
                 prefetches[id]?.keepsCopy != true, !isReferredTo(id)
             else { continue }
             borrowed[id] = nil
+            departures[id] = Signal()
             released[record.owner, default: []].append(id)
             await dropValue(of: id, failure: .objectFreed)
         }
         for (owner, ids) in released {
             links.tell(owner, .release(ids))
+            // Whoever opens one again does so behind that.
+            for id in ids { departures.removeValue(forKey: id)?.fire() }
         }
     }
 
