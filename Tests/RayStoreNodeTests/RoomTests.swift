@@ -445,7 +445,7 @@ private final class Crowd: MemoryReliever {
         withExtendedLifetime(all) {}
     }
 
-    func free(_ bytes: UInt64) async -> UInt64 {
+    func free(_ bytes: UInt64, while isWanted: @Sendable () async -> Bool) async -> UInt64 {
         let gone = state.withLock { state in
             let count = min(state.refs.count, Int(bytes >> 20) + 1)
             defer { state.refs.removeFirst(count) }
@@ -460,7 +460,7 @@ private final class RecordingReliever: MemoryReliever {
     let refs = Mutex<[ObjectRef<Bytes>]>([])
     let asked = Mutex<[UInt64]>([])
 
-    func free(_ bytes: UInt64) async -> UInt64 {
+    func free(_ bytes: UInt64, while isWanted: @Sendable () async -> Bool) async -> UInt64 {
         asked.withLock { $0.append(bytes) }
         let gone = refs.withLock { refs in
             defer { refs.removeFirst(min(3, refs.count)) }

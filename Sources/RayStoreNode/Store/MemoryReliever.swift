@@ -4,9 +4,11 @@
 protocol MemoryReliever: Sendable {
     /// Frees memory, and returns when that is done.
     ///
-    /// - Parameter bytes: what is wanted; it may free less, or a little more.
+    /// - Parameters:
+    ///   - bytes: what is wanted; it may free less, or a little more.
+    ///   - isWanted: whether still more is, however much came free; asked before each step.
     /// - Returns: how much it has freed. 0: there is nothing now that it could give up.
-    func free(_ bytes: UInt64) async -> UInt64
+    func free(_ bytes: UInt64, while isWanted: @Sendable () async -> Bool) async -> UInt64
 
     /// How much of the store is kept for what comes back from outside.
     var keptBytes: UInt64 { get }

@@ -312,7 +312,8 @@ actor RoomQueue {
         let wanted = min(order.bytes, max(request.bytes, capacity / 8))
         while reliefs < most {
             reliefs += 1
-            Task { self.noteRelief(await reliever.free(wanted)) }
+            // How much the head needs in one piece is not known before it has it.
+            Task { self.noteRelief(await reliever.free(wanted) { await !self.order.isEmpty }) }
         }
     }
 
