@@ -65,8 +65,8 @@ import Testing
             #expect(try sessions[1].contains(ref))
         }
         try await withNodes(2) { _, nodes, sessions in
-            _ = try await prefetchAndDrop(sessions[0], on: nodes[1], keepFor: .milliseconds(300))
-            #expect(try await eventually(within: .seconds(5)) { try await sessions[0].census() == (0, 0) })
+            _ = try await prefetchAndDrop(sessions[0], on: nodes[1], keepFor: .seconds(2))
+            #expect(try await eventually(within: .seconds(10)) { try await sessions[0].census() == (0, 0) })
         }
     }
 
