@@ -97,6 +97,18 @@ static void collect(ray_s3 *s3, ray__s3_lane *lane, CURL **idle, uint32_t *idle_
     }
 }
 
+// Sends what goes past libcurl. How many connections it was told to watch for more.
+static unsigned send_all(ray__s3_request *requests, uint32_t count, struct curl_waitfd watched[static RAY__S3_CONNECTIONS_MAX]) {
+    unsigned watched_count = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        curl_socket_t to = ray__s3_request_send(&requests[i]);
+        if (to != CURL_SOCKET_BAD && watched_count < RAY__S3_CONNECTIONS_MAX) {
+            watched[watched_count++] = (struct curl_waitfd){.fd = to, .events = CURL_WAIT_POLLOUT};
+        }
+    }
+    return watched_count;
+}
+
 static ray_status drive(ray_s3 *s3, ray__s3_lane *lane, ray__s3_request *requests, uint32_t count, uint32_t at_once) {
     CURL *idle[RAY__S3_CONNECTIONS_MAX];
     uint32_t idle_count = at_once;
@@ -130,7 +142,9 @@ static ray_status drive(ray_s3 *s3, ray__s3_lane *lane, ray__s3_request *request
         uint64_t pause = again_ns <= now ? 0 : again_ns - now;
         // Without a free handle only what runs can bring the next step.
         bool only_running = idle_count == 0 || pause > POLL_MAX_NS;
-        curl_multi_poll(lane->multi, NULL, 0, (int)((only_running ? POLL_MAX_NS : pause) / 1000000 + 1), NULL);
+        struct curl_waitfd watched[RAY__S3_CONNECTIONS_MAX];
+        unsigned watched_count = send_all(requests, count, watched);
+        curl_multi_poll(lane->multi, watched, watched_count, (int)((only_running ? POLL_MAX_NS : pause) / 1000000 + 1), NULL);
     }
     if (status != RAY_OK) {
         char kept[RAY__S3_TEXT_MAX];

@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // One request: its address, what libcurl signs, sends and receives of it, and what became of it.
+#include <arpa/inet.h>
+#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/clock_internal.h"
 #include "s3_internal.h"
@@ -17,6 +21,7 @@
 #define PACE_MIN (4u << 20)     // less says nothing of how fast a connection is
 #define GIVEN_MAX (128u << 10)  // is copied and then summed up: it stays in the core's cache in between
 #define PROGRESS_MIN (1u << 20) // an attempt that brought so much is not one of those that are counted
+#define TURN_MAX (4u << 20)     // is sent of one body before the others have their turn
 
 // ---- what libcurl calls ------------------------------------------------------------------------------------------------------
 
@@ -113,17 +118,60 @@ static size_t take_header(char *line, size_t size, size_t count, void *context) 
     return length;
 }
 
-// Before it connects.
-static int begin_connection(void *context, curl_socket_t made, curlsocktype purpose) {
-    (void)context;
+static curl_socket_t open_socket(void *context, curlsocktype purpose, struct curl_sockaddr *address) {
+    ray__s3_lane *lane = context;
     (void)purpose;
-    ray__pacing_begin(made);
-    return CURL_SOCKOPT_OK;
+    if (lane->socket_count == RAY__S3_SOCKETS_MAX) {
+        return CURL_SOCKET_BAD;
+    }
+    curl_socket_t made = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+    if (made != CURL_SOCKET_BAD) {
+        ray__pacing_begin(made);
+        lane->sockets[lane->socket_count++] = made;
+    }
+    return made;
+}
+
+static int close_socket(void *context, curl_socket_t ended) {
+    ray__s3_lane *lane = context;
+    for (uint32_t i = 0; i < lane->socket_count; i++) {
+        if (lane->sockets[i] == ended) {
+            lane->sockets[i] = lane->sockets[--lane->socket_count];
+            break;
+        }
+    }
+    return close(ended);
+}
+
+// Whether the socket's own end is there.
+static bool is_at(curl_socket_t one, const char *ip, long port) {
+    struct sockaddr_storage address;
+    socklen_t size = sizeof address;
+    char host[INET6_ADDRSTRLEN];
+    char service[8];
+    return getsockname(one, (struct sockaddr *)&address, &size) == 0 &&
+           getnameinfo((struct sockaddr *)&address, size, host, sizeof host, service, sizeof service, NI_NUMERICHOST | NI_NUMERICSERV) == 0 &&
+           strtol(service, NULL, 10) == port && strcmp(host, ip) == 0;
+}
+
+// The one that the request goes over, once it has one. libcurl's CURLINFO_ACTIVESOCKET is that of the handle's request before.
+static curl_socket_t socket_of(const ray__s3_request *request) {
+    long port = 0;
+    char *ip = NULL;
+    if (curl_easy_getinfo(request->handle, CURLINFO_LOCAL_PORT, &port) == CURLE_OK && port != 0 &&
+        curl_easy_getinfo(request->handle, CURLINFO_LOCAL_IP, &ip) == CURLE_OK && ip != NULL) {
+        for (uint32_t i = 0; i < request->lane->socket_count; i++) {
+            if (is_at(request->lane->sockets[i], ip, port)) {
+                return request->lane->sockets[i];
+            }
+        }
+    }
+    return CURL_SOCKET_BAD;
 }
 
 static void suit_connection(const ray__s3_request *request) {
-    curl_socket_t used = CURL_SOCKET_BAD;
-    if (curl_easy_getinfo(request->handle, CURLINFO_ACTIVESOCKET, &used) == CURLE_OK && used != CURL_SOCKET_BAD) {
+    curl_socket_t used = socket_of(request);
+    if (used != CURL_SOCKET_BAD) {
         ray__connection connection = {.socket = used};
         ray__pacing_suit(used, ray__connection_round_trip_ns(&connection));
     }
@@ -134,7 +182,7 @@ static size_t give_body(char *bytes, size_t size, size_t count, void *context) {
     if (request->sent == 0) {
         suit_connection(request);
     }
-    uint64_t left = request->body.size - request->sent;
+    uint64_t left = request->given_max - request->sent;
     size_t room = size * count < left ? size * count : (size_t)left;
     for (size_t given = 0; given < room;) {
         ray__s3_span *body = &request->body;
@@ -166,6 +214,75 @@ static int seek_body(void *context, curl_off_t offset, int origin) {
     }
     request->sent = (uint64_t)offset;
     return CURL_SEEKFUNC_OK;
+}
+
+// ---- what goes past libcurl ------------------------------------------------------------------------------------------------------
+//
+// libcurl copies a body into a buffer of its own before it sends it. Over a plain connection it is not needed for that: it is told that the body
+// ends after its beginning, in spite of its length in the headers, and the rest goes from where it lies. Nothing of it is encrypted, and no
+// message of libcurl's may come in between.
+
+static bool is_in_memory(const ray__s3_span *span) {
+    for (uint32_t i = 0; i < span->piece_count; i++) {
+        if (span->pieces[i].bytes == NULL && span->pieces[i].size > 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool goes_past_libcurl(const ray_s3 *s3, const ray__s3_request *request) {
+    return request->body.size > GIVEN_MAX && strncasecmp(s3->endpoint, "http:", 5) == 0 && is_in_memory(&request->body);
+}
+
+// Of one that stands still libcurl does not know whether it does.
+static bool has_stopped(ray__s3_request *request, uint64_t now) {
+    uint64_t moved = request->sent + request->text_size;
+    if (moved != request->moved || request->moved_at_ns == 0) {
+        request->moved = moved;
+        request->moved_at_ns = now;
+    }
+    return now - request->moved_at_ns > request->patience_ns;
+}
+
+static void send_some(ray__s3_request *request, curl_socket_t to) {
+    ray__s3_span *body = &request->body;
+    for (uint64_t until = request->sent + TURN_MAX; request->sent < body->size && request->sent < until;) {
+        uint64_t most = request->sent < request->summed ? request->summed - request->sent : GIVEN_MAX;
+        ray_spill_part part = rest_of_piece(body, request->sent, most < GIVEN_MAX ? (size_t)most : GIVEN_MAX);
+        if (body->summing != NULL && request->sent >= request->summed) {
+            ray_spill_summing_take(body->summing, body->piece, body->from + request->sent - body->piece_from, part.bytes, part.size);
+            request->summed = request->sent + part.size; // and is in the cache
+        }
+        ssize_t taken = send(to, part.bytes, part.size, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (taken <= 0) {
+            return; // what is wrong with the connection libcurl finds out when it reads
+        }
+        request->sent += (uint64_t)taken;
+    }
+}
+
+curl_socket_t ray__s3_request_send(ray__s3_request *request) {
+    curl_off_t given = 0;
+    curl_socket_t to = CURL_SOCKET_BAD;
+    if (request->step != RAY__S3_RUNNING || request->given_max == request->body.size ||
+        (to = socket_of(request)) == CURL_SOCKET_BAD) {
+        return CURL_SOCKET_BAD;
+    }
+    bool may_send = request->sent >= request->given_max && request->sent < request->body.size &&
+                    curl_easy_getinfo(request->handle, CURLINFO_SIZE_UPLOAD_T, &given) == CURLE_OK && (uint64_t)given == request->given_max;
+    if (may_send) {
+        send_some(request, to);
+    }
+    if (has_stopped(request, ray__now_ns())) {
+        request->is_stuck = true;
+        shutdown(to, SHUT_RDWR);
+    }
+    if (may_send && request->sent == request->body.size) {
+        // Before that an answer ends the connection, for the rest of the body would be in the way of the next request.
+        curl_easy_setopt(request->handle, CURLOPT_FORBID_REUSE, 0L);
+    }
+    return may_send && request->sent < request->body.size ? to : CURL_SOCKET_BAD;
 }
 
 // ---- one request ---------------------------------------------------------------------------------------------------------------
@@ -217,14 +334,16 @@ static bool set_headers(const ray_s3 *s3, ray__s3_request *request) {
     curl_slist_free_all(request->headers);
     request->headers = NULL;
     // This version of libcurl signs every header that is set here, so there are none that a server need not see signed.
+    char length[64];
+    snprintf(length, sizeof length, "Content-Length: %llu", (unsigned long long)request->body.size);
     return add_header(request, "x-amz-content-sha256: UNSIGNED-PAYLOAD") &&
-           (s3->token_header == NULL || add_header(request, s3->token_header));
+           (s3->token_header == NULL || add_header(request, s3->token_header)) &&
+           (request->given_max == request->body.size || add_header(request, length));
 }
 
 static bool set_options(const ray_s3 *s3, ray__s3_request *request, const char *url) {
     CURL *handle = request->handle;
-    uint64_t timeout_ns = s3->is_hurried && s3->timeout_ns > HURRY_NS ? HURRY_NS : s3->timeout_ns;
-    long seconds = (long)((timeout_ns + 999999999) / 1000000000);
+    long seconds = (long)((request->patience_ns + 999999999) / 1000000000);
     curl_easy_reset(handle);
     bool set = curl_easy_setopt(handle, CURLOPT_URL, url) == CURLE_OK &&
                curl_easy_setopt(handle, CURLOPT_AWS_SIGV4, s3->sigv4) == CURLE_OK &&
@@ -232,7 +351,10 @@ static bool set_options(const ray_s3 *s3, ray__s3_request *request, const char *
                curl_easy_setopt(handle, CURLOPT_HTTPHEADER, request->headers) == CURLE_OK;
     curl_easy_setopt(handle, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(handle, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(handle, CURLOPT_SOCKOPTFUNCTION, begin_connection);
+    curl_easy_setopt(handle, CURLOPT_OPENSOCKETFUNCTION, open_socket);
+    curl_easy_setopt(handle, CURLOPT_OPENSOCKETDATA, request->lane);
+    curl_easy_setopt(handle, CURLOPT_CLOSESOCKETFUNCTION, close_socket);
+    curl_easy_setopt(handle, CURLOPT_CLOSESOCKETDATA, request->lane);
     curl_easy_setopt(handle, CURLOPT_EXPECT_100_TIMEOUT_MS, 1L); // bodies are sent without waiting to be asked for
     curl_easy_setopt(handle, CURLOPT_CONNECTTIMEOUT, seconds);
     curl_easy_setopt(handle, CURLOPT_LOW_SPEED_LIMIT, 1L);
@@ -255,11 +377,15 @@ static bool set_options(const ray_s3 *s3, ray__s3_request *request, const char *
         curl_easy_setopt(handle, CURLOPT_NOBODY, 1L);
     } else if (strcmp(request->method, "PUT") == 0 || strcmp(request->method, "POST") == 0) {
         curl_easy_setopt(handle, CURLOPT_UPLOAD, 1L);
-        curl_easy_setopt(handle, CURLOPT_INFILESIZE_LARGE, (curl_off_t)request->body.size);
+        curl_easy_setopt(handle, CURLOPT_INFILESIZE_LARGE, (curl_off_t)request->given_max);
         curl_easy_setopt(handle, CURLOPT_READFUNCTION, give_body);
         curl_easy_setopt(handle, CURLOPT_READDATA, request);
         curl_easy_setopt(handle, CURLOPT_SEEKFUNCTION, seek_body);
         curl_easy_setopt(handle, CURLOPT_SEEKDATA, request);
+    }
+    if (request->given_max < request->body.size) {
+        curl_easy_setopt(handle, CURLOPT_LOW_SPEED_TIME, 0L);
+        curl_easy_setopt(handle, CURLOPT_FORBID_REUSE, 1L);
     }
     curl_easy_setopt(handle, CURLOPT_CUSTOMREQUEST, request->method);
     return set;
@@ -271,8 +397,14 @@ ray_status ray__s3_request_begin(ray_s3 *s3, ray__s3_lane *lane, ray__s3_request
         return ray__fail(RAY_INVALID_ARGUMENT, "the key '%.200s' is longer than S3 takes", request->key == NULL ? "" : request->key);
     }
     request->handle = handle;
+    request->lane = lane;
     request->got_before = request->got;
     request->sent = 0;
+    request->given_max = goes_past_libcurl(s3, request) ? GIVEN_MAX : request->body.size;
+    request->summed = request->summed > request->given_max ? request->summed : request->given_max;
+    request->moved_at_ns = 0;
+    request->patience_ns = s3->is_hurried && s3->timeout_ns > HURRY_NS ? HURRY_NS : s3->timeout_ns;
+    request->is_stuck = false;
     request->code = 0;
     request->status = RAY_OK;
     request->refusal = RAY__S3_TAKEN;
@@ -347,7 +479,7 @@ static bool judge(ray_s3 *s3, ray__s3_request *request, CURLcode result) {
         }
         request->status = RAY_UNREACHABLE;
         snprintf(request->message, sizeof request->message, "%.300s: %.180s", place,
-                 request->reason[0] != '\0' ? request->reason : curl_easy_strerror(result));
+                 request->is_stuck ? "nothing has moved for too long" : request->reason[0] != '\0' ? request->reason : curl_easy_strerror(result));
         return true;
     }
     if (request->code / 100 != 2) {
@@ -358,6 +490,11 @@ static bool judge(ray_s3 *s3, ray__s3_request *request, CURLcode result) {
         snprintf(request->message, sizeof request->message, "%.220s: %ld %s%s%.160s", place, request->code, reason,
                  words[0] == '\0' ? "" : ": ", words);
         return request->status == RAY_UNREACHABLE;
+    }
+    if (request->sent < request->body.size) {
+        request->status = RAY_UNREACHABLE;
+        snprintf(request->message, sizeof request->message, "%.300s: it answered %ld before it had everything", place, request->code);
+        return true;
     }
     if (request->into.pieces != NULL && request->got != request->into.size) {
         request->status = RAY_CORRUPT;

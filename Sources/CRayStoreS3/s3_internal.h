@@ -11,6 +11,7 @@
 #include "raystore_s3.h"
 
 #define RAY__S3_CONNECTIONS_MAX 16u
+#define RAY__S3_SOCKETS_MAX 128u // that libcurl keeps, and opens at a time
 #define RAY__S3_TEXT_MAX 512u
 #define RAY__S3_LISTING_MAX (4u << 20) // of one answer in XML: 1,000 keys of 1 KiB fit
 
@@ -19,6 +20,8 @@ typedef struct ray__s3_lane {
     struct ray__s3_lane *next;
     CURLM *multi;
     CURL *handles[RAY__S3_CONNECTIONS_MAX];
+    curl_socket_t sockets[RAY__S3_SOCKETS_MAX]; // that are open
+    uint32_t socket_count;
 } ray__s3_lane;
 
 // What a service does with a request.
@@ -82,6 +85,12 @@ typedef struct ray__s3_request {
     uint64_t got;         // of `into`; the next attempt goes on behind it
     uint64_t got_before;  // the last attempt
     uint64_t sent;
+    uint64_t given_max; // of the body, to libcurl: all of it, or its beginning; then the rest is sent from where it lies
+    uint64_t summed;    // of that rest
+    uint64_t moved;       // how far it was when something last moved
+    uint64_t moved_at_ns; // 0: it has not been looked yet
+    uint64_t patience_ns; // without any progress
+    bool is_stuck;        // it ran out
     uint32_t attempts;
     bool has_range;       // the answer says which range it is: from byte `answered_from` on
     uint64_t answered_from;
@@ -92,6 +101,7 @@ typedef struct ray__s3_request {
     long code;
     bool not_given; // the body could not be made: status and message say why
     CURL *handle;
+    const ray__s3_lane *lane;
     struct curl_slist *headers;
     char reason[CURL_ERROR_SIZE];
 } ray__s3_request;
@@ -106,6 +116,9 @@ void ray__s3_lanes_end(ray_s3 *s3);
 // Hands a request to libcurl, and takes it back with what became of it: done, or to be begun again at its time.
 ray_status ray__s3_request_begin(ray_s3 *s3, ray__s3_lane *lane, ray__s3_request *request, CURL *handle) RAY_NODISCARD;
 void ray__s3_request_ended(ray_s3 *s3, ray__s3_request *request, CURLcode result);
+// Sends what libcurl does not of a body, as much as the connection takes now. The socket that takes more later; CURL_SOCKET_BAD when there is nothing
+// to send, or not yet.
+curl_socket_t ray__s3_request_send(ray__s3_request *request);
 // Whether it ended without any word of the service.
 static inline bool ray__s3_request_unanswered(const ray__s3_request *request) {
     return request->status == RAY_UNREACHABLE && request->code == 0;

@@ -7,6 +7,8 @@ Prints `READY PORT`, then a line for what a test wants to know, and serves until
   good           nothing; as all others it lies below /below/here as well
   fail-CODE      the first two requests for a key are answered with CODE
   close          the first two requests for a key are ended without an answer
+  early          the first two writes of a key are answered with 503 before any of it is read, and the connection stays open
+  stall          the first write of a key is read for 1.25 MiB and then no more; `STALLED` is printed then
   cut-body       the first two writes of a key are cut off after 1.25 MiB; `CUT` is printed for each
   page           a read's first answer is a page of some proxy's, with 200
   cut-page       a read's first answer ends after 1.25 MiB, and the second is that page
@@ -94,6 +96,12 @@ class Moody(http.server.BaseHTTPRequestHandler):
             self.rfile.read(5 << 18)
             self.close_connection = True
             return tell("CUT")
+        if self.bucket == "stall" and self.command == "PUT" and self.turn(key) < 1:
+            self.rfile.read(5 << 18)
+            tell("STALLED")
+            threading.Event().wait()
+        if self.bucket == "early" and self.command == "PUT" and self.turn(key) < 2:
+            return self.refuse(503, "SlowDown")
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if self.bucket.startswith("fail-") and key and self.turn(key) < 2:
             return self.refuse(int(self.bucket[5:]), "SlowDown")

@@ -27,11 +27,12 @@ public final class S3Storage: ExternalStorage, SummingStorage, @unchecked Sendab
     ///   - prefix: the folder below it.
     ///   - owner: the name of the node's own folder, the same in each of its lives.
     ///   - partBytes: of uploads that are larger, at least 5 MiB; nil for the client's own choice, which sends up to 192 MiB in one request.
+    ///   - patience: how long a request may stand still before it is made again; nil for the client's own choice, 20 seconds.
     ///   - shared: a path around the locations that is this cluster's, and goes with it; nil when there is none.
     /// - Throws: `invalidArgument` naming what is wrong with the endpoint or the credentials.
     public init(
         locations: [S3Location], prefix: String, owner: String, service: S3Service, partBytes: UInt64? = nil,
-        shared: S3Location? = nil
+        patience: Duration? = nil, shared: S3Location? = nil
     ) throws(RayStoreError) {
         precondition(!locations.isEmpty, "a storage needs a bucket")
         var made: OpaquePointer?
@@ -43,7 +44,8 @@ public final class S3Storage: ExternalStorage, SummingStorage, @unchecked Sendab
                             var options = ray_s3_options(
                                 struct_size: UInt32(MemoryLayout<ray_s3_options>.size), endpoint: endpoint, region: region,
                                 access_key: accessKey, secret_key: secretKey, session_token: token,
-                                connection_count_max: 0, part_bytes: partBytes ?? 0, attempts_max: 0, timeout_ns: 0)
+                                connection_count_max: 0, part_bytes: partBytes ?? 0, attempts_max: 0,
+                                timeout_ns: patience.map { max(1, $0.nanosecondsClamped) } ?? 0)
                             return ray_s3_create(&options, &made)
                         }
                     }

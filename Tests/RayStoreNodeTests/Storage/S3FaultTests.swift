@@ -13,8 +13,9 @@ import Testing
         try await withMoodyServer(body)
     }
 
-    private func storage(_ bucket: String, _ service: S3Service) throws -> S3Storage {
-        try S3Storage(locations: [S3Location("s3://\(bucket)")], prefix: "p", owner: "o", service: service)
+    private func storage(_ bucket: String, _ service: S3Service, patience: Duration? = nil) throws -> S3Storage {
+        try S3Storage(
+            locations: [S3Location("s3://\(bucket)")], prefix: "p", owner: "o", service: service, patience: patience)
     }
 
     private func writeAndRead(_ storage: S3Storage, size: Int = 70_000) async throws {
@@ -40,6 +41,18 @@ import Testing
         try await withServer { server, service in
             try await writeAndRead(storage("cut-body", service), size: 9 << 20)
             for _ in 0..<2 { #expect(await server.nextLine() == "CUT") }
+        }
+    }
+
+    /// What is left of the body must not be taken for the next request.
+    @Test func aServiceThatAnswersBeforeItReadsIsAskedOverAnotherConnection() async throws {
+        try await withServer { _, service in try await writeAndRead(storage("early", service), size: 9 << 20) }
+    }
+
+    @Test func aServiceThatReadsNoMoreIsAskedAgain() async throws {
+        try await withServer { server, service in
+            try await writeAndRead(storage("stall", service, patience: .seconds(2)), size: 9 << 20)
+            #expect(await server.nextLine() == "STALLED")
         }
     }
 
