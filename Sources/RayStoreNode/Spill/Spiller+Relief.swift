@@ -8,7 +8,7 @@ internal import Synchronization
 extension Spiller {
     /// Frees memory of the store.
     ///
-    /// - Parameter isWanted: whether still more is; asked before each step. What is being written then is written to its end.
+    /// - Parameter isWanted: whether still more is; asked after each step, of which one is always made.
     /// - Returns: how much came free meanwhile, by what was done for this call or beside it: two calls for the same request do not free twice as
     ///   much. Fewer bytes than wanted when there is no more to give up: what is left is pinned, or cannot be written now.
     func free(_ bytes: UInt64, while isWanted: @Sendable () async -> Bool = { true }) async -> UInt64 {
@@ -16,11 +16,12 @@ extension Spiller {
         var freed: UInt64 = 0
         var vain = 0
         // Twice: what was chosen first may have ended, or been pinned, meanwhile.
-        while freed < bytes, vain < 2, !isStopping, await isWanted() {
+        while freed < bytes, vain < 2, !isStopping {
             _ = await freeSome(bytes - freed)
             let now = freedBytes - before
             vain = now == freed ? vain + 1 : 0
             freed = now
+            if freed < bytes, await !isWanted() { break }
         }
         return freed
     }

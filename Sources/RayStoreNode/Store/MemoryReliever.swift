@@ -6,7 +6,7 @@ protocol MemoryReliever: Sendable {
     ///
     /// - Parameters:
     ///   - bytes: what is wanted; it may free less, or a little more.
-    ///   - isWanted: whether still more is, however much came free; asked before each step.
+    ///   - isWanted: whether still more is, however much came free; asked after each step.
     /// - Returns: how much it has freed. 0: there is nothing now that it could give up.
     func free(_ bytes: UInt64, while isWanted: @Sendable () async -> Bool) async -> UInt64
 
