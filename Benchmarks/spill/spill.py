@@ -22,8 +22,9 @@ until that has its room, so until the server has taken everything. `s3.out_with_
 as the node notes it. Before that comes back the objects that were never written are given up: making room for what comes back would write them meanwhile, which boto3 has not to do. The
 server is rclone's, over a folder in memory; in the figures with `moto` in their names it is moto's, one Python process.
 
-How many times as good as the peer's a figure is, is the median of what each turn says, for the machine may be faster in one turn than in another. With
-rclone's server the turns go there and back, ours first in every other one, until that is known to 0.02, or for 40 turns.
+How many times as good as the peer's a figure is, is the median of what each turn says, for the machine may be faster in one turn than in another. Turns go
+there and back, whoever was first being last in the next. With peers, and if there is more than one, they go on until the ratios are known: those with rclone's server to
+0.02 or for 40 turns, those of the disk to a twentieth of themselves or for 12 turns.
 
 Usage: spill.py [--peers RAY_PYTHON] [--s3 PYTHON_WITH_MOTO] [--turns N] [--only NAME] [--server NAME] RAYSTORE CLIENT_PROGRAM FOLDER_ON_THE_DISK
 """
@@ -55,6 +56,8 @@ S3_TOTAL = 1_000_000_000
 S3_MEMORY = 1_400_000_000  # below the mark from which on a node writes by itself
 S3_KEPT = 4_000_000_000  # the server's folder, and the memory of a node or of boto3
 S3_TURNS_MOST = 40
+DISK_TURNS_MOST = 12
+DISK_KNOWN = 0.05  # of the ratio
 GETS_SECONDS = 2
 
 
@@ -90,10 +93,8 @@ def get_all(program, kind, values):
     values.add(f"in.{kind}_batch_gbs", TOTAL / program.ask("in_batches")["seconds"] * 1e-9)
 
 
-def ours_turn(chosen, folder, values):
-    for kind in SIZES:
-        if chosen.only and chosen.only not in kind:
-            continue
+def ours_turn(chosen, folder, values, kinds):
+    for kind in kinds:
         plain = [disk.sequential_write(folder, TOTAL)]
         with Node(chosen.raystore, os.path.join(folder, "state"), str(MEMORY)) as node, node.client(chosen.client) as program:
             idle = node.own_bytes()
@@ -122,7 +123,7 @@ def ours_turn(chosen, folder, values):
             values.add("out.disk_ratio", counters["spilledBytes"] / (out["seconds"] + synced) / on_disk)
 
 
-def ray_turn(chosen, folder, values):
+def ray_turn(chosen, folder, values, kinds):
     place = os.path.join(folder, "ray")
     os.makedirs(place)
     temporary = tempfile.mkdtemp(prefix="rspeers.", dir="/tmp")  # short: Ray puts sockets deep below it
@@ -130,9 +131,7 @@ def ray_turn(chosen, folder, values):
         command = [chosen.peers, os.path.join(HERE, "..", "peers", "ray_spill.py"), temporary, place, str(MEMORY)]
         with Conversation(command, "Ray") as program:
             values.version = program.answer()["version"]
-            for kind in SIZES:
-                if chosen.only and chosen.only not in kind:
-                    continue
+            for kind in kinds:
                 disk.warm_memory(folder, TOTAL)
                 disk.sync()
                 put_all(program, kind, values)
@@ -162,6 +161,35 @@ def gets_beside_spilling(chosen, folder, values):
             for when, answer in (("idle", idle), ("busy", busy)):
                 values.add(f"get_p99_{when}_ns", answer["p99_ns"])
             values.add("get_p99_while_spilling_ratio", busy["p99_ns"] / idle["p99_ns"])
+
+
+def disk_turns(chosen, folder, ours, ray):
+    kinds = [kind for kind in SIZES if chosen.only in (None, kind)]
+    sides = [lambda: ours_turn(chosen, folder, ours, kinds)] if kinds else []
+    if chosen.peers and kinds:
+        sides.append(lambda: ray_turn(chosen, folder, ray, kinds))
+    if chosen.only in (None, "gets"):
+        sides.append(lambda: gets_beside_spilling(chosen, folder, ours))
+    may_go_on = chosen.peers and kinds and chosen.turns > 1
+    for turn in range(max(chosen.turns, DISK_TURNS_MOST) if may_go_on else chosen.turns):
+        if turn >= chosen.turns and are_known(ours, ray, kinds):
+            return
+        for side in sides:
+            side()
+        for order in (sides, kinds):
+            order.reverse()
+
+
+def are_known(ours, ray, kinds):
+    """Whether every ratio of the disk's that something is asked of is known well enough."""
+    every = [ratios(f"{way}.{kind}_gbs", ours, ray) for way in ("out", "in") for kind in kinds]
+    every += [small_over_large(ours)] if len(kinds) == len(SIZES) else []
+    every += [ours.all["out.disk_ratio"]] if "out.disk_ratio" in ours else []
+    return all(figures.doubt(turns) <= DISK_KNOWN * statistics.median(turns) for turns in every)
+
+
+def small_over_large(values):
+    return [small / large for small, large in zip(values.all["out.1mb_gbs"], values.all["out.50mb_gbs"])]
 
 
 def boto3_turn(chosen, server, values):
@@ -241,13 +269,24 @@ def ratios(name, ours, theirs):
     return [ours_one / theirs_one for ours_one, theirs_one in zip(ours.all[name], theirs.all[name])]
 
 
+def rounded(values):
+    return [float(f"{value:.3g}") for value in values]
+
+
+def doubt_of(name, values):
+    """The standard error of a ratio whose two sides are both ours."""
+    if not name.endswith("_ratio") or len(values.all[name]) < 2:
+        return {}
+    return {"error": float(f"{figures.doubt(values.all[name]):.2g}")}
+
+
 def show_beside(name, ours, peer, theirs, client):
     """A figure of a peer, and how many times as good ours is."""
     if name in theirs:
         figures.show(f"peer.{peer}.spill.{name}", theirs.median(name), "GB/s", turns=len(theirs.all[name]), spread=theirs.spread(name),
                      version=theirs.version, client=client)
         turns = ratios(name, ours, theirs)
-        figures.show_ratio(f"ratio.spill.{name}.{peer}", turns, each=[float(f"{turn:.3g}") for turn in turns])
+        figures.show_ratio(f"ratio.spill.{name}.{peer}", turns, each=rounded(turns))
 
 
 def show(ours, ray, boto3):
@@ -258,11 +297,13 @@ def show(ours, ray, boto3):
             more = {"node_cpu_seconds": round(ours.median(f"cpu.{kind}"), 2)} if name.startswith("out") else {}
             figures.show(f"spill.{name}", ours.median(name), "GB/s", turns=len(ours.all[name]), spread=ours.spread(name), **more)
             show_beside(name, ours, "ray", ray, "python")
+    if all(f"out.{kind}_gbs" in ours for kind in SIZES):
+        figures.show_ratio("spill.out.1mb_over_50mb", small_over_large(ours), each=rounded(small_over_large(ours)))
     for name, unit in (("disk_gbs", "GB/s"), ("cache_gbs", "GB/s"), ("out.disk_ratio", ""), ("out.cache_ratio", ""),
                        ("get_p99_idle_ns", "ns"), ("get_p99_busy_ns", "ns"), ("get_p99_while_spilling_ratio", ""),
                        *((figure(way, server), "GB/s") for server in SERVERS for way in ("out", "out_with_puts", "in"))):
         if name in ours:
-            figures.show(f"spill.{name}", ours.median(name), unit, turns=len(ours.all[name]), spread=ours.spread(name))
+            figures.show(f"spill.{name}", ours.median(name), unit, turns=len(ours.all[name]), spread=ours.spread(name), **doubt_of(name, ours))
             show_beside(name, ours, "boto3", boto3, "transfer manager")
     if "extra_rss" in ours:
         figures.show("spill.node_extra_rss_mb", max(ours.all["extra_rss"]) / 1e6, "MB", over="the idle node's",
@@ -283,13 +324,7 @@ def main():
     folder = tempfile.mkdtemp(prefix="rsb.", dir=os.path.abspath(chosen.place))
     ours, ray, boto3 = Values(), Values(), Values()
     try:
-        for _ in range(chosen.turns):
-            if chosen.only in (None, *SIZES):
-                ours_turn(chosen, folder, ours)
-                if chosen.peers:
-                    ray_turn(chosen, folder, ray)
-            if chosen.only in (None, "gets"):
-                gets_beside_spilling(chosen, folder, ours)
+        disk_turns(chosen, folder, ours, ray)
         if chosen.s3 and chosen.only in (None, "s3"):
             with pages.kept(S3_KEPT):
                 for kind in (kind for kind in SERVERS if chosen.server in (None, kind.name)):
