@@ -10,13 +10,20 @@ struct StateDatabase: Sendable {
     private let queue: DatabaseQueue
     private let name: String
 
-    /// - Parameter name: what it is, in errors.
-    init(_ name: String, at path: String, _ migrations: (inout DatabaseMigrator) -> Void) throws(RayStoreError) {
+    /// - Parameters:
+    ///   - name: what it is, in errors.
+    ///   - logPages: pages of 4 KiB in the log beyond which a write carries it over into the list. That waits for the disk, which may have
+    ///     gigabytes of objects to write first, and whoever notes something waits with it: with SQLite's own 1,000, once in 4 GB of spilled
+    ///     objects of 1 MB.
+    init(
+        _ name: String, at path: String, logPages: Int = 16384, _ migrations: (inout DatabaseMigrator) -> Void
+    ) throws(RayStoreError) {
         self.name = name
         do {
             var configuration = Configuration()
             configuration.prepareDatabase { database in
-                try database.execute(sql: "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL")
+                try database.execute(
+                    sql: "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = \(logPages)")
             }
             queue = try DatabaseQueue(path: path, configuration: configuration)
             var migrator = DatabaseMigrator()
