@@ -274,10 +274,10 @@ def rounded(values):
 
 
 def doubt_of(name, values):
-    """The standard error of a ratio whose two sides are both ours."""
+    """The standard error of a ratio that is no peer's, and what each turn says: the disk has its moods, and the quartiles are of those."""
     if not name.endswith("_ratio") or len(values.all[name]) < 2:
         return {}
-    return {"error": float(f"{figures.doubt(values.all[name]):.2g}")}
+    return {"error": float(f"{figures.doubt(values.all[name]):.2g}"), "each": rounded(values.all[name])}
 
 
 def show_beside(name, ours, peer, theirs, client):
